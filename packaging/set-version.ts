@@ -31,7 +31,8 @@ function edit(file: string, change: (text: string) => string): void {
 
 if (import.meta.main) {
   const [version = ''] = process.argv.slice(2);
-  if (!/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)) throw new Error('Usage: npm run set-version -- X.Y.Z');
+  // npm publishes a pre-release only with a tag, which `publish.ts` does not set.
+  if (!/^\d+\.\d+\.\d+$/.test(version)) throw new Error('Usage: npm run set-version -- X.Y.Z');
   edit('Dockerfile', (text) => text.replace(/^ARG VERSION=.*$/m, `ARG VERSION=${version}`));
   edit('CHANGELOG.md', (text) => withRelease(text, version, new Date().toISOString().slice(0, 10)));
   const workspaces = readWorkspaces();

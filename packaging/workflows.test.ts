@@ -2,16 +2,15 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { workflowFindings } from './checkers.ts';
 import { ROOT } from './packages.ts';
 
 const WORKFLOWS = globSync('.github/workflows/*.yml', { cwd: ROOT }).sort();
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
-test('there are workflows for tests, security, images and releases', () => {
-  expect(WORKFLOWS).toEqual(
-    ['ci', 'image', 'release', 'security'].map((name) => `.github/workflows/${name}.yml`),
-  );
+test('there are workflows for tests, security and releases', () => {
+  expect(WORKFLOWS).toEqual(['ci', 'release', 'security'].map((name) => `.github/workflows/${name}.yml`));
 });
 
 test.each(WORKFLOWS)('%s follows the schema', (file) => {
@@ -30,4 +29,15 @@ test('only the job that publishes may sign, and only for a tag', () => {
   expect(publish).toMatch(/if: startsWith\(github\.ref, 'refs\/tags\/v'\)\n/);
   expect(publish).toMatch(/id-token: write\n/);
   expect(publish).toMatch(/NPM_CONFIG_PROVENANCE: 'true'\n/);
+});
+
+test('packages and the image are published after all checks, and no build tool sees the token of npm', () => {
+  const { jobs } = parse(read('.github/workflows/release.yml')) as {
+    jobs: Record<string, { needs?: string[]; steps: { run?: string; env?: Record<string, string> }[] }>;
+  };
+  for (const job of ['image', 'publish']) expect(jobs[job]!.needs).toEqual(['rehearse', 'test']);
+  const withToken = Object.values(jobs).flatMap(({ steps }) =>
+    steps.filter(({ env }) => env?.NODE_AUTH_TOKEN).map(({ run }) => run),
+  );
+  expect(withToken).toEqual([expect.stringMatching(/^node \S+ packaging\/publish\.ts /)]);
 });

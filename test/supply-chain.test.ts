@@ -130,7 +130,7 @@ describe('HD32: images', () => {
   });
 
   test('the image is published for two platforms, with the list of its packages', () => {
-    const workflow = read('.github/workflows/image.yml');
+    const workflow = read('.github/workflows/release.yml');
     for (const flag of [
       '--platform linux/amd64,linux/arm64',
       '--sbom=true',
