@@ -16,8 +16,10 @@ const punctual = [
 /** Tests of the command that start it as a process. */
 const processes = 'bin/{client,fame,local}.test.ts';
 
-/** Tests of the packed packages, which install them and the tools of `packaging`. */
-const packages = 'packaging/{published,workflows}.test.ts';
+/** Tests that need the tools of `packaging`. */
+const workflows = 'packaging/workflows.test.ts';
+/** Packs, publishes and installs all packages several times: a minute on both cores. */
+const published = 'packaging/published.test.ts';
 
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
@@ -39,7 +41,7 @@ export default defineConfig({
             '{shared,sentinel,agents,client,packages,bin,bench,packaging}/**/*.test.ts',
             'test/*.test.ts',
           ],
-          exclude: [...exclude, processes, packages],
+          exclude: [...exclude, processes, workflows, published],
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
           isolate: false,
@@ -57,7 +59,7 @@ export default defineConfig({
           globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
             processes,
-            packages,
+            workflows,
             'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
           ],
           exclude: [...exclude, ...punctual, autobahn],
@@ -79,7 +81,7 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Pages in Chromium: `npm run test-browser`, a step of its own in continuous integration.
+          // Pages in Chromium: `npm run test-browser`, a separate step in continuous integration.
           name: 'browser',
           setupFiles,
           include: ['test/browser/**/*.test.ts'],
@@ -91,11 +93,16 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Minutes of kills, of random frames and of mixed versions: `npm run test-crash`, a step of its own in continuous
-          // integration.
+          // Minutes of kills, of random frames, of mixed versions and of installed packages: `npm run test-crash`, a separate step
+          // in continuous integration.
           name: 'crash',
           setupFiles,
-          include: ['test/{crash,versions}/**/*.test.ts', 'test/conformance/fuzz.test.ts', autobahn],
+          include: [
+            'test/{crash,versions}/**/*.test.ts',
+            'test/conformance/fuzz.test.ts',
+            autobahn,
+            published,
+          ],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
           maxWorkers: 1,

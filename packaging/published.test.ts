@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { machineEnvironment } from '../test/kit/install-packages.ts';
+import { ensurePackagingTools, machineEnvironment } from '../test/kit/install-packages.ts';
 import { cleanEnv, type Exit, freePort, Proc } from '../test/kit/processes.ts';
 import { admissionUrl, temporaryDirectory } from '../test/kit/sentinel.ts';
 import { publintFindings, typesFindings } from './checkers.ts';
@@ -23,6 +23,7 @@ let app: string;
 const packageOf = (name: string): PackedPackage => packed.find((one) => one.name === name)!;
 
 beforeAll(() => {
+  ensurePackagingTools();
   packed = packPackages({ output: temporaryDirectory(), repository: 'https://github.com/example/example' });
   app = temporaryDirectory();
   writeFileSync(join(app, 'package.json'), '{ "name": "app", "private": true, "type": "module" }\n');
