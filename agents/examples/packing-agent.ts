@@ -4,9 +4,9 @@ import { z } from 'zod';
 const pack = operation({
   description: 'What to pack for three days in a city.',
   params: z.object({ city: z.string() }),
-  async run({ city }, { link, signal }) {
+  async run({ city }, { link }) {
     const things = new Set<string>();
-    for await (const day of link.stream('weather@fame.fabric', 'forecast', { city }, { signal })) {
+    for await (const day of link.stream('weather@fame.fabric', 'forecast', { city })) {
       things.add((day as { sky: string }).sky === 'rain' ? 'umbrella' : 'sunglasses');
     }
     return [...things].join(', ');

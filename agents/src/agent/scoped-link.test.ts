@@ -1,6 +1,7 @@
 import { Link, type LinkOptions } from '@fame-fabric/shared';
 import { ManualClock, ScriptedSentinel, settle } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
+import { testFabric } from '../testing/test-fabric.ts';
 import { defineAgent } from './agent.ts';
 import { type OperationContext, operation } from './operation.ts';
 
@@ -22,6 +23,12 @@ function fabric() {
   return { clock, sentinel, connect };
 }
 
+const agentOf = (name: string, run: (context: OperationContext) => unknown) =>
+  defineAgent({
+    address: `${name}@fame.fabric`,
+    operations: { run: operation({ run: (_, context) => run(context) }) },
+  });
+
 /** Runs `run` in an agent of its own. */
 async function serve(
   { clock, connect }: ReturnType<typeof fabric>,
@@ -29,11 +36,7 @@ async function serve(
   run: (context: OperationContext) => unknown,
 ) {
   const link = await connect(name);
-  const agent = defineAgent({
-    address: `${name}@fame.fabric`,
-    operations: { run: operation({ run: (_, context) => run(context) }) },
-  });
-  await agent.serve(link, { clock });
+  await agentOf(name, run).serve(link, { clock });
   return link;
 }
 
@@ -70,6 +73,25 @@ describe('HD18: the calls of a call', () => {
     const client = await parts.connect('client');
     await expect(client.call('a@fame.fabric', 'run')).rejects.toMatchObject({ code: 'HOPS_EXCEEDED' });
     expect(calls).toBe(9);
+  });
+
+  test('carry its trace id, and are cancelled with it', async () => {
+    const called = Promise.withResolvers<string | undefined>();
+    const cancelled = Promise.withResolvers<void>();
+    const a = agentOf('a', ({ link }) => link.call('b@fame.fabric', 'run'));
+    const b = agentOf('b', ({ traceId, signal }) => {
+      signal.addEventListener('abort', () => cancelled.resolve());
+      called.resolve(traceId);
+      return new Promise(() => {});
+    });
+    const { link } = await testFabric([a, b]);
+    links.push(link);
+    const leaving = new AbortController();
+    const call = link.call('a@fame.fabric', 'run', {}, { traceId: 'trace-1', signal: leaving.signal });
+    const failure = expect(call).rejects.toBe('left');
+    expect(await called.promise).toBe('trace-1');
+    leaving.abort('left');
+    await Promise.all([cancelled.promise, failure]);
   });
 
   test('end with its deadline, and its signal aborts', async () => {

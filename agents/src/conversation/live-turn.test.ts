@@ -112,7 +112,7 @@ describe('progress', () => {
     return { texts, reader, readAll };
   }
 
-  it('keeps its place between the events, also for a reader that is behind', async () => {
+  it('keeps its place between the events, even for a slow reader', async () => {
     const { turn, add } = turnWithText();
     const fast = followAll(turn);
     const slow = followAll(turn);

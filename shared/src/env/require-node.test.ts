@@ -10,7 +10,7 @@ describe('the version of Node', () => {
     expect(() => requireNode(version, '/bin/node')).not.toThrow();
   });
 
-  it.each(['20.19.2', '22.21.1', '18.0.0'])('%s is refused with what is needed', (version) => {
+  it.each(['20.19.2', '22.21.1', '18.0.0'])('%s is refused with the required version', (version) => {
     expect(() => requireNode(version, '/bin/node')).toThrow(
       `Fame Fabric needs Node 24 or newer, and this is Node ${version} (/bin/node). Install Node 24`,
     );

@@ -87,7 +87,7 @@ async function textsIn(path: string): Promise<unknown[]> {
   return events.slice(1).map(({ body }) => body.text);
 }
 
-test('a backup has what was written before it, while another writer keeps writing', async () => {
+test('a backup has everything that was written before it, while another writer keeps writing', async () => {
   const texts = Array.from({ length: 40 }, (_, i) => `${i} ${'x'.repeat(60_000)}`);
   const writer = keepWriting(await openWith(texts), texts.length + 1);
   const steps: [number, number][] = [];

@@ -1,5 +1,5 @@
-// Backup of a store that other processes use, and its way back. A backup is one file with everything that was committed when it
-// began. It is written beside its target and renamed at the end, so a file with the name of the target is always complete.
+// Backs up a store that other processes use, and restores it. A backup is one file with everything that was committed when it began.
+// It is written beside its target and renamed at the end, so a file with the name of the target is always complete.
 //
 // The copy runs inside a read transaction: without one, SQLite starts the copy again after each write of another process. Neither
 // function changes the file that it reads, its schema included, so a newer version backs up the store of an older one.
@@ -46,8 +46,8 @@ export interface BackupOptions {
 }
 
 /**
- * Writes a backup of the store `path` to the new file `target`, mode 0600, while agents use the store. Checks the backup before it
- * gets its name.
+ * Writes a backup of the store `path` to the new file `target`, mode 0600, while agents use the store. Checks the copy before it
+ * is renamed.
  * @throws {FILE_EXISTS} if there is such a file
  * @throws {STORE_UNAVAILABLE | STORE_SCHEMA | STORE_FULL} if the store cannot be read, or the backup not be written
  */
@@ -81,8 +81,8 @@ export async function backUpStore(
 }
 
 /**
- * Creates the store `path` from a backup, which is checked first: whether it is damaged, and whether this version can open it. No
- * process may use the store.
+ * Creates the store `path` from a backup, after a check that it is not damaged and that this version can open it. No process may use
+ * the store.
  * @throws {FILE_EXISTS} if there is a store
  * @throws {STORE_UNAVAILABLE | STORE_SCHEMA | STORE_FULL} if the backup cannot be used
  */
@@ -143,7 +143,7 @@ async function writeNew(
   }
 }
 
-/** Checks a copy, and makes it a file of its own, without a log beside it. `name` is the path to print in errors. */
+/** Checks a copy, and turns it into one file without a write-ahead log. `name` is the path to print in errors. */
 function check(
   copy: string,
   name: string,
