@@ -47,7 +47,7 @@ logs: $(STAMP) ## show the logs of the background processes
 doctor: $(STAMP) ## check this machine and print fixes
 	@$(FAME) doctor $(QUIETLY)
 
-test: node_modules/.package-lock.json ## build and run every test
+test: node_modules/.package-lock.json ## build and run the tests
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm test
 
 bench: node_modules/.package-lock.json ## build and measure

@@ -11,6 +11,9 @@ test('the bundle is one module of less than 40 KB, and exports the names of the 
   const text = await bundleClient();
   expect(gzipSync(text, { level: 9 }).byteLength).toBeLessThan(40_000);
   expect(text).not.toMatch(/\bfrom\s*["']/);
+  expect(text).toMatch(
+    /^\/\*\n@fame-fabric\/client [\s\S]*Contains nanoid:[\s\S]*Copyright 2017 Andrey Sitnik/,
+  );
   const bundle = (await import(`data:text/javascript,${encodeURIComponent(text)}`)) as object;
   expect(Object.keys(bundle).sort()).toEqual(Object.keys(client).sort());
 });
