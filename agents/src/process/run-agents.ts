@@ -35,7 +35,9 @@ export interface NamedAgent {
   close?(): Promise<void>;
 }
 
-export type AgentSource = Agent | ((context: ProcessContext) => NamedAgent | Promise<NamedAgent>);
+export type AgentSource =
+  | Agent
+  | ((context: ProcessContext, openStore: ProcessStore['open']) => NamedAgent | Promise<NamedAgent>);
 
 export interface RunOptions {
   /** @default process.env */
@@ -96,7 +98,9 @@ async function run(
   const store = new ProcessStore(config, log);
   try {
     for (const source of sources) {
-      named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
+      named.push(
+        typeof source === 'function' ? await source({ config, log }, store.open) : { agent: source },
+      );
     }
     const agents = named.map(({ agent }) => agent);
     const session = new SessionFile(config, agents, log);
