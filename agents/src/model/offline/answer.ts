@@ -1,6 +1,6 @@
 // The answer of the offline model, a pure function of the request without streaming or time.
 import type { ModelRequest, ResponseFormat } from '../model.ts';
-import { type Conversation, callId, clauses, readConversation } from './conversation.ts';
+import { type Conversation, callId, readConversation } from './conversation.ts';
 import { describeResults } from './describe-results.ts';
 import { fillArguments } from './fill.ts';
 import { inPersona } from './persona.ts';
@@ -42,7 +42,7 @@ export function answer(request: ModelRequest): OfflineAnswer {
     if (conversation.results.length > 0) {
       const report = describeResults(conversation.results);
       // The rules answer the clauses that no tool answers.
-      return plan.rest.length > 0 && plan.rest.length < clauses(conversation.last).length
+      return plan.rest.length > 0 && plan.rest.length < conversation.lastClauses.length
         ? `${report} ${replyTo(context, plan.rest)}`
         : report;
     }

@@ -16,6 +16,8 @@ export interface Conversation {
   readonly assistantTexts: readonly string[];
   /** The user message to answer; empty when the assistant opens the conversation. */
   readonly last: string;
+  /** The clauses of that message to answer, without a text that is attached to it. */
+  readonly lastClauses: readonly string[];
   /** Tool results after that message. */
   readonly results: readonly ToolResult[];
   /** Number of the next tool call: above the numbers of all calls in the messages. */
@@ -62,6 +64,7 @@ export function readConversation(request: ModelRequest): Conversation {
     ];
   });
   const assistantTexts = texts('assistant');
+  const last = lastUser ? textOf(lastUser).trim() : '';
   return {
     system: messages
       .filter((message) => message.role === 'system' || (message.role as string) === 'developer')
@@ -69,11 +72,24 @@ export function readConversation(request: ModelRequest): Conversation {
       .join('\n'),
     userTexts: texts('user'),
     assistantTexts,
-    last: lastUser ? textOf(lastUser).trim() : '',
+    last,
+    lastClauses: clauses(withoutAttachment(last)),
     results,
     nextCall: Math.max(0, ...calls.map(({ id }) => Number(OWN_ID.exec(id)?.[1] ?? 0))) + 1,
     assistantOutput: [...assistantTexts, ...calls.map((call) => call.function.arguments)].join('\n'),
   };
+}
+
+const MIN_ATTACHED_LINES = 4;
+
+/** Returns the first paragraph of a message if a longer text follows, such as the diff after `chat -m "Describe this change."`. */
+function withoutAttachment(text: string): string {
+  const [first = '', ...rest] = text.split(/\n[^\S\n]*\n/);
+  const lines = rest
+    .join('\n')
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+  return lines.length < MIN_ATTACHED_LINES ? text : first;
 }
 
 // Every rule is tried on every clause, so their number is limited.

@@ -35,6 +35,20 @@ describe('the offline model in conversation', () => {
     expect(await last('')).toMatch(/^Hello!.*offline model/);
   });
 
+  it.each(['Describe this change.', 'Summarize this.'])(
+    'answers "%s", and not the text that follows it',
+    async (question) => {
+      const change = [
+        'commit 9d9cba4\nAuthor: Ada <ada@example.org>\nDate:   Sun Nov 29 20:01:34 2026 +0000',
+        '    Count the lines and what they cost',
+        '@@ -1,3 +1,4 @@\n-const day = 24 * 60;\n+const day = 24 * 3600;',
+      ];
+      expect(await last(`${question}\n\n${change.join('\n\n')}`)).toMatch(
+        /^I have no answer to that\. I am the off/,
+      );
+    },
+  );
+
   it.each([
     ['My name is Ada.', 'What is my name?', 'Ada'],
     ["I'm Ada", 'Who am I?', 'Ada'],

@@ -108,6 +108,10 @@ const RULES: readonly Rule[] = [
   (clause, { earlier }) => {
     if (!/\b(?:summari[sz]e|what (?:have|did) we (?:talk|discuss)|sum up|our conversation)/i.test(clause))
       return undefined;
+    if (
+      /\b(?:summari[sz]e|sum up)\s+(?:this|it|the)\b(?!\s+(?:conversation|chat|dialogue|talk))/i.test(clause)
+    )
+      return undefined;
     if (earlier.length === 0) return 'We have not talked about anything yet.';
     return `So far you have said: ${earlier.slice(-12).map(quote).join(', ')}.`;
   },
@@ -269,7 +273,7 @@ export function replyTo(context: ReplyContext, parts: readonly string[]): string
   const whole = parts.join(' ');
   for (const rule of WHOLE) {
     const answer = rule(
-      parts.length === clauses(conversation.last).length ? conversation.last : whole,
+      parts.length === conversation.lastClauses.length ? conversation.last : whole,
       context,
     );
     if (answer !== undefined) return answer;

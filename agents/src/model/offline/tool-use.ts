@@ -2,7 +2,7 @@
 // parameters can be filled. `describe-results.ts` describes the results.
 import type { ModelRequest, ToolSpec } from '../model.ts';
 import { bestOption, isYes } from './classify.ts';
-import { type Conversation, clauses } from './conversation.ts';
+import type { Conversation } from './conversation.ts';
 import { type FillContext, fillArguments, placesIn, type Value } from './fill.ts';
 import { askedCount } from './requirements.ts';
 import { findSum } from './sums.ts';
@@ -115,13 +115,13 @@ const ASKING = 'For that I need the ';
 const MAX_SUPPLIED = 80;
 
 /** Returns the clauses of the last message. Joins a short answer to our question with the request that it completes. */
-function clausesOf(conversation: Conversation): string[] {
+function clausesOf(conversation: Conversation): readonly string[] {
   const before = conversation.userTexts.at(-2);
   const asked =
     conversation.assistantTexts.at(-1)?.includes(ASKING) &&
     conversation.last &&
     conversation.last.length <= MAX_SUPPLIED;
-  if (!asked || !before || /\?\s*$/.test(conversation.last)) return clauses(conversation.last);
+  if (!asked || !before || /\?\s*$/.test(conversation.last)) return conversation.lastClauses;
   return [`${before.replace(/[\s?.!]+$/, '')} for ${conversation.last}`];
 }
 

@@ -96,6 +96,14 @@ describe('the failure of a request', () => {
     expect(failureOf(404, { message: 'Resource not found' }, {}, { url }).message).toContain('api-version');
   });
 
+  it.each([
+    ['x', 'max_tokens exceeds the context', 'max_tokens exceeds the context'],
+    ['ollama', 'see the log of ollama', 'see the log of ollama'],
+    ['gsk1234secret', 'gsk1234secret is wrong', '[key] is wrong'],
+  ])('with the key %s, shows "%s" as "%s"', (apiKey, reason, shown) => {
+    expect(failureOf(400, { message: reason }, {}, { apiKey }).message).toContain(`: ${shown}`);
+  });
+
   it('does not show a reason that quotes the conversation', () => {
     const { message } = failureOf(400, { detail: 'bad text: Hello there' });
     expect(message).not.toContain('Hello there');
