@@ -99,7 +99,7 @@ async function promptOutput(text: string): Promise<string> {
       style,
       clock: systemClock,
     },
-    { isInteractive: true },
+    { isInteractive: true, defaultAddress: 'chat@fame.fabric' },
   );
   await repl.run();
   return output;
@@ -164,12 +164,12 @@ function envelopeOutput(text: string, mode: 'metadata' | 'full'): string {
   return output;
 }
 
-async function logOutput(text: string): Promise<string> {
+async function logOutput(text: string, isText = false): Promise<string> {
   const part = new ManagedProcess('sentinel', join(directory, 'logs-test'));
   mkdirSync(dirname(part.logFile), { recursive: true });
   writeFileSync(part.logFile, `${text}\n`);
   let output = '';
-  await showLogs([part], (piece) => (output += piece), { lines: 5 });
+  await showLogs([part], (piece) => (output += piece), { lines: 5, isText });
   return output;
 }
 
@@ -276,7 +276,7 @@ async function refusalOutput(text: string): Promise<string> {
   };
   await new Repl(
     { ...deps, listAgents: async () => '', style, clock: systemClock },
-    { isInteractive: true },
+    { isInteractive: true, defaultAddress: 'chat@fame.fabric' },
   ).run();
   return output;
 }
@@ -286,6 +286,7 @@ const printers: readonly [name: string, print: (text: string) => string | Promis
   ['the prompt: the operations of an agent without conversations', refusalOutput],
   ['the description of an agent', descriptionOutput],
   ['the list of conversations to resume', savedOutput],
+  ['fame local logs on a terminal', (text) => logOutput(JSON.stringify({ msg: text, [text]: text }), true)],
   ['fame ps', (text) => describeNodes(nodesOf(text))],
   ['fame trace', (text) => lineText(traceLine(text), style)],
   [
@@ -319,6 +320,7 @@ test.each(printers)('%s: prints no control and no forged line', async (_name, pr
 test.each([
   ['fame call, text', (text: string) => resultText(text, false)],
   ['fame local logs', logOutput],
+  ['fame local logs on a terminal', (text: string) => logOutput(text, true)],
 ] as const)('%s: prints no control, and keeps its lines', async (_name, print) => {
   const output = await print(`${HOSTILE}\n${HOSTILE}`);
   expect(output).not.toMatch(CONTROL);

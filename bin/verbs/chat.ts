@@ -296,6 +296,7 @@ class ChatProcess {
           ? 'The fabric keeps running in the background; `make stop` stops it.'
           : undefined,
         systemPrompt: this.#systemPrompt,
+        defaultAddress: this.#config.chatAddress,
         resumed: resumed && {
           conversation: client.conversation(address, { turnTimeoutMs, id: resumed.id, isResumed: true }),
           open: resumed.open,

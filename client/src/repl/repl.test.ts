@@ -158,6 +158,7 @@ function stage(
     },
     {
       isInteractive: false,
+      defaultAddress: 'chat@fame.fabric',
       ...(resumes ? { resumed: { conversation: newConversation(undefined), open: resumes } } : {}),
       ...options,
     },
@@ -331,6 +332,12 @@ test('/leave keeps the conversation and prints how to continue it', async () => 
   expect(conversations[0]).toMatchObject({ asked: ['one'], ended: 0 });
   expect(screen.notes).toContain('fame-fabric chat --resume c1');
   expect(kept).toEqual(['c1 asked one', 'c1 answered']);
+});
+
+test('the command to continue has the address of an agent that is not the default', async () => {
+  const { repl, screen } = stage(['one'], { isInteractive: true, defaultAddress: 'other@fame.fabric' });
+  await repl.run();
+  expect(screen.notes).toContain(': npx fame-fabric chat chat@fame.fabric --resume c1\n');
 });
 
 test.each(['exit', '/exit', 'quit', '/leave', undefined])(
@@ -929,7 +936,7 @@ test('a missing agent ends the loop before any message is read', async () => {
       style: createStyle(false),
       clock: systemClock,
     },
-    { isInteractive: false },
+    { isInteractive: false, defaultAddress: 'chat@fame.fabric' },
   );
   await expect(repl.run()).rejects.toMatchObject({ code: 'NO_ROUTE' });
   expect(conversations[0]?.asked).toEqual([]);
@@ -949,7 +956,7 @@ test('the user can leave while the agent does not answer the start', async () =>
       style: createStyle(false),
       clock: systemClock,
     },
-    { isInteractive: true },
+    { isInteractive: true, defaultAddress: 'chat@fame.fabric' },
   );
   const run = repl.run();
   input.onInterrupt?.();

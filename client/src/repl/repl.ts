@@ -68,6 +68,8 @@ export interface ReplOptions {
   systemPrompt?: string | undefined;
   /** A conversation to continue, and its message without an answer. */
   resumed?: { conversation: ReplConversation; open?: OpenTurn | undefined } | undefined;
+  /** The agent of a `fame chat` without an address. */
+  defaultAddress: string;
   /** Printed when the user leaves. */
   farewell?: string | undefined;
   /** Width of the terminal that answers are written to. @default answers go to a file or a program */
@@ -295,7 +297,9 @@ export class Repl {
   }
 
   #noteHowToResume(): void {
-    this.#dimNote(`To continue this conversation: npx fame-fabric chat --resume ${this.#conversation.id}`);
+    const { id, address } = this.#conversation;
+    const agent = address === this.#options.defaultAddress ? '' : `${address} `;
+    this.#dimNote(`To continue this conversation: npx fame-fabric chat ${agent}--resume ${id}`);
   }
 
   async #endConversation(): Promise<void> {
