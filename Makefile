@@ -41,7 +41,7 @@ stop: $(STAMP) ## stop what `make start` started
 status: $(STAMP) ## show the state of the background processes
 	@$(FAME) local status $(QUIETLY)
 
-logs: $(STAMP) ## show the logs of the background processes
+logs: $(STAMP) ## show the logs of the background processes, and follow them on a terminal
 	@$(FAME) local logs $(QUIETLY)
 
 doctor: $(STAMP) ## check this machine and print fixes

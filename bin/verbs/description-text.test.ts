@@ -45,6 +45,19 @@ For example: npx fame-fabric call shop@fame.fabric order '{"item":"text","size":
 `);
   });
 
+  test('shows the command that talks to an agent with conversations', () => {
+    const operations = ['start_task', 'run_turn'].map((name) => ({ name, params: {}, streams: false }));
+    const text = descriptionText(SHOP, described(...operations));
+    expect(text).toMatch(/\n\nTo talk to it: npx fame-fabric chat shop@fame\.fabric\n$/);
+  });
+
+  test('puts the choices of an item of a list in parentheses', () => {
+    const items = { enum: ['a', 'b'] };
+    expect(lineOf({ properties: { x: { type: 'array', items } }, required: ['x'] })).toBe(
+      'op(x: ("a" | "b")[])',
+    );
+  });
+
   test('shows parameters that have positions only', () => {
     const params = { type: 'array', prefixItems: [{ type: 'number' }, { type: 'string' }], minItems: 1 };
     expect(lineOf(params)).toBe('op(number, string?)');

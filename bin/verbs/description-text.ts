@@ -45,7 +45,9 @@ export function descriptionText(address: string, description: unknown): string {
   if (operations.length === 0) lines.push('It has no operations.');
   if (truncated) lines.push('It has more operations, which did not fit into its answer.');
   if (tasks) lines.push('It runs tasks: tasks/send, tasks/get, tasks/cancel and the other task methods.');
-  if (operations.length > 0) lines.push('', `For example: ${exampleCall(address, operations[0]!)}`);
+  if (operations.some(({ name }) => name === 'run_turn'))
+    lines.push('', `To talk to it: npx fame-fabric chat ${address}`);
+  else if (operations.length > 0) lines.push('', `For example: ${exampleCall(address, operations[0]!)}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -98,7 +100,10 @@ function typeText(schema: unknown, depth = 0): string {
         .join(' | ');
     if (options)
       return [...new Set(options.slice(0, MAX_CHOICES).map((one) => typeText(one, depth + 1)))].join(' | ');
-    if (type === 'array' && isObject(items)) return `${typeText(items, depth + 1)}[]`;
+    if (type === 'array' && isObject(items)) {
+      const item = typeText(items, depth + 1);
+      return item.includes(' | ') ? `(${item})[]` : `${item}[]`;
+    }
     if (Array.isArray(type)) return type.map(String).join(' | ');
     return typeof type === 'string' ? type : 'any';
   };

@@ -167,7 +167,9 @@ async function logs(input: VerbInput): Promise<number> {
   const interrupt = onInterrupt();
   try {
     const follow = isFollowing ? interrupt.signal : undefined;
-    await showLogs([stack.sentinel, stack.agent], writeOut, { lines: LOG_LINES, follow });
+    const isText = Boolean(process.stdout.isTTY);
+    if (isText) writeNote('New lines follow the last ones. Ctrl-C ends the command.\n');
+    await showLogs([stack.sentinel, stack.agent], writeOut, { lines: LOG_LINES, isText, follow });
   } finally {
     interrupt.release();
   }

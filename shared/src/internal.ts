@@ -13,7 +13,7 @@ export { closestMatch } from './cli/closest-match.ts';
 export { escapeControls, escapeLine, printableJson } from './cli/escape-controls.ts';
 export { EXIT, exitCodeOf } from './cli/exit-codes.ts';
 export { explainError } from './cli/explain-error.ts';
-export { isJsonLog, LOG_FORMATS, type LogFormat, lifeLine } from './cli/log-format.ts';
+export { isJsonLog, LOG_FORMATS, type LogFormat, lifeLine, textOfLogLine } from './cli/log-format.ts';
 export { createStyle, type Style } from './cli/style.ts';
 export { formatTable } from './cli/table.ts';
 export { graphemes, graphemeWidth, textWidth } from './cli/text-width.ts';

@@ -31,6 +31,8 @@ test('A11: the text of a log line has its time, level, message and fields, and n
     error: { name: 'Error', message: 'no', stack: 'Error: no\n    at x' },
     msg: 'cannot reattach',
   });
+  expect(textOfLogLine('    at main (agent.ts:1)\u001b[2J')).toBe('    at main (agent.ts:1)␛[2J\n');
+  expect(textOfLogLine('{"a":1}')).toBe('{"a":1}\n');
   expect(textOfLogLine(line)).toBe(
     '03:04:05.678 WARN  cannot reattach url=ws://x count=2 reason="two words\\u001b[2J" error="no"\n',
   );

@@ -28,12 +28,25 @@ export function lifeLine(
   return escapeJson(`${JSON.stringify({ level, time, name, pid: process.pid, msg: text })}\n`);
 }
 
-/** Formats a JSON line of the log as text: time, level, message and fields. */
+/** Formats a JSON line of the log as text: time, level, message and fields. Other lines are only escaped. */
 export function textOfLogLine(line: string): string {
-  const { level, time, name: _name, pid: _pid, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const entry = entryOf(line);
+  if (!entry) return `${escapeControls(line)}\n`;
+  const { level, time, name: _name, pid: _pid, msg, ...fields } = entry;
   const shown = Object.entries(fields).map(([key, value]) => `${key}=${fieldText(value)}`);
   const head = `${String(time).slice(11, 23)} ${String(level).toUpperCase().padEnd(5)}`;
   return `${escapeControls(head)} ${escapeLine([String(msg), ...shown].join(' '))}\n`;
+}
+
+/** Returns the fields of a line of the log; `undefined` for other lines, such as those of a crash. */
+function entryOf(line: string): Record<string, unknown> | undefined {
+  try {
+    const entry = JSON.parse(line) as unknown;
+    return typeof entry === 'object' && entry !== null && 'msg' in entry ? { ...entry } : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 // Omits the stack of an error, which is for files.
