@@ -69,6 +69,15 @@ describe('tables of the code', () => {
     expect(files.filter((file) => /npx\s+fame(?![-\w])/.test(read(file)))).toEqual([]);
   });
 
+  test('documents for users name commands as they are typed, with npx', () => {
+    const names = Object.keys(VERBS).join('|');
+    const forUsers = DOCUMENTS.filter(
+      (file) => !/bench|CHANGELOG|CONTRIBUTING|decisions|releasing|upgrading/.test(file),
+    );
+    const short = new RegExp(`\`fame (?:${names})\\b`);
+    expect(forUsers.filter((file) => short.test(read(file)))).toEqual([]);
+  });
+
   test('a variable that several processes read has one unit and one default', () => {
     const seen = new Map<string, ListedVariable>();
     for (const variable of VARIABLE_LISTS.flatMap(([, variables]) => variables)) {

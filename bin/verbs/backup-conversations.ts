@@ -18,7 +18,10 @@ export async function runBackup(
   file: string,
   { json, print, write }: Output,
 ): Promise<number> {
-  if (path === undefined) throw new FabricError('STORE_UNAVAILABLE', `There is no store ${place}.`);
+  if (path === undefined) {
+    const text = `There is no store ${place}. Run the command where the agent was started, or set FAME_DATA_DIR to its data directory.`;
+    throw new FabricError('STORE_UNAVAILABLE', text);
+  }
   const interrupt = onInterrupt();
   try {
     const report = await backUpStore(path, resolve(file), {

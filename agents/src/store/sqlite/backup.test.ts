@@ -186,6 +186,13 @@ test('the log of another store is not applied to a restored one', async () => {
   );
 });
 
+test('a backup into a folder that does not exist names the folder', async () => {
+  await openWith(['a']);
+  await expect(backUpStore(path, join(directory, 'none', 'b.db'))).rejects.toThrow(
+    `There is no folder ${join(directory, 'none')}. Create it first.`,
+  );
+});
+
 test('a store that does not exist or is no store gives an error', async () => {
   await expect(backUpStore(path, file)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   writeFileSync(path, '');

@@ -121,7 +121,13 @@ async function writeNew(
   try {
     closeSync(openSync(partial, 'wx', 0o600));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') {
+      throw new FabricError('STORE_UNAVAILABLE', `There is no folder ${dirname(target)}. Create it first.`, {
+        cause: error,
+      });
+    }
+    if (code === 'EEXIST') {
       throw new FabricError(
         'FILE_EXISTS',
         `The file ${partial} exists: another command is writing it, or was killed. If none runs, remove it and try again.`,
