@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /** For tests that start processes. */
 const setupFiles = ['test/kit/clean-up.ts'];
-const exclude = ['**/node_modules/**', '**/dist/**'];
+const exclude = ['**/node_modules/**', '**/dist/**', '**/templates/**'];
 
 /** A minute of frames, with time limits of its own. */
 const autobahn = 'test/conformance/autobahn.test.ts';
@@ -18,8 +18,8 @@ const processes = 'bin/{client,fame,local}.test.ts';
 
 /** Tests that need the tools of `packaging`. */
 const workflows = 'packaging/workflows.test.ts';
-/** Packs, publishes and installs all packages several times: a minute on both cores. */
-const published = 'packaging/published.test.ts';
+/** Packs, publishes and installs all packages several times: two minutes on both cores. */
+const published = 'packaging/{published,create-app}.test.ts';
 
 export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start

@@ -1,6 +1,7 @@
 // Writes the packages as they are published, one folder each: the JavaScript and the types that their entry points need, the
 // cleaned package.json, README and LICENSE.
 import {
+  copyFileSync,
   cpSync,
   globSync,
   mkdirSync,
@@ -108,11 +109,14 @@ export function faultyImports(
   });
 }
 
-/** Copies a file. The sources are not published, so source maps are left out, and declarations import declarations. */
+/**
+ * Copies a file, or the target of a link: npm packs no links. The sources are not published, so source maps are left out, and
+ * declarations import declarations.
+ */
 function copy(from: string, to: string): void {
   mkdirSync(dirname(to), { recursive: true });
   if (!/\.([cm]?js|d\.ts)$/.test(from)) {
-    cpSync(from, to);
+    copyFileSync(from, to);
     return;
   }
   const text = readFileSync(from, 'utf8').replace(/\n?\/\/# sourceMappingURL=.*$/m, '\n');

@@ -12,8 +12,11 @@ const GUIDES = globSync('docs/guides/*.md', { cwd: ROOT }).sort();
 const PAGES = globSync('docs/coming-from/*.md', { cwd: ROOT }).sort();
 const MAX_LINES = 30;
 
-/** `npm run interop-python` runs the programs in Python, and `browser/pages.test.ts` the pages. */
-const OTHER_GUIDES = ['docs/guides/python.md', 'docs/guides/web.md'];
+/**
+ * Guides whose programs run elsewhere: those in Python in `npm run interop-python`, projects in `packaging/create-app.test.ts`, pages in
+ * `browser/pages.test.ts`.
+ */
+const OTHER_GUIDES = ['docs/guides/python.md', 'docs/guides/project.md', 'docs/guides/web.md'];
 
 test('there is a guide for each style of agents', () => {
   const names = GUIDES.map((file) => file.slice('docs/guides/'.length));

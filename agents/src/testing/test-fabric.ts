@@ -4,7 +4,7 @@ import { ScriptedSentinel } from '@fame-fabric/shared/testing';
 import type { Agent, ServeOptions } from '../agent/agent-types.ts';
 import { AgentWorker } from '../agent/worker.ts';
 
-export interface TestFabric {
+export interface TestFabric extends AsyncDisposable {
   /** Calls the agents, as a client does. Pass it as `link` to tools and teams that run by themselves. */
   readonly link: Link;
   /** Stops the agents and closes the link. */
@@ -24,5 +24,6 @@ export async function testFabric(
   const link = new Link({ url: 'memory://test', dial });
   const worker = new AgentWorker(agents, { ...options, link, log });
   await worker.start();
-  return { link, close: () => worker.drain(0) };
+  const close = (): Promise<void> => worker.drain(0);
+  return { link, close, [Symbol.asyncDispose]: close };
 }

@@ -3,10 +3,8 @@ import { useConversation } from '@fame-fabric/react';
 import { useState } from 'react';
 import { Composer } from './composer.tsx';
 import { MessageItem } from './message-item.tsx';
+import { address, suggestions, url } from './settings.ts';
 import { Notice, Status } from './status.tsx';
-
-const url = import.meta.env.VITE_FAME_URL ?? 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream';
-const address = import.meta.env.VITE_FAME_AGENT ?? 'chat@fame.fabric';
 
 const KEY = 'fame-conversation';
 function newConversationId(): string {
@@ -57,13 +55,11 @@ export function App() {
   );
 }
 
-const SUGGESTIONS = ['What is the weather in Paris?', 'What is 6 times 7?', 'What time is it?'];
-
 function Welcome({ onChoose }: { onChoose: (text: string) => void }) {
   return (
     <section className="welcome" aria-label="Suggestions">
       <h2>What would you like to know?</h2>
-      {SUGGESTIONS.map((text) => (
+      {suggestions.map((text) => (
         <button type="button" key={text} onClick={() => onChoose(text)}>
           {text}
         </button>

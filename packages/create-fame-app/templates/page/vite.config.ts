@@ -1,0 +1,1 @@
+../../../react/examples/web/vite.config.ts
