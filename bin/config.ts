@@ -43,7 +43,7 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     name: 'FAME_SHOW_REASONING',
     type: 'boolean',
     default: 'false',
-    description: 'true shows the reasoning of the model before its answers, false only that it thinks.',
+    description: 'true shows the reasoning of the model before its answers; false shows only that it thinks.',
   },
   {
     name: 'FAME_SYSTEM_PROMPT',

@@ -1,14 +1,12 @@
 // `fame call ADDRESS METHOD [JSON]`: calls any operation of an agent and prints its result.
-import { type Client, createEnvelopePrinter } from '@fame-fabric/client';
-import { connectionText } from '@fame-fabric/client/internal';
+import type { Client } from '@fame-fabric/client';
 import { parseAddress } from '@fame-fabric/shared';
-import { createStyle, EXIT, escapeControls, printableJson } from '@fame-fabric/shared/internal';
-import { attach } from '../attach.ts';
+import { escapeControls, printableJson } from '@fame-fabric/shared/internal';
 import { readClientConfig } from '../config.ts';
 import { readDuration, textFlag } from '../flags.ts';
-import { onInterrupt } from '../interrupt.ts';
 import { writeNote, writeOut } from '../output.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
+import { withClient } from '../with-client.ts';
 
 const CARD_TIMEOUT_MS = 500;
 
@@ -21,36 +19,18 @@ export async function run(input: VerbInput): Promise<number> {
   const params = readParams(json);
   const timeout = textFlag(input, 'timeout');
   const timeoutMs = timeout === undefined ? undefined : readDuration(timeout, '--timeout');
-  const config = readClientConfig(input.env);
-  const mode = config.showEnvelopes;
-  const style = createStyle(Boolean(process.stderr.isTTY) && config.hasColours);
   const print = (value: unknown): void => writeOut(`${resultText(value, input.flags.json === true)}\n`);
-  const interrupt = onInterrupt();
-  const options = { signal: interrupt.signal, timeoutMs };
-  try {
-    await using client = await attach({
-      config,
-      writeNote,
-      onConnection: (isConnected) => writeNote(`${connectionText(isConnected)}\n`),
-      signal: interrupt.signal,
-      trace: mode === 'off' ? undefined : createEnvelopePrinter({ write: writeNote, mode, style }),
-    });
+  return withClient(readClientConfig(input.env), async (client, signal) => {
+    const options = { signal, timeoutMs };
     if (input.flags.stream) {
       for await (const item of client.stream(address, method, params, options)) print(item);
-    } else {
-      print(await client.call(address, method, params, options));
-      if (await isStream(client, address, method)) {
-        writeNote('This operation streams; only its first item was printed. --stream prints all of them.\n');
-      }
+      return;
     }
-    return EXIT.ok;
-  } catch (error) {
-    if (!interrupt.signal.aborted) throw error;
-    writeNote('Interrupted\n');
-    return interrupt.exitCode;
-  } finally {
-    interrupt.release();
-  }
+    print(await client.call(address, method, params, options));
+    if (await isStream(client, address, method)) {
+      writeNote('This operation streams; only its first item was printed. --stream prints all of them.\n');
+    }
+  });
 }
 
 // The card of an agent tags streaming operations. An agent may have no card, and the command does not wait for a slow one.

@@ -1,14 +1,11 @@
 // `fame describe ADDRESS`: prints the operations of an agent. Agents of version 0.1 and of other software do not list their operations in
 // `describe`; the names of their operations are on their card.
 import type { Client } from '@fame-fabric/client';
-import { connectionText } from '@fame-fabric/client/internal';
 import { FabricError, isFabricError, parseAddress } from '@fame-fabric/shared';
-import { EXIT } from '@fame-fabric/shared/internal';
-import { attach } from '../attach.ts';
 import { readClientConfig } from '../config.ts';
-import { onInterrupt } from '../interrupt.ts';
-import { writeJson, writeNote, writeOut } from '../output.ts';
+import { writeJson, writeOut } from '../output.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
+import { withClient } from '../with-client.ts';
 import { descriptionText, operationsOf } from './description-text.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -17,25 +14,11 @@ export async function run(input: VerbInput): Promise<number> {
   const [address] = input.positionals;
   if (address === undefined) throw new UsageError('describe takes the address of an agent');
   parseAddress(address); // throws ADDRESS_INVALID
-  const interrupt = onInterrupt();
-  try {
-    await using client = await attach({
-      config: readClientConfig(input.env),
-      writeNote,
-      onConnection: (isConnected) => writeNote(`${connectionText(isConnected)}\n`),
-      signal: interrupt.signal,
-    });
-    const description = await describe(client, address, interrupt.signal);
+  return withClient(readClientConfig(input.env), async (client, signal) => {
+    const description = await describe(client, address, signal);
     if (input.flags.json) writeJson(description);
     else writeOut(descriptionText(address, description));
-    return EXIT.ok;
-  } catch (error) {
-    if (!interrupt.signal.aborted) throw error;
-    writeNote('Interrupted\n');
-    return interrupt.exitCode;
-  } finally {
-    interrupt.release();
-  }
+  });
 }
 
 /** True if the agent has no such operation. Agents of naylence report that as an internal error. */
