@@ -45,12 +45,12 @@ const MAX_REASON_CHARS = 200;
 const MAX_CAUSE_CHARS = 500;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-/** Shorter keys are placeholders for servers that need none, such as "x" or "ollama". They may be words of the message. */
-const MIN_SECRET_CHARS = 8;
+/** Keys for servers that need none, such as "x" or "ollama": at most 3 characters, or 7 letters. They may be words of the message. */
+const PLACEHOLDER = /^(?:.{0,3}|[a-z-]{0,7})$/i;
 
 /** Removes keys from a text. */
 function redact(message: string, apiKey = ''): string {
-  const known = apiKey.length < MIN_SECRET_CHARS ? message : message.replaceAll(apiKey, '[key]');
+  const known = PLACEHOLDER.test(apiKey) ? message : message.replaceAll(apiKey, '[key]');
   return known
     .replace(/\b(?:sk|pk|key)-[\w*-]{4,}/gi, '[key]')
     .replace(/\b(Bearer|Basic)\s+[\w.~+/=-]+/gi, '$1 [key]')

@@ -99,6 +99,7 @@ describe('the failure of a request', () => {
   it.each([
     ['x', 'max_tokens exceeds the context', 'max_tokens exceeds the context'],
     ['ollama', 'see the log of ollama', 'see the log of ollama'],
+    ['hunter2', 'hunter2 is wrong', '[key] is wrong'],
     ['gsk1234secret', 'gsk1234secret is wrong', '[key] is wrong'],
   ])('with the key %s, shows "%s" as "%s"', (apiKey, reason, shown) => {
     expect(failureOf(400, { message: reason }, {}, { apiKey }).message).toContain(`: ${shown}`);
