@@ -76,6 +76,8 @@ export interface Agent<O = unknown> {
   readonly description: string | undefined;
   readonly capabilities: readonly string[];
   readonly card: AgentCard;
+  /** True if `serve` opens a store with `openStore`, because the agent was given none. @default false */
+  readonly needsStore?: boolean;
   /** Binds the address and serves it until closed. Rejects if it cannot be bound. */
   serve(link: AgentLink, options?: ServeOptions): Promise<Serving>;
 }

@@ -24,4 +24,7 @@ export abstract class DeclaredAgent implements Agent {
   get card(): AgentCard {
     return this.declaration.card;
   }
+  get needsStore(): boolean {
+    return this.declaration.needsStore ?? false;
+  }
 }

@@ -67,6 +67,10 @@ export class ChatAgent extends DeclaredAgent {
     this.declaration = this.#declare(this.#host({}, this.#memoryStore()));
   }
 
+  override get needsStore(): boolean {
+    return this.#options.store === undefined;
+  }
+
   async serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
     const store = this.#options.store ?? (await options.openStore?.()) ?? this.#memoryStore();
     return this.#declare(this.#host(options, store, link)).serve(link, options);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
@@ -50,17 +50,4 @@ it.each([
   });
   expect(code).toBe(2);
   expect(lines).toEqual([`FAME_APPROVE_TOOLS names "clok", which is not a tool of the chat agent. ${names}`]);
-});
-
-it('a store that cannot be opened ends the process before it waits for a sentinel', async () => {
-  const file = join(directory, 'file');
-  writeFileSync(file, '');
-  const { code, lines } = await run(['chat'], {
-    FAME_DATA_DIR: join(file, 'data'),
-    FAME_DIRECT_ADMISSION_URL: 'ws://127.0.0.1:9/fame/v1/attach/ws/downstream',
-    FAME_CONNECT_TIMEOUT_MS: '1',
-    FAME_LOG_LEVEL: 'silent',
-  });
-  expect(code).toBe(1);
-  expect(lines).toEqual([expect.stringContaining('FAME_DATA_DIR')]);
 });

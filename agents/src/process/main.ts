@@ -96,12 +96,10 @@ function namesIn(env: NonNullable<RunOptions['env']>): readonly string[] {
 
 const conversationAgent =
   (name: string): AgentSource =>
-  async (context, openStore) => {
+  async (context) => {
     const model = await defaultModel(context);
     const prices = await pricesOf(context.config);
     const agent = await CONVERSATION_AGENTS[name]!({ context, model, prices });
-    // Before the process waits for a sentinel, which may take long: a store that cannot be opened ends the process.
-    await openStore();
     return { agent, note: `model: ${model.name}` };
   };
 

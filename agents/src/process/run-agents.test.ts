@@ -1,8 +1,16 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Envelope, Link, makeEnvelope } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock, ScriptedSentinel } from '@fame-fabric/shared/testing';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Agent } from '../agent/agent-types.ts';
+import { ChatAgent } from '../conversation/chat-agent.ts';
+import { offlineModel } from '../model/offline/offline-model.ts';
+import { RefineAgent } from '../refine/refine-agent.ts';
+import { MemoryStore } from '../store/memory-store.ts';
 import { readAgentConfig } from './config.ts';
-import { linkOptions } from './run-agents.ts';
+import { linkOptions, runAgents } from './run-agents.ts';
 
 test('HD29: the log of envelopes has the known header fields, each cut, and no content', () => {
   const log = new CaptureLog();
@@ -49,4 +57,26 @@ test('HD31: agents that wait for their first sentinel attach within 2 s of its s
   expect(link.state).toBe('attached');
   await connecting;
   await link.close();
+});
+
+const model = offlineModel();
+const models = { default: model, smart: model };
+test.each<[string, Agent, number, string]>([
+  ['a chat agent', new ChatAgent({ model }), 1, 'FAME_DATA_DIR'],
+  ['a refine agent', new RefineAgent({ models }), 1, 'FAME_DATA_DIR'],
+  ['an agent with a store of its own', new ChatAgent({ model, store: new MemoryStore() }), 69, 'No sentinel'],
+])('before %s waits for a sentinel, its store is opened', async (_, agent, code, line) => {
+  const directory = mkdtempSync(join(tmpdir(), 'fame-run-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  const lines: string[] = [];
+  const env = {
+    FAME_DATA_DIR: join(file, 'data'),
+    FAME_DIRECT_ADMISSION_URL: 'ws://127.0.0.1:9/fame/v1/attach/ws/downstream',
+    FAME_CONNECT_TIMEOUT_MS: '1',
+    FAME_LOG_LEVEL: 'silent',
+  };
+  expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(code);
+  expect(lines).toEqual([expect.stringContaining(line)]);
 });

@@ -35,9 +35,7 @@ export interface NamedAgent {
   close?(): Promise<void>;
 }
 
-export type AgentSource =
-  | Agent
-  | ((context: ProcessContext, openStore: ProcessStore['open']) => NamedAgent | Promise<NamedAgent>);
+export type AgentSource = Agent | ((context: ProcessContext) => NamedAgent | Promise<NamedAgent>);
 
 export interface RunOptions {
   /** @default process.env */
@@ -98,11 +96,11 @@ async function run(
   const store = new ProcessStore(config, log);
   try {
     for (const source of sources) {
-      named.push(
-        typeof source === 'function' ? await source({ config, log }, store.open) : { agent: source },
-      );
+      named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
     }
     const agents = named.map(({ agent }) => agent);
+    // Before the process waits for a sentinel, which may take long: a store that cannot be opened ends the process.
+    if (agents.some(({ needsStore }) => needsStore)) await store.open();
     const session = new SessionFile(config, agents, log);
     const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>
       log.warn(message),
