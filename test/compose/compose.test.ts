@@ -29,25 +29,43 @@ const COMPOSE = join(ROOT, 'docker-compose.yml');
 const compose = readCompose(COMPOSE);
 const ours = Object.entries(compose.services).filter(([, service]) => service.image === 'fame-fabric');
 
+/** Faults of a compose file in the published schema. */
+const schemaFaults = (() => {
+  // The published schema has the `id` and `$schema` of an old draft. Nothing refers to them, so they are removed.
+  const schema = JSON.parse(
+    JSON.stringify(composeSchema, (key, value) =>
+      (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value,
+    ),
+  );
+  const validate = new Ajv2019({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
+  return (file: unknown): string[] => {
+    validate(file);
+    return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+  };
+})();
+
+test('the compose file of new projects follows the schema', () => {
+  const template = join(ROOT, 'packages/create-fame-app/templates/common/docker-compose.yml');
+  const folder = mkdtempSync(join(tmpdir(), 'fame-compose-'));
+  try {
+    const path = join(folder, 'docker-compose.yml');
+    writeFileSync(path, readFileSync(template, 'utf8').replaceAll('{{name}}', 'my-app'));
+    const file = readCompose(path);
+    expect(Object.keys(file.services)).toEqual(['sentinel', 'agent']);
+    expect(schemaFaults(file)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 describe('docker-compose.yml', () => {
   test('follows the schema of the compose specification', () => {
-    // The published schema has the `id` and `$schema` of an old draft. Nothing refers to them, so they are removed.
-    const schema = JSON.parse(
-      JSON.stringify(composeSchema, (key, value) =>
-        (key === 'id' || key === '$schema') && typeof value === 'string' ? undefined : value,
-      ),
-    );
-    const validate = new Ajv2019({ strict: false, validateFormats: false, allErrors: true }).compile(schema);
-    const problems = (file: unknown) => {
-      validate(file);
-      return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
-    };
-    expect(problems(compose)).toEqual([]);
+    expect(schemaFaults(compose)).toEqual([]);
     const wrong = structuredClone(compose) as ComposeFile & {
       services: { sentinel: Record<string, unknown> };
     };
     wrong.services.sentinel.helthcheck = {};
-    expect(problems(wrong)).toEqual([expect.stringContaining('/services/sentinel')]);
+    expect(schemaFaults(wrong)).toEqual([expect.stringContaining('/services/sentinel')]);
   });
 
   test('starts a sentinel and a chat agent by default, and Ollama with its profile', () => {
