@@ -51,6 +51,8 @@ test.each([
   'http://localhost:*',
   'http://*.example.org',
   'https://app.example/path',
+  'LOOPBACK',
+  'loopback:5173',
 ])('A6: the origin %s is refused, since no page has it', (origin) => {
   const [fault] = faultsOf({ FAME_ALLOWED_ORIGINS: `https://app.example,${origin}` });
   expect(fault).toContain(`FAME_ALLOWED_ORIGINS is "${origin}"`);
@@ -69,10 +71,10 @@ test.each(['http://fame.example.org', 'fame.example.org:8000', '*', '[::1]:80'])
 test('origins and hosts in their usual forms are accepted', () => {
   const config = readSentinelConfig({
     FAME_ALLOWED_ORIGINS:
-      'http://localhost:5173, https://App.example, http://[::1]:80, chrome-extension://abcdef',
+      'http://localhost:5173, https://App.example, http://[::1]:80, chrome-extension://abcdef, loopback',
     FAME_ALLOWED_HOSTS: 'fame.example.org, sentinel, 192.168.1.5, [2001:db8::1]',
   });
-  expect(config.allowedOrigins).toHaveLength(4);
+  expect(config.allowedOrigins).toHaveLength(5);
   expect(config.allowedHosts).toHaveLength(4);
 });
 

@@ -9,7 +9,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { LOG_LEVELS } from '@fame-fabric/shared/router';
-import { isHostName, isOrigin } from './door/origin.ts';
+import { isHostName, isOrigin, LOOPBACK_PAGES } from './door/origin.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
 
@@ -156,7 +156,8 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_ALLOWED_ORIGINS',
     type: 'list',
     default: '(none)',
-    description: 'Web origins whose pages may attach, such as http://localhost:5173.',
+    description:
+      'Web origins whose pages may attach, such as http://localhost:5173; loopback allows every page of localhost, 127.0.0.0/8 and [::1].',
   },
   {
     name: 'FAME_ALLOWED_HOSTS',
@@ -232,8 +233,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
     const allowedOrigins = env.list('FAME_ALLOWED_ORIGINS');
     for (const origin of allowedOrigins) {
       const expected =
-        'origins without a path and without wildcards, separated by commas, such as http://localhost:5173';
-      env.check('FAME_ALLOWED_ORIGINS', origin, isOrigin(origin), expected);
+        'origins without a path and without wildcards, separated by commas, such as http://localhost:5173, or loopback';
+      env.check('FAME_ALLOWED_ORIGINS', origin, origin === LOOPBACK_PAGES || isOrigin(origin), expected);
     }
     const allowedHosts = env.list('FAME_ALLOWED_HOSTS');
     for (const name of allowedHosts) {

@@ -144,6 +144,8 @@ test('HD16: refused origins do not flood the log', async () => {
   expect(log.messages('warn')).toEqual(
     Array(10).fill('refused a connection: its Origin or Host is not allowed'),
   );
+  // NF5: the line to set.
+  expect(log.lines[0]?.fields).toMatchObject({ fix: 'FAME_ALLOWED_ORIGINS=https://evil.example' });
   await running.close();
   expect(log.lines.at(-1)).toMatchObject({ message: 'suppressed log lines', fields: { lines: 30 } });
 });

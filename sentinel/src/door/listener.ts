@@ -16,7 +16,7 @@ import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Admission, Claim } from './admission.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
-import { isLoopback, upgradeFault } from './origin.ts';
+import { isLoopback, settingForPage, upgradeFault } from './origin.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
 
@@ -139,6 +139,7 @@ export class Listener {
         code: 'AUTH_FORBIDDEN',
         origin: origin?.slice(0, 120),
         host: host?.slice(0, 120),
+        fix: settingForPage(request.headers, this.#options),
         remote: remoteOf(socket as Socket),
       });
       refuseOn(socket, 403, 'AUTH_FORBIDDEN', fault);

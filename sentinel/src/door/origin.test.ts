@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isLoopback, originFault, upgradeFault } from './origin.ts';
+import { isLoopback, originFault, settingForPage, upgradeFault } from './origin.ts';
 
 const options = {
   allowedOrigins: ['https://app.example', 'http://localhost:5173', 'chrome-extension://known'],
@@ -98,6 +98,71 @@ test.each<[string | undefined, boolean]>([
 ])('HD21: on an open interface a program may attach under the Host %s: %s', (host, isAllowed) => {
   expect(upgradeFault({ host }, options, true) === undefined).toBe(isAllowed);
   expect(originFault({ host }, options)).toContain('FAME_ALLOWED_HOSTS');
+});
+
+test.each<[string, boolean]>([
+  ['http://localhost:5173', true],
+  ['https://localhost:5173', true],
+  ['http://localhost', true],
+  ['http://127.0.0.1:3000', true],
+  ['http://127.8.9.10:3000', true],
+  ['http://[::1]:3000', true],
+  ['https://app.example', true],
+  ['http://localhost.evil.com', false],
+  ['http://localhost.evil.com:5173', false],
+  ['http://evil.localhost:5173', false],
+  ['http://localhost.:5173', false],
+  ['http://127.0.0.1.evil.com', false],
+  ['http://evil.com:5173', false],
+  ['http://192.168.1.5:5173', false],
+  ['http://0.0.0.0:5173', false],
+  ['http://128.0.0.1', false],
+  ['http://[::]:5173', false],
+  ['http://[::ffff:192.168.1.5]', false],
+  ['http://localhost@evil.com', false],
+  ['http://localhost:5173@evil.com', false],
+  ['http://evil.com@localhost:5173', false],
+  ['http://evil.com#localhost', false],
+  ['http://evil.com/localhost', false],
+  ['http://localhost:5173/', false],
+  ['http://localhost:5173, http://evil.com', false],
+  ['http://local\u00adhost:5173', false],
+  ['chrome-extension://localhost', false],
+  ['ftp://localhost', false],
+  ['file://', false],
+  ['file://localhost', false],
+  ['loopback', false],
+  ['null', false],
+  ['', false],
+])('NF5: FAME_ALLOWED_ORIGINS=loopback allows a page of "%s": %s', (origin, isAllowed) => {
+  const loopback = { allowedOrigins: ['https://app.example', 'loopback'], allowedHosts: [] };
+  expect(originFault({ origin, host: 'localhost:8000' }, loopback) === undefined).toBe(isAllowed);
+  for (const isOpen of [false, true])
+    expect(upgradeFault({ origin, host: 'localhost:8000' }, loopback, isOpen) === undefined).toBe(isAllowed);
+  expect(originFault({ origin, host: 'evil.com:8000' }, loopback)).toContain('FAME_ALLOWED_HOSTS');
+});
+
+test('NF5: the setting for a refused page keeps the origins that are set', () => {
+  const host = 'localhost:8000';
+  const origin = 'http://localhost:5173';
+  expect(settingForPage({ host, origin }, { allowedOrigins: [], allowedHosts: [] })).toBe(
+    'FAME_ALLOWED_ORIGINS=http://localhost:5173',
+  );
+  const allowedOrigins = ['https://app.example'];
+  expect(settingForPage({ host, origin }, { allowedOrigins, allowedHosts: [] })).toBe(
+    'FAME_ALLOWED_ORIGINS=https://app.example,http://localhost:5173',
+  );
+});
+
+test.each([
+  { host: 'localhost:8000', origin: 'null' },
+  { host: 'localhost:8000', origin: `http://${'a'.repeat(200)}` },
+  { host: 'localhost:8000', origin: 'http://user@localhost:5173' },
+  { host: 'localhost:8000', origin: 'http://localhost:5173,http://evil.com' },
+  { host: 'evil.com:8000', origin: 'http://localhost:5173' },
+  { host: 'evil.com:8000' },
+])('NF5: no setting of origins allows %o', (headers) => {
+  expect(settingForPage(headers, { allowedOrigins: [], allowedHosts: [] })).toBeUndefined();
 });
 
 test('a fault names the header and the setting', () => {

@@ -4,7 +4,11 @@
 
 import { isLoopbackHost } from '@fame-fabric/shared/internal';
 
+/** Entry of FAME_ALLOWED_ORIGINS for every page of a loopback host: localhost, 127.0.0.0/8 and [::1], http or https, any port. */
+export const LOOPBACK_PAGES = 'loopback';
+
 export interface OriginOptions {
+  /** Origins, or `LOOPBACK_PAGES`. */
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
 }
@@ -68,14 +72,29 @@ export function originFault(
     (isLoopbackHost(own.hostname) || allowedHosts.some((name) => parseHost(name)?.host === own.hostname));
   if (!isOwnHost)
     return `The host "${host?.slice(0, 120) ?? ''}" is not allowed: add it to FAME_ALLOWED_HOSTS`;
-  if (origin === undefined || allowedOrigins.includes(origin)) return undefined;
+  if (origin === undefined) return undefined;
   // The origin of a URL contains scheme, host and port.
-  const page = parseOrigin(origin)?.origin;
+  const page = parseOrigin(origin);
   const isAllowed =
-    page !== undefined &&
-    (page === own.origin || allowedOrigins.some((allowed) => parseOrigin(allowed)?.origin === page));
+    page?.origin === own.origin || allowedOrigins.some((allowed) => matchesPage(allowed, origin, page));
   if (isAllowed) return undefined;
   return `The origin "${origin.slice(0, 120)}" is not allowed: add it to FAME_ALLOWED_ORIGINS`;
+}
+
+function matchesPage(allowed: string, origin: string, page: URL | undefined): boolean {
+  if (allowed === LOOPBACK_PAGES) return page !== undefined && isLoopbackHost(page.hostname);
+  return allowed === origin || (page !== undefined && parseOrigin(allowed)?.origin === page.origin);
+}
+
+/** Returns the setting that would allow a refused page. Undefined if none does, as for the origin `null` or an unknown Host. */
+export function settingForPage(
+  { origin = '', host }: OriginHeaders,
+  { allowedOrigins, allowedHosts }: OriginOptions,
+): string | undefined {
+  if (origin.length > 120 || !isOrigin(origin)) return undefined;
+  const origins = [...allowedOrigins, origin];
+  const isEnough = originFault({ origin, host }, { allowedOrigins: origins, allowedHosts }) === undefined;
+  return isEnough ? `FAME_ALLOWED_ORIGINS=${origins.join(',')}` : undefined;
 }
 
 /**
