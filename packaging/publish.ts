@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type PackedPackage, packPackages } from './pack.ts';
-import { ROOT } from './packages.ts';
+import { ROOT, readPackages } from './packages.ts';
 
 /** True if the registry has this version. @throws an Error if the registry cannot be asked */
 function isPublished({ name, version }: PackedPackage): boolean {
@@ -31,13 +31,12 @@ const { values } = parseArgs({
     tag: { type: 'string' },
   },
 });
-const packages = packPackages({ output: join(ROOT, 'dist/packages'), repository: values.repository });
-for (const one of packages) {
-  if (values.tag !== undefined && values.tag !== `v${one.version}`) {
-    throw new Error(`The tag is ${values.tag}, but ${one.name} has version ${one.version}.`);
+for (const { manifest } of readPackages()) {
+  if (values.tag !== undefined && values.tag !== `v${manifest.version}`) {
+    throw new Error(`The tag is ${values.tag}, but ${manifest.name} has version ${manifest.version}.`);
   }
 }
-for (const one of packages) {
+for (const one of packPackages({ output: join(ROOT, 'dist/packages'), repository: values.repository })) {
   if (isPublished(one)) console.log(`${one.name}@${one.version} is published already`);
   else publish(one, values['dry-run']);
 }

@@ -515,6 +515,7 @@ test.each([
     ['a', 'b', 'c', 'd', 'e', 'f', 'g'],
     '; it has a, b, c, d, e and 2 more. `npx fame-fabric describe chat@fame.fabric` shows them',
   ],
+  [['x'.repeat(70)], `; it has ${'x'.repeat(64)}…. \`npx fame-fabric describe chat@fame.fabric\` shows them`],
   [[], '; it has no operations'],
 ])(
   'R22: an agent with the operations %j is refused before the prompt reads a message',

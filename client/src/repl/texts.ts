@@ -53,10 +53,11 @@ export function failureText(error: unknown, { message = '', isInteractive }: Fai
 const count = (number: number): string => number.toLocaleString('en-US');
 
 const MAX_OPERATIONS = 5;
+const MAX_OPERATION_CHARS = 64;
 
 /**
- * Describes the operations of an agent that has no turns. Returns `undefined` if it has turns, or if its description does not list all of its
- * operations, as that of version 0.1 and of other software.
+ * Describes the operations of an agent that has no turns. Returns `undefined` if it has turns, or if its description does not list
+ * all of its operations. Descriptions of version 0.1 and of other software do not.
  */
 export function unfitOperationsText(
   address: string,
@@ -68,7 +69,8 @@ export function unfitOperationsText(
   if (names.length === 0) return '; it has no operations';
   const rest = names.length - MAX_OPERATIONS;
   const more = rest > 0 ? ` and ${rest} more` : '';
-  return `; it has ${names.slice(0, MAX_OPERATIONS).join(', ')}${more}. \`npx fame-fabric describe ${address}\` shows them`;
+  const shown = names.slice(0, MAX_OPERATIONS).map((name) => cutText(name, MAX_OPERATION_CHARS));
+  return `; it has ${shown.join(', ')}${more}. \`npx fame-fabric describe ${address}\` shows them`;
 }
 
 /** Describes an end of a turn that the answer itself does not show; `undefined` if the answer is whole. */
