@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { openaiModel, standardTools, ToolSet, tool } from '@fame-fabric/agents';
@@ -25,7 +26,11 @@ function scriptedUser(...questions: string[]) {
     written.push('|');
     return questions.shift() ?? 'exit';
   });
-  return { written, ask, ui: { write: (text: string) => void written.push(text), ask } };
+  return {
+    written,
+    ask,
+    ui: { write: (text: string) => void written.push(stripVTControlCharacters(text)), ask },
+  };
 }
 
 describe('the loop of the Agere tutorial', () => {
@@ -59,7 +64,14 @@ describe('the loop of the Agere tutorial', () => {
     expect(await new Commander().run(round(chat))).toBe('QUIT');
     model.done();
     expect(user.written.join('')).toBe(
-      'One moment. I look at Paris.\nAnd at Beijing.It is 22 degrees in Paris and 10 in Beijing.|You are welcome.|',
+      [
+        '\nGPT:\nOne moment. I look at Paris.',
+        '\nFunction call: get_current_weather(location=Paris); ID: a.\n',
+        '\nAnd at Beijing.',
+        '\nFunction call: get_current_weather(location=Beijing); ID: b.\n',
+        '\n\n\nGPT:\nIt is 22 degrees in Paris and 10 in Beijing.\n\n',
+        '|\nGPT:\nYou are welcome.\n\n|',
+      ].join(''),
     );
     expect(chat.messages).toEqual([
       { role: 'user', content: 'How is the weather in Paris and Beijing?' },
@@ -128,7 +140,16 @@ describe('the loop of the Agere tutorial', () => {
       ui: user.ui,
     };
     expect(await new Commander().run(round(chat))).toBe('QUIT');
-    expect(user.written.join('')).toBe('Ich schaue nach: 北京 😀10 and 22 degrees.|');
+    expect(user.written.join('')).toBe(
+      [
+        '\nGPT:\nIch schaue nach: 北京 😀',
+        '\nFunction call: get_current_weather(location=Beijing); ID: a.\n',
+        '\nFunction call: get_current_weather(); ID: b.\n',
+        '\n\n\nGPT:\n',
+        '\nFunction call: get_current_weather(location=Paris); ID: c.\n',
+        '\n\n\nGPT:\n10 and 22 degrees.\n\n|',
+      ].join(''),
+    );
     const results = chat.messages.flatMap((one) => (one.role === 'tool' ? [one.content] : []));
     expect(results).toEqual([
       '{"location":"Beijing","temperature":"10","unit":"celsius"}',
@@ -156,7 +177,11 @@ describe('the loop of the Agere tutorial', () => {
         },
       });
       const model = new ScriptedModel([
-        [...callChunks({ name: 'slow', arguments: { to_user: 'Working' } }), text, ' … still writing'],
+        [
+          ...callChunks({ name: 'slow', arguments: { to_user: 'Working' }, id: 'a' }),
+          text,
+          ' … still writing',
+        ],
         'Done.',
       ]);
       const user = scriptedUser();
@@ -174,11 +199,21 @@ describe('the loop of the Agere tutorial', () => {
       await new Promise((next) => setImmediate(next));
       expect(model.count).toBe(1);
       expect(user.ask).not.toHaveBeenCalled();
-      expect(user.written[0]).toBe('Working');
+      expect(user.written.slice(0, 2)).toEqual(['\nGPT:\n', 'Working']);
       running.resolve('ok');
       text.open();
       expect(await done).toBe('QUIT');
-      expect(user.written).toEqual(['Working', ' … still writing', 'Done.', '|']);
+      expect(user.written).toEqual([
+        '\nGPT:\n',
+        'Working',
+        '\nFunction call: slow(); ID: a.\n',
+        ' … still writing',
+        '\n\n',
+        '\nGPT:\n',
+        'Done.',
+        '\n\n',
+        '|',
+      ]);
       model.done();
     }
   });

@@ -3,6 +3,7 @@
 // asked for the next question. Run it with `node agents/examples/agere-loop.ts` after `npm run build`; "exit" leaves. It uses the
 // model server of OPENAI_API_KEY or OPENAI_BASE_URL, or else the built-in offline model.
 import { createInterface } from 'node:readline';
+import { styleText } from 'node:util';
 import {
   type ChatModel,
   isMain,
@@ -30,17 +31,27 @@ export interface Chat {
 }
 
 const userText = defineHandler('user_text', async (_self, text: AsyncIterable<UserText>, { ui }: Chat) => {
+  ui.write(`\n${styleText('red', 'GPT:')}\n`);
   for await (const piece of text) ui.write(piece.text);
+  ui.write('\n\n');
 });
 
-const toolCalls = defineHandler('tool_calls', (self, calls: AsyncIterable<ParsedToolCall>, { tools }: Chat) =>
-  tools.executeAll(calls, { signal: self.signal }),
+const toolCalls = defineHandler('tool_calls', (self, calls: AsyncIterable<ParsedToolCall>, chat: Chat) =>
+  chat.tools.executeAll(announced(calls, chat), { signal: self.signal }),
 );
 
+/** Writes a line about each call before it runs. */
+async function* announced(calls: AsyncIterable<ParsedToolCall>, { ui }: Chat) {
+  for await (const call of calls) {
+    const args = call.ok ? Object.entries(call.args).map(([name, value]) => `${name}=${value}`) : [];
+    ui.write(`\nFunction call: ${call.name}(${args.join(', ')}); ID: ${call.id}.\n`);
+    yield call;
+  }
+}
+
 const response = defineHandler('response', async (self, chat: Chat) => {
-  const { signal } = self;
   const request = { messages: [...chat.messages], tools: chat.tools.specs() };
-  const answer = splitToolStream(chat.model.stream(request, { signal }), { signal });
+  const answer = splitToolStream(chat.model.stream(request, self), self);
   const { outcomes } = await self.fork({
     text: userText(answer.toUser, chat),
     outcomes: toolCalls(answer.toolCalls, chat),
@@ -52,15 +63,13 @@ const response = defineHandler('response', async (self, chat: Chat) => {
 const answerOf = defineJob('chat', (_self, chat: Chat) => response(chat));
 
 /** One round: the answer to the last message with all of its tool calls. The next question starts a new round. */
-export const round: (chat: Chat) => JobRef = defineJob('round', (self, chat: Chat) => {
-  self.node.on('at_job_end', async ({ commander }) => {
+export const round = (chat: Chat): JobRef =>
+  answerOf(chat).on('at_job_end', async ({ commander }) => {
     const question = await chat.ui.ask();
     if (question === 'exit') return commander.requestExit('QUIT');
     chat.messages.push({ role: 'user', content: question });
     commander.submit(round(chat));
   });
-  self.putJob(answerOf(chat));
-});
 
 if (isMain(import.meta)) {
   const terminal = createInterface({ input: process.stdin });
@@ -68,7 +77,7 @@ if (isMain(import.meta)) {
   const ui = {
     write: (text: string) => void process.stdout.write(text),
     ask: async () => {
-      process.stdout.write('\nYOU: ');
+      process.stdout.write(`${styleText('green', 'YOU:')}\n`);
       const line = await lines.next();
       return line.done ? 'exit' : line.value;
     },

@@ -95,6 +95,9 @@ test('the loop of the Agere tutorial runs with the built-in model', async () => 
   const loop = run('agents/examples/agere-loop.ts');
   for (const line of ["What's the weather in Paris?", 'What is 6 times 7?', 'exit']) loop.write(line);
   expect(await loop.exited).toEqual({ code: 0, signal: null });
+  expect(plain(loop.output)).toMatch(
+    /GPT:\nOne moment, please\.\nFunction call: get_current_weather\(location=Paris\)/,
+  );
   expect(loop.output).toMatch(/In Paris it is 22 degrees Celsius\.\n/);
   expect(loop.output).toMatch(/6 \* 7 = 42\.\n/);
   expect(loop.output).toMatch(/QUIT\n$/);

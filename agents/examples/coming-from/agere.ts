@@ -36,15 +36,13 @@ const handleResponse = defineHandler('handle_response', async (self, context: Mo
 
 const responseJob = defineJob('ResponseJob', (_self, context: ModelMessage[]) => handleResponse(context));
 
-const chatJob: (context: ModelMessage[]) => JobRef = defineJob('ChatJob', (self, context: ModelMessage[]) => {
-  self.node.on('at_job_end', ({ commander }) => {
+const chatJob = (context: ModelMessage[]): JobRef =>
+  responseJob(context).on('at_job_end', ({ commander }) => {
     const question = questions.shift()!;
     if (question === 'exit') return commander.requestExit('QUIT');
     console.log(`\nYOU: ${question}`);
     commander.submit(chatJob([...context, { role: 'user', content: question }]));
   });
-  self.putJob(responseJob(context));
-});
 
 const out = await new Commander().run(chatJob([{ role: 'user', content: 'What is the weather in Paris?' }]));
 console.log(`\n${out}`);

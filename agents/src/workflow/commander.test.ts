@@ -735,6 +735,37 @@ describe('Commander', () => {
     }
   });
 
+  it('runs callbacks that were set on a job or a handler before it was put, on each of its nodes', async () => {
+    const quick = defineHandler('quick', () => 1)().on('at_handler_start', () => note('handler starts'));
+    const seen: unknown[] = [];
+    const twice = job('child', () => quick)
+      .on('at_job_start', () => note('starts'))
+      .on('at_job_end', ({ node, result }) => void seen.push(node.id, result))
+      .on('at_commander_end', ({ node }) => note(`run ends after ${node.id}`));
+    const parent = job('parent', (self) => {
+      self.putJob(twice).node.on('at_job_end', () => note('node ends'));
+      self.putJob(twice);
+    });
+    await commander().run(parent, { autoExit: true });
+    expect(seen).toEqual(['1.1.1', 1, '1.1.2', 1]);
+    expect(log.map((line) => line.split('@')[0])).toEqual([
+      'starts',
+      'handler starts',
+      'node ends',
+      'starts',
+      'handler starts',
+      'run ends after 1.1.1',
+      'run ends after 1.1.2',
+    ]);
+  });
+
+  it('fails the node when a callback throws that was set on its job', async () => {
+    const failing = job('failing', () => 1).on('at_job_end', () => {
+      throw new Error('callback');
+    });
+    await expect(commander().run(failing, { autoExit: true })).rejects.toThrow('callback');
+  });
+
   it('cancels its tree when it is disposed', async () => {
     let node: TaskNode | undefined;
     let done: Promise<unknown> | undefined;

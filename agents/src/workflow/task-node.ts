@@ -18,12 +18,21 @@ interface Work {
 abstract class WorkDescription<R> {
   readonly name: string;
   readonly work: Work;
+  /** Callbacks of the nodes that are made from it, in the order of registration. */
+  // biome-ignore lint/suspicious/noExplicitAny: the type of the result is known to the caller alone.
+  readonly callbacks: { readonly stage: Stage; readonly fn: StageCallback<any> }[] = [];
   /** Carries the type only. */
   declare readonly result?: R;
 
   constructor(work: Work) {
     this.name = work.name;
     this.work = work;
+  }
+
+  /** Adds a callback before the work is added to a tree. Every node that is made from it has the callback; see `TaskNode.on`. */
+  on(stage: Stage, fn: StageCallback<R>): this {
+    this.callbacks.push({ stage, fn });
+    return this;
   }
 }
 

@@ -99,6 +99,7 @@ export class TreeNode implements TaskNode {
     this.isolates = isolates;
     this.depth = parent ? parent.depth + 1 : 0;
     this.id = parent ? parent.adopt(this) : '1';
+    for (const { stage, fn } of ref?.callbacks ?? []) this.on(stage, fn);
   }
 
   /** Adds a child and returns its id. */

@@ -3,6 +3,7 @@
 import { FabricError } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
+import { asyncIteratorOf, type Source } from './async-iterator.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
 import {
   type ProtocolWarning,
@@ -50,14 +51,14 @@ export interface Reading {
 
 /** Starts to read a reply. Aborting `signal` cancels the reading. */
 export function startReading(
-  source: AsyncIterable<ModelChunk>,
+  source: Source<ModelChunk>,
   reader: ReplyReader,
   options: ReplyOptions,
   signal?: AbortSignal | undefined,
 ): Reading {
   const { promise: reply, resolve, reject } = Promise.withResolvers<Reply>();
   const splitter = new ReplySplitter(options, reader);
-  const iterator = source[Symbol.asyncIterator]();
+  const iterator = asyncIteratorOf(source);
   let isSettled = false;
   let stopListening = (): void => {};
   const cancel = async (reason: unknown): Promise<void> => {

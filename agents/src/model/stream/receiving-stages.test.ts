@@ -57,6 +57,23 @@ describe('withReceivingStages', () => {
     expect(closed).toBe(true);
   });
 
+  it('AG-40 observes a synchronous source, and closes it when the reader leaves early', async () => {
+    const { log, stages } = recorder();
+    expect(await collect(withReceivingStages([4, 5], stages))).toEqual([4, 5]);
+    expect(log.splice(0)).toEqual(['start', 'end 4,5 true']);
+    let closed = false;
+    function* source() {
+      try {
+        for (let n = 0; ; n += 1) yield n;
+      } finally {
+        closed = true;
+      }
+    }
+    for await (const n of withReceivingStages(source(), stages)) if (n === 1) break;
+    expect(log).toEqual(['start', 'end 0,1 false']);
+    expect(closed).toBe(true);
+  });
+
   it('AG-40 throws the error of a hook to the reader', async () => {
     const failing = withReceivingStages(numbers(1), {
       onEnd: () => {

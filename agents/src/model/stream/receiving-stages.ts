@@ -1,5 +1,7 @@
 // Hooks at the start and the end of a stream, for code that records when a reply began and its full content.
 
+import { asyncIteratorOf, type Source } from './async-iterator.ts';
+
 export interface ReceivingStages<T> {
   /** Before the first item, or before the end of an empty source. */
   onStart?(): void | Promise<void>;
@@ -11,7 +13,7 @@ export interface ReceivingStages<T> {
 
 /** Yields the items of `source` and awaits each hook once. An error of a hook reaches the reader. */
 export async function* withReceivingStages<T>(
-  source: AsyncIterable<T>,
+  source: Source<T>,
   stages: ReceivingStages<T>,
 ): AsyncGenerator<T, void, undefined> {
   const all: T[] = [];
@@ -22,7 +24,7 @@ export async function* withReceivingStages<T>(
     started = true;
     await stages.onStart?.();
   };
-  const iterator = source[Symbol.asyncIterator]();
+  const iterator = asyncIteratorOf(source);
   try {
     for (;;) {
       let step: IteratorResult<T>;

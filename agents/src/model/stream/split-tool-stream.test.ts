@@ -687,6 +687,41 @@ describe('streams', () => {
     );
   });
 
+  it('reads a synchronous source', async () => {
+    const chunks = [
+      contentChunk('Hi'),
+      callChunk({ index: 0, id: 'a', function: { name: 'f', arguments: '{}' } }),
+      finishChunk('tool_calls'),
+    ];
+    const stream = splitToolStream(chunks);
+    const [items, calls] = await Promise.all([collect(stream.toUser), collect(stream.toolCalls)]);
+    expect(items.map(({ text }) => text)).toEqual(['Hi']);
+    expect(calls).toMatchObject([{ ok: true, id: 'a', name: 'f' }]);
+    expect((await stream.done).message).toMatchObject({ content: 'Hi', tool_calls: [{ id: 'a' }] });
+  });
+
+  it('reports the error of a synchronous source, and closes it when the stream is cancelled', async () => {
+    function* failing() {
+      yield contentChunk('Hi');
+      throw new Error('source');
+    }
+    const broken = await collectUntilError(splitToolStream(failing()).toUser);
+    expect(broken).toMatchObject({ items: [{ text: 'Hi' }], error: { message: 'source' } });
+
+    const closed = vi.fn();
+    function* endless() {
+      try {
+        for (;;) yield contentChunk('x');
+      } finally {
+        closed();
+      }
+    }
+    const stream = splitToolStream(endless());
+    await stream.cancel('enough');
+    expect(closed).toHaveBeenCalledOnce();
+    await expect(stream.done).rejects.toBe('enough');
+  });
+
   it('keeps no listener on the signal', async () => {
     const controller = new AbortController();
     const add = vi.spyOn(controller.signal, 'addEventListener');

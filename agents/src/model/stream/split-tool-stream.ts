@@ -4,6 +4,7 @@
 import { FabricError } from '@fame-fabric/shared';
 import { Channel } from '@fame-fabric/shared/internal';
 import type { ModelChunk } from '../model.ts';
+import type { Source } from './async-iterator.ts';
 import type { ParsedToolCall } from './parse-arguments.ts';
 import { REPLY_DEFAULTS, type ReplyReader, startReading } from './read-reply.ts';
 import type { ProtocolWarning, Reply, UserText } from './reply-splitter.ts';
@@ -57,8 +58,8 @@ export interface ToolStream {
   cancel(reason?: unknown): Promise<void>;
 }
 
-/** Splits the reply of a model. Reading starts at once. */
-export function splitToolStream(source: AsyncIterable<ModelChunk>, options: SplitOptions = {}): ToolStream {
+/** Splits the reply of a model. Reading starts at once. A synchronous source is read without a pause. */
+export function splitToolStream(source: Source<ModelChunk>, options: SplitOptions = {}): ToolStream {
   const { signal, onCancel, onWarning } = options;
   const limit = options.maxBufferedChars ?? 1_048_576;
   const leave = (): void => {
