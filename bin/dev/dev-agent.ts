@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '@fame-fabric/shared';
 import { type Environment, onAbort } from '@fame-fabric/shared/internal';
 import { type DevMessage, isDevMessage, type ServedAgent } from './dev-message.ts';
 import { FileWatch } from './file-watch.ts';
+import { commonJsAdvice } from './module-type.ts';
 
 /** Drain time of a restart. A running call delays the reload that its author waits for. */
 const DRAIN_MS = 2_000;
@@ -67,6 +68,8 @@ export class DevAgent {
         const run = this.#start();
         const outcome = await Promise.race([run.ended, changed.then(() => undefined), stopped]);
         if (outcome !== undefined && !stop.aborted) {
+          const advice = this.#hasServed ? undefined : commonJsAdvice(file);
+          if (advice !== undefined) note(advice);
           note(`${this.#name} ${outcome}. Waiting for a change of its files.`);
           await Promise.race([changed, stopped]);
         }
