@@ -1,8 +1,7 @@
 import { connect } from '@fame-fabric/client/node';
 
 const [text = 'Hello', resume] = process.argv.slice(2);
-const port = process.env.FAME_LISTENER_PORT || '8000';
-const client = await connect({ url: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream` });
+const client = await connect();
 const conversation = client.conversation('guide@fame.fabric', {
   id: 'trip-1',
   isResumed: resume === 'again',

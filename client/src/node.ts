@@ -1,8 +1,26 @@
 // The client library for Node: `connect` over the ws package.
-import { sidOf, wsDial } from '@fame-fabric/shared/node';
+import { readAdmissionUrl, readEnv, readTokenSettings } from '@fame-fabric/shared/internal';
+import { AdmissionToken, sidOf, wsDial } from '@fame-fabric/shared/node';
 import { type Client, connectWith } from './client.ts';
 import type { ConnectOptions } from './index.ts';
 
-/** Attaches to the sentinel at `url`, such as `ws://127.0.0.1:8000/fame/v1/attach/ws/downstream`. */
-export const connect = (options: ConnectOptions): Promise<Client> =>
-  connectWith({ dial: wsDial, sidOf, ...options });
+/** Without `url`, the environment selects the sentinel. */
+export type NodeConnectOptions = Omit<ConnectOptions, 'url'> & Partial<Pick<ConnectOptions, 'url'>>;
+
+/**
+ * Attaches to the sentinel at `url`, such as `ws://127.0.0.1:8000/fame/v1/attach/ws/downstream`. Without `url`, it attaches as agents
+ * do: to the sentinel of FAME_DIRECT_ADMISSION_URL, or of FAME_LISTENER_HOST and FAME_LISTENER_PORT, with the token of the environment
+ * or the local key.
+ * @throws {CONFIG_INVALID} if these variables have a fault; {LINK_TIMEOUT} if the sentinel cannot be reached within `connectTimeoutMs`;
+ *   {LINK_REFUSED} if it refuses the node
+ */
+export async function connect({ url, ...options }: NodeConnectOptions = {}): Promise<Client> {
+  if (url !== undefined) return connectWith({ dial: wsDial, sidOf, ...options, url });
+  const { env } = process;
+  const found = readEnv(env, (reader) => ({
+    url: readAdmissionUrl(reader),
+    token: readTokenSettings(reader),
+  }));
+  const token = new AdmissionToken(found.url, found.token);
+  return connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
+}

@@ -27,6 +27,7 @@ export {
   ATTACH_PATH,
   admissionUrl,
   isLoopbackHost,
+  readAdmissionUrl,
   readLocalListener,
   readTokenSettings,
   type TokenSettings,

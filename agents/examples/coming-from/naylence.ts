@@ -1,7 +1,6 @@
 import { connect } from '@fame-fabric/client/node';
 
-const port = process.env.FAME_LISTENER_PORT || '8000';
-await using client = await connect({ url: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream` });
+await using client = await connect();
 
 console.log(await client.call('counter@fame.fabric', 'add', { x: 3, y: 4 }));
 for await (const item of client.stream('counter@fame.fabric', 'count', { to: 3 })) console.log(item);

@@ -1,7 +1,6 @@
 import { connect } from '@fame-fabric/client/node';
 
-const port = process.env.FAME_LISTENER_PORT || '8000';
-const client = await connect({ url: `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream` });
+const client = await connect();
 const session = client.conversation('orders@fame.fabric', { id: crypto.randomUUID() });
 const refusal = { approve: false, note: 'Too late.' };
 

@@ -9,8 +9,8 @@ import {
   type EnvReader,
   LOG_FORMATS,
   type LogFormat,
+  readAdmissionUrl,
   readEnv,
-  readLocalListener,
   readTokenSettings,
   type TokenSettings,
   type Variable,
@@ -268,14 +268,8 @@ const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** Reads the configuration of an agent process. @throws {CONFIG_INVALID} with one line for each fault */
 export const readAgentConfig = (env: Environment): AgentConfig =>
   readEnv(env, (reader) => {
-    // Always read, so that its faults are reported even if FAME_DIRECT_ADMISSION_URL is set.
-    const { url: localUrl } = readLocalListener(reader);
     return {
-      admissionUrl:
-        reader.url('FAME_DIRECT_ADMISSION_URL', {
-          protocols: ['ws:', 'wss:'],
-          example: `ws://sentinel:8000${ATTACH_PATH}`,
-        }) ?? localUrl,
+      admissionUrl: readAdmissionUrl(reader, `ws://sentinel:8000${ATTACH_PATH}`),
       admissionToken: readTokenSettings(reader),
       nodeId: nodeId(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),

@@ -75,3 +75,10 @@ export function readLocalListener(reader: EnvReader): { host: string; port: numb
   reader.check('FAME_LISTENER_HOST', host, URL.canParse(url), 'a host name or an IP address');
   return { host, port, url };
 }
+
+/** Reads the URL of the sentinel to attach to. Records faults in `reader`, also those of the local sentinel, which may be unused. */
+export function readAdmissionUrl(reader: EnvReader, example?: string): string {
+  const { url } = readLocalListener(reader);
+  const options = { protocols: ['ws:', 'wss:'], example: example ?? url };
+  return reader.url('FAME_DIRECT_ADMISSION_URL', options) ?? url;
+}

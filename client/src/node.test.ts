@@ -1,0 +1,51 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FabricError } from '@fame-fabric/shared';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { connect } from './node.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'fame-connect-'));
+  for (const name of ['FAME_DIRECT_ADMISSION_URL', 'FAME_ADMISSION_TOKEN', 'FAME_ADMISSION_TOKEN_FILE'])
+    vi.stubEnv(name, undefined);
+  vi.stubEnv('FAME_DATA_DIR', directory);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(directory, { recursive: true });
+});
+
+/** Returns the host of the URL that `connect` dials, and the token that it sends. */
+async function dialed(options: { url?: string } = {}): Promise<[string, string | undefined]> {
+  let seen: [string, string | undefined] | undefined;
+  const attempt = connect({
+    ...options,
+    dial: async (url, { token }) => {
+      seen = [new URL(url).host, token];
+      throw new FabricError('LINK_REFUSED', 'no');
+    },
+  });
+  await expect(attempt).rejects.toMatchObject({ code: 'LINK_REFUSED' });
+  return seen!;
+}
+
+test('without a URL, connects to the sentinel of the environment, with the local key', async () => {
+  vi.stubEnv('FAME_LISTENER_PORT', '8017');
+  writeFileSync(join(directory, 'token'), 'the-local-key', { mode: 0o600 });
+  expect(await dialed()).toEqual(['127.0.0.1:8017', 'the-local-key']);
+  vi.stubEnv('FAME_DIRECT_ADMISSION_URL', 'wss://fabric.example.org/fame/v1/attach/ws/downstream');
+  expect(await dialed()).toEqual(['fabric.example.org', undefined]);
+  vi.stubEnv('FAME_ADMISSION_TOKEN', 'of-the-environment');
+  expect(await dialed()).toEqual(['fabric.example.org', 'of-the-environment']);
+  expect(await dialed({ url: 'ws://127.0.0.1:8018/downstream' })).toEqual(['127.0.0.1:8018', undefined]);
+});
+
+test('a fault of the environment is reported with its variable', async () => {
+  vi.stubEnv('FAME_LISTENER_PORT', 'many');
+  await expect(connect()).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining('FAME_LISTENER_PORT is "many"'),
+  });
+});
