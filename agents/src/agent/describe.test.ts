@@ -109,6 +109,15 @@ describe('D9: describe', () => {
     });
   });
 
+  it('lists an operation whose parameters have no JSON Schema', async () => {
+    const params = z.object({ one: z.string().meta({ id: 'id' }), other: z.number().meta({ id: 'id' }) });
+    const operations = { order: operation({ params, run: () => null }), list: operation({ run: () => [] }) };
+    expect((await described(shop(operations))).operations).toEqual([
+      { name: 'order', params: {}, streams: false, truncated: true },
+      expect.objectContaining({ name: 'list' }),
+    ]);
+  });
+
   it('leaves out the operations for which there is no room', async () => {
     const one = operation({ description: 'x'.repeat(5_000), run: () => null });
     const many = Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`operation_${i}`, one]));

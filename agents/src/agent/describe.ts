@@ -54,16 +54,26 @@ function describeAgent({ address, description, operations = {}, tasks }: Describ
 }
 
 function describeOperation(name: string, one: Operation): OperationDescription {
-  const { $schema: _, ...schema } = z.toJSONSchema(one.params, { io: 'input', unrepresentable: 'any' });
-  const isLarge = bytesOf(schema) > MAX_SCHEMA_BYTES;
+  const schema = schemaOf(one.params);
+  const isLarge = schema !== undefined && bytesOf(schema) > MAX_SCHEMA_BYTES;
   return {
     name,
     ...(one.description ? { description: cutText(one.description, MAX_TEXT_CHARS) } : {}),
-    params: isLarge ? namesOf(schema) : schema,
+    params: isLarge ? namesOf(schema) : (schema ?? {}),
     streams: one.streams,
     ...(one.immediate ? { immediate: true } : {}),
-    ...(isLarge ? { truncated: true } : {}),
+    ...(isLarge || !schema ? { truncated: true } : {}),
   };
+}
+
+/** Returns `undefined` for parameters that have no JSON Schema, such as two with the same id, or a default that throws. */
+function schemaOf(params: z.ZodType): z.core.JSONSchema.BaseSchema | undefined {
+  try {
+    const { $schema: _, ...schema } = z.toJSONSchema(params, { io: 'input', unrepresentable: 'any' });
+    return schema;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The type of a schema with the names of its parameters, as far as they fit. */

@@ -11,7 +11,10 @@ export interface OperationDescription {
   streams: boolean;
   /** Present if the operation does not count towards the agent's limit on calls. */
   immediate?: true;
-  /** Present if the schema was larger than the limit. `params` then has only its type and the names of the parameters. */
+  /**
+   * Present if `params` is incomplete. A schema larger than the limit is reduced to its type and the names of the parameters, and
+   * parameters that have no JSON Schema are left out.
+   */
   truncated?: true;
 }
 
