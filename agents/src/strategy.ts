@@ -15,6 +15,7 @@ export {
   textOfRefine,
 } from './refine/refine.ts';
 export { RefineAgent, type RefineAgentOptions } from './refine/refine-agent.ts';
+export { refineStrategy } from './refine/refine-strategy.ts';
 export {
   type Asked,
   type AskOptions,
@@ -23,7 +24,7 @@ export {
   type FunctionCallOf,
   type RetryPolicy,
 } from './strategy/ask-with-repair.ts';
-export { ChatMessage, type MessageInput } from './strategy/chat-message.ts';
+export { ChatMessage, type MessageInput, Role } from './strategy/chat-message.ts';
 export { ChatPrompt, type ChatPromptInit } from './strategy/chat-prompt.ts';
 export {
   type ChatModelResponse,

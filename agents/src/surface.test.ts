@@ -36,9 +36,9 @@ const LISTS = {
     JsonObject JsonSchemaObject
     JsonValue MessageInput ModelClass ModelClasses ParsedArguments Price PriceTable
     PromptStrategy PromptTemplate PropertyDef RefineAgent RefineAgentOptions RefineEntry
-    RefineLimitError RefineOptions RefineState RefineStep RefineTurn RefinedGoals RetryPolicy Spent
+    RefineLimitError RefineOptions RefineState RefineStep RefineTurn RefinedGoals RetryPolicy Role Spent
     StrategyEnv StrategyError StrategyRegistry UsageReport askWithRepair defineFunction defineStrategies
-    defineStrategy functionFromJsonSchema modelOf refineStep refineUserContext textOfRefine
+    defineStrategy functionFromJsonSchema modelOf refineStep refineStrategy refineUserContext textOfRefine
   `,
   workflow: `
     Commander CommanderOptions ContextWindow ContextWindowOptions EdgeOptions ErrorMode ExitReport

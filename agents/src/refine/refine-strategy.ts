@@ -75,26 +75,34 @@ Find out what the person really wants: the purpose, the limits, what a good resu
 Answer with function calls only. Ask first; when nothing is unclear, ask for confirmation; hand over what was confirmed.
 Speak the language of the person.`;
 
-const refineInput = z.object({
-  /** The dialogue so far, oldest first; the last message is the person's. */
-  messages: z.array(z.custom<ModelMessage>()).min(1),
-  /** The person has just confirmed the goal. */
-  confirmed: z.boolean(),
-  /** Note from the sender of the person, for the prompt. */
-  note: z.string(),
-});
+const refineInput = z
+  .object({
+    /** The wish of the person, as the first message. */
+    user_objective: z.string().min(1).optional(),
+    /** The dialogue so far, oldest first; the last message is the person's. */
+    messages: z.array(z.custom<ModelMessage>()).min(1).optional(),
+    /** The person has just confirmed the goal. @default false */
+    confirmed: z.boolean().optional(),
+    /** Note from the sender of the person, for the prompt. @default none */
+    note: z.string().optional(),
+  })
+  .refine(({ user_objective: objective, messages }) => (objective ?? messages) !== undefined, {
+    message: 'needs user_objective or messages',
+  });
 
+/** One step of the refining dialogue. `refineStep` and `refineUserContext` run the whole dialogue. */
 export const refineStrategy = defineStrategy({
   name: 'refine_user_context',
   modelClass: 'smart',
   input: refineInput,
   exactlyOne: true,
   initialState: newRefineState,
-  build({ messages, confirmed, note }, state, env) {
+  build({ user_objective: objective, messages = [], confirmed = false, note = '' }, state, env) {
     const today = localDay(env.now);
     return new ChatPrompt({
       messages: [
         ChatMessage.system(`${DIRECTIVE}\nToday is ${today}.${note ? `\nKeep in mind: ${note}` : ''}`),
+        ...(objective === undefined ? [] : [ChatMessage.user(objective)]),
         ...messages,
       ],
       functions: [refineRequirements, requestConfirmation, validateRequirements],

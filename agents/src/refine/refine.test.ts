@@ -1,8 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ChatMessage } from '../strategy/chat-message.ts';
+import { defineStrategies } from '../strategy/prompt-strategy.ts';
 import { callTools, type ScriptReply } from '../testing/script.ts';
 import { type ScriptedModel, scriptedModel } from '../testing/scripted-model.ts';
 import { type RefineLimitError, refineStep, refineUserContext, textOfRefine } from './refine.ts';
+import { refineStrategy } from './refine-strategy.ts';
 
 const asks = (goal: string, ...questions: string[]): ScriptReply =>
   callTools({ name: 'refine_requirements', arguments: { reformulated_goal: goal, questions } });
@@ -133,5 +135,29 @@ describe('refine', () => {
     });
     await broken.next();
     await expect(broken.next('a')).rejects.toThrow('no');
+  });
+
+  it('runs as a strategy by its name, with the objective of the person', async () => {
+    const model = scriptedModel([asks('A website', 'What for?')]);
+    const { parsed, state } = await defineStrategies(refineStrategy).execute(
+      'refine_user_context',
+      { user_objective: 'I need a website' },
+      { models: models(model) },
+    );
+    expect(parsed).toMatchObject({ name: 'refine_requirements', args: { questions: ['What for?'] } });
+    expect(state).toMatchObject({ phase: 'refining', goal: 'A website', iterations: 1 });
+    expect(model.requests[0]!.messages.slice(1)).toEqual([{ role: 'user', content: 'I need a website' }]);
+  });
+
+  it('refuses an execution without an objective and without messages', async () => {
+    const running = defineStrategies(refineStrategy).execute(
+      'refine_user_context',
+      {},
+      { models: models(scriptedModel([])) },
+    );
+    await expect(running).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: 'refine_user_context: needs user_objective or messages',
+    });
   });
 });

@@ -32,7 +32,7 @@ export type FunctionCallOf<F extends Functions> = {
 export interface RetryPolicy {
   /** Further requests after a reply without a call. @default 2 */
   noCall?: number;
-  /** Further requests after a call that does not fit. @default 1 */
+  /** Further requests after a call or a text that does not fit. @default 1 */
   invalidArgs?: number;
   /** Replies without a call before a function is forced. @default 1, so the third request forces it */
   forceDefaultAfter?: number;
@@ -53,6 +53,8 @@ export interface AskOptions {
   scope?: string | undefined;
   /** Checks calls that fit their schema. Returns an objection for the model, or `undefined`. */
   accept?: ((calls: readonly FunctionCall[]) => string | undefined) | undefined;
+  /** Checks the text of a reply, for a prompt that takes text. Returns an objection for the model, or `undefined`. */
+  acceptText?: ((text: string) => string | undefined) | undefined;
   /** Code of the error when `accept` objects a second time. @default PROTOCOL */
   refusal?: 'PROTOCOL' | 'ARGUMENTS_INVALID';
 }
@@ -103,6 +105,7 @@ export async function askForCall<R extends Pick<Reply, 'message'>>(
  * @throws {NO_FUNCTION_CALL} when the model never calls a function
  * @throws {ARGUMENTS_INVALID} when its calls do not fit, also after a repair
  * @throws {PROTOCOL} when they fit but `accept` objects, also after a repair
+ * @throws {ANSWER_INVALID} when `acceptText` objects to the text, also after a repair
  * @throws {BUDGET_EXCEEDED} before a request that the budget does not allow; and what the model throws
  */
 export async function askWithRepair<F extends Functions>(
@@ -156,15 +159,22 @@ export async function askWithRepair<F extends Functions>(
     const { tool_calls: calls = [] } = reply.message;
     const checked = check(calls, reply.trailing, prompt.functions, options);
     const wrong = checked.filter((one) => 'fault' in one);
-    if (wrong.length === 0)
+    const objection = prompt.takesText ? options.acceptText?.(reply.message.content ?? '') : undefined;
+    if (wrong.length === 0 && objection === undefined)
       return asked(
         reply,
         checked.map((one) => (one as { made: FunctionCall }).made),
       );
-    attempts.push({ ...attempts.pop()!, outcome: 'invalid_call' });
+    const outcome = wrong.length > 0 ? 'invalid_call' : 'invalid_text';
+    attempts.push({ ...attempts.pop()!, outcome, ...(objection === undefined ? {} : { fault: objection }) });
     faults += 1;
-    if (faults > invalidArgs) throw doesNotFit(wrong, attempts);
-    messages.push(reply.message, ...repairMessages(checked));
+    if (faults > invalidArgs) throw wrong.length > 0 ? doesNotFit(wrong, attempts) : textDoesNotFit(attempts);
+    // Some model servers refuse an assistant message without content and calls.
+    if (calls.length > 0 || reply.message.content) messages.push(reply.message);
+    messages.push(...repairMessages(checked));
+    if (wrong.length === 0) {
+      messages.push(ChatMessage.user(`Your answer is not valid: ${objection}\nCorrect it and answer again.`));
+    }
   }
 }
 
@@ -222,6 +232,12 @@ const noFunctionCall = (attempts: readonly Attempt[]): StrategyError =>
   new StrategyError('NO_FUNCTION_CALL', `The model made no function call in ${attempts.length} replies.`, {
     attempts,
     details: { attempts: attempts.length },
+  });
+
+/** The message does not contain the objection, because parsers quote the text that they cannot parse. */
+const textDoesNotFit = (attempts: readonly Attempt[]): StrategyError =>
+  new StrategyError('ANSWER_INVALID', 'The answer of the model could not be parsed. See error.attempts.', {
+    attempts,
   });
 
 const doesNotFit = (wrong: readonly Checked[], attempts: readonly Attempt[]): StrategyError => {

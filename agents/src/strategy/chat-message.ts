@@ -8,9 +8,19 @@ import type {
   UserMessage,
 } from '../model/model.ts';
 
-/** Input of `ChatMessage.of`. `function` is the old name of `tool`; `id` is the call that a tool message answers. */
+/** The roles of messages. `function` is the old name of `tool`. */
+export const Role = Object.freeze({
+  SYSTEM: 'system',
+  USER: 'user',
+  ASSISTANT: 'assistant',
+  TOOL: 'tool',
+  FUNCTION: 'function',
+});
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** Input of `ChatMessage.of`. `id` is the call that a tool message answers. */
 export interface MessageInput {
-  role: 'system' | 'user' | 'assistant' | 'tool' | 'function';
+  role: Role;
   content: string;
   /** Required for `tool` and `function`. */
   id?: string;

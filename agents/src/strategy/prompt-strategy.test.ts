@@ -347,4 +347,85 @@ describe('execute', () => {
     expect(response.calls).toEqual([]);
     expect(() => response.parsed).toThrow(/no call/);
   });
+
+  describe('parse', () => {
+    const total = defineStrategy({
+      name: 'total',
+      modelClass: 'fast',
+      input: z.object({ text: z.string() }),
+      initialState: () => ({ currency: 'EUR' }),
+      build: ({ text }) => new ChatPrompt({ messages: [ChatMessage.user(text)] }),
+      parse(text, { currency }) {
+        const amount = Number(text.trim());
+        if (text.trim() === '' || Number.isNaN(amount)) throw new Error(`"${text}" is not a number.`);
+        return { amount, currency };
+      },
+    });
+    const totals = defineStrategies(total, clarify);
+    const sum = (model: ScriptedModel, more: object = {}) =>
+      totals.execute('total', { text: 'Sum?' }, { models: { default: model }, ...more });
+
+    it('returns the typed value of the text', async () => {
+      const { parsed, text, calls, state } = await sum(scriptedModel([' 12 ']));
+      expectTypeOf(parsed).toEqualTypeOf<{ amount: number; currency: string }>();
+      expect(parsed).toEqual({ amount: 12, currency: 'EUR' });
+      expect({ text, calls, state }).toEqual({ text: ' 12 ', calls: [], state: { currency: 'EUR' } });
+      const other = await totals.execute('clarify', input, { models: { default: scriptedModel([ask([])]) } });
+      expectTypeOf(other.parsed.name).toEqualTypeOf<'refine_requirements' | 'confirm'>();
+    });
+
+    it('reports the error of the parser to the model once, and charges both answers', async () => {
+      const model = scriptedModel(['twelve', '12']);
+      const budget = new Budget({ prices: {} });
+      const { parsed, attempts } = await sum(model, { budget });
+      expect(parsed).toEqual({ amount: 12, currency: 'EUR' });
+      expect(attempts.map(({ outcome }) => outcome)).toEqual(['invalid_text', 'ok']);
+      expect(budget.spent.total.calls).toBe(2);
+      expect(model.requests[1]!.messages).toEqual([
+        { role: 'user', content: 'Sum?' },
+        { role: 'assistant', content: 'twelve' },
+        {
+          role: 'user',
+          content: 'Your answer is not valid: "twelve" is not a number.\nCorrect it and answer again.',
+        },
+      ]);
+      model.done();
+    });
+
+    it('fails after a second text that cannot be parsed, and keeps the texts out of logs and the wire', async () => {
+      const error = await failure(sum(scriptedModel(['twelve', 'a dozen'])));
+      expect(error.code).toBe('ANSWER_INVALID');
+      expect(error.attempts.map(({ text, fault }) => [text, fault])).toEqual([
+        ['twelve', '"twelve" is not a number.'],
+        ['a dozen', '"a dozen" is not a number.'],
+      ]);
+      expect(JSON.stringify({ ...error, message: error.message })).not.toContain('dozen');
+    });
+
+    it('shortens a long error, and sends no empty answer back', async () => {
+      const fails = defineStrategy({
+        ...total,
+        name: 'fails',
+        parse: (): string => {
+          throw new Error('x'.repeat(5_000));
+        },
+      });
+      const model = scriptedModel(['', 'no']);
+      const running = defineStrategies(fails).execute('fails', { text: '?' }, { models: { default: model } });
+      expect(await failure(running)).toMatchObject({ code: 'ANSWER_INVALID' });
+      const { messages } = model.requests[1]!;
+      expect(messages.map(({ role }) => role)).toEqual(['user', 'user']);
+      expect(messages[1]!.content!.length).toBeLessThan(1_100);
+    });
+
+    it('refuses a prompt that demands a call, before any model call', async () => {
+      const mixed = defineStrategy({ ...clarify, name: 'mixed', parse: (text) => text });
+      const model = scriptedModel([]);
+      const running = defineStrategies(mixed).execute('mixed', input, { models: { default: model } });
+      await expect(running).rejects.toThrow(
+        'The strategy "mixed" parses text, but its prompt demands a call',
+      );
+      expect(model.count).toBe(0);
+    });
+  });
 });

@@ -1,7 +1,7 @@
 // A strategy defines a prompt, its functions, and how a reply changes the state of the conversation. Strategies have no state of
 // their own. `defineStrategies` registers them by name, and `execute` runs one by name, typed by that name.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { closestMatch } from '@fame-fabric/shared/internal';
+import { closestMatch, cutText } from '@fame-fabric/shared/internal';
 import type { z } from 'zod';
 import type { AskModel } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';
@@ -24,7 +24,8 @@ export interface StrategyEnv {
   readonly remainingBudget: number;
 }
 
-export interface PromptStrategy<N extends string, I, F extends Functions, S = undefined> {
+/** `P` is the type that `parse` returns. */
+export interface PromptStrategy<N extends string, I, F extends Functions, S = undefined, P = never> {
   readonly name: N;
   readonly modelClass: ModelClass;
   /** Checks the input before the first request. */
@@ -39,26 +40,41 @@ export interface PromptStrategy<N extends string, I, F extends Functions, S = un
   accept?(calls: readonly FunctionCallOf<F>[], state: S): string | undefined;
   /** Returns the state after a call. Pure; called for each call, in order. */
   reduce?(state: S, call: FunctionCallOf<F>): S;
+  /**
+   * Parses the text of the answer. Its value is `parsed` of the response. Only for prompts that ask for text. If it throws, the
+   * model gets the message of the error and answers once more; a second error throws ANSWER_INVALID.
+   */
+  parse?(text: string, state: S): P;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of strategies has a different type in each place
-export type AnyStrategy = PromptStrategy<any, any, any, any>;
+export type AnyStrategy = PromptStrategy<any, any, any, any, any>;
 export type NameOf<T extends readonly AnyStrategy[]> = T[number]['name'];
 type Named<T extends readonly AnyStrategy[], N> = Extract<T[number], { name: N }>;
 export type InputOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
-  Named<T, N> extends PromptStrategy<any, infer I, any, any> ? I : never;
+  Named<T, N> extends PromptStrategy<any, infer I, any, any, any> ? I : never;
 export type FunctionsOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
-  Named<T, N> extends PromptStrategy<any, any, infer F, any> ? F : never;
+  Named<T, N> extends PromptStrategy<any, any, infer F, any, any> ? F : never;
 export type StateOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
-  Named<T, N> extends PromptStrategy<any, any, any, infer S> ? S : never;
+  Named<T, N> extends PromptStrategy<any, any, any, infer S, any> ? S : never;
+
+type CallOf<T extends readonly AnyStrategy[], N> = FunctionCallOf<FunctionsOf<T, N>> & FunctionCall;
+/** The value of `parse`; without it, the first call. */
+export type ParsedOf<T extends readonly AnyStrategy[], N> =
+  // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
+  Named<T, N> extends PromptStrategy<any, any, any, any, infer P>
+    ? [P] extends [never]
+      ? CallOf<T, N>
+      : P
+    : never;
 
 /** Result of a strategy. */
-export interface ChatModelResponse<M extends FunctionCall, S> extends Asked<M> {
-  /** The first call. @throws {NO_FUNCTION_CALL} when the prompt asked for text */
-  readonly parsed: M;
+export interface ChatModelResponse<M extends FunctionCall, S, P = M> extends Asked<M> {
+  /** The value of the strategy's `parse`; without it, the first call. @throws {NO_FUNCTION_CALL} when there is neither */
+  readonly parsed: P;
   /** The state after all calls. */
   readonly state: S;
 }
@@ -85,10 +101,16 @@ export interface ExecuteHooks {
   end?(run: { strategy: string; model: string; error?: unknown }): void | Promise<void>;
 }
 
-/** Declares a strategy, so that the compiler infers its name, input, functions and state. */
-export const defineStrategy = <const N extends string, I, const F extends Functions, S = undefined>(
-  strategy: PromptStrategy<N, I, F, S>,
-): PromptStrategy<N, I, F, S> => strategy;
+/** Declares a strategy, so that the compiler infers its name, input, functions, state and parsed value. */
+export const defineStrategy = <
+  const N extends string,
+  I,
+  const F extends Functions,
+  S = undefined,
+  P = never,
+>(
+  strategy: PromptStrategy<N, I, F, S, P>,
+): PromptStrategy<N, I, F, S, P> => strategy;
 
 /** Registers strategies by name. @throws {TypeError} when two share a name */
 export const defineStrategies = <const T extends readonly AnyStrategy[]>(
@@ -112,32 +134,33 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
   }
 
   /**
-   * Builds the prompt of a strategy, asks the model of its class, and returns the checked calls and the new state.
+   * Builds the prompt of a strategy, asks the model of its class, and returns the checked calls or the parsed text, and the state.
    * @throws {STRATEGY_UNKNOWN} before any model call
    * @throws {PARAMS_INVALID} when the input does not fit
+   * @throws {TypeError} when the strategy has `parse` and its prompt demands a call
    * @throws what `askWithRepair` throws
    */
   execute<const N extends NameOf<T>>(
     name: N,
     input: InputOf<T, N>,
     options: ExecuteOptions<StateOf<T, N>>,
-  ): Promise<ChatModelResponse<FunctionCallOf<FunctionsOf<T, N>> & FunctionCall, StateOf<T, N>>>;
+  ): Promise<ChatModelResponse<CallOf<T, N>, StateOf<T, N>, ParsedOf<T, N>>>;
   execute(
     name: string,
     input: unknown,
     options: ExecuteOptions,
-  ): Promise<ChatModelResponse<FunctionCall, unknown>>;
+  ): Promise<ChatModelResponse<FunctionCall, unknown, unknown>>;
   async execute(
     name: string,
     input: unknown,
     options: ExecuteOptions<never>,
-  ): Promise<ChatModelResponse<FunctionCall, unknown>> {
+  ): Promise<ChatModelResponse<FunctionCall, unknown, unknown>> {
     const strategy = this.#find(name);
     const { hooks, log = silentLog } = options;
     const model = modelOf(options.models, strategy.modelClass, log);
     const run = { strategy: name, model: model.name };
     await hooks?.begin?.(run);
-    let response: ChatModelResponse<FunctionCall, unknown>;
+    let response: ChatModelResponse<FunctionCall, unknown, unknown>;
     try {
       response = await this.#run(strategy, model, input, options);
     } catch (error) {
@@ -169,7 +192,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
     model: ChatModel,
     given: unknown,
     options: ExecuteOptions<never>,
-  ): Promise<ChatModelResponse<FunctionCall, unknown>> {
+  ): Promise<ChatModelResponse<FunctionCall, unknown, unknown>> {
     const { budget, signal, retry, askModel, clock = systemClock, now = clock.now() } = options;
     const checked = strategy.input.safeParse(given);
     if (!checked.success) {
@@ -183,6 +206,12 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       remainingBudget: budget?.remaining ?? Number.POSITIVE_INFINITY,
     };
     const prompt: ChatPrompt = await strategy.build(checked.data, state, env);
+    if (strategy.parse && !prompt.takesText) {
+      throw new TypeError(
+        `The strategy "${strategy.name}" parses text, but its prompt demands a call. Set functionCall to "none".`,
+      );
+    }
+    const parsing = strategy.parse && new TextParsing((text) => strategy.parse?.(text, state));
     const asked = await askWithRepair(prompt, {
       model,
       budget,
@@ -193,12 +222,14 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
       temperature: strategy.temperature,
       exactlyOne: strategy.exactlyOne,
       accept: (calls) => strategy.accept?.(calls, state),
+      acceptText: parsing && ((text) => parsing.objectionTo(text)),
     });
     if (strategy.reduce) for (const call of asked.calls) state = strategy.reduce(state, call);
     return {
       ...asked,
       state,
-      get parsed(): FunctionCall {
+      get parsed(): unknown {
+        if (parsing) return parsing.value;
         const first = asked.calls[0];
         if (first) return first;
         throw new StrategyError('NO_FUNCTION_CALL', 'The prompt asked for text, so the reply has no call.', {
@@ -206,5 +237,28 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
         });
       },
     };
+  }
+}
+
+/** Maximum characters of a parser's error in the request for a repair. */
+const MAX_OBJECTION = 1_000;
+
+/** Parses texts with the strategy's `parse`, and keeps the value of the last one that fits. */
+class TextParsing {
+  readonly #parse: (text: string) => unknown;
+  value: unknown;
+
+  constructor(parse: (text: string) => unknown) {
+    this.#parse = parse;
+  }
+
+  /** Parses `text`. Returns the message of the error that the parser throws, or `undefined`. */
+  objectionTo(text: string): string | undefined {
+    try {
+      this.value = this.#parse(text);
+      return undefined;
+    } catch (error) {
+      return cutText(error instanceof Error ? error.message : String(error), MAX_OBJECTION);
+    }
   }
 }

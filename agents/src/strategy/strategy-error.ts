@@ -5,8 +5,10 @@ import type { Usage } from '../model/model.ts';
 
 /** One request to the model and its outcome. */
 export interface Attempt {
-  readonly outcome: 'ok' | 'no_call' | 'invalid_call';
+  readonly outcome: 'ok' | 'no_call' | 'invalid_call' | 'invalid_text';
   readonly text: string | null;
+  /** Message of the strategy's parser, for `invalid_text`. It may quote the text. */
+  readonly fault?: string | undefined;
   /** The calls as the model wrote them. */
   readonly calls: readonly { name: string; arguments: string }[];
   readonly usage: Usage;

@@ -476,6 +476,12 @@ export const ERRORS = Object.freeze({
     'The model called a function that the dialogue does not allow at this point.',
     'Simplify the prompt, or use another model.',
   ),
+  ANSWER_INVALID: entry(
+    'strategy',
+    false,
+    'The text of an answer could not be parsed, even after the model was asked to repair it.',
+    'Ask for a simpler form, or use another model.',
+  ),
   REFINE_LIMIT: entry(
     'strategy',
     false,
