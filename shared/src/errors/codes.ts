@@ -110,7 +110,7 @@ export const ERRORS = Object.freeze({
     'route',
     true,
     'No node serves the address or the capabilities.',
-    'Check the address, and that the agent is attached (`npx fame-fabric ps`).',
+    'Check the address, and start the agent if `npx fame-fabric ps` does not list it.',
   ),
   NODE_GONE: entry(
     'route',

@@ -21,7 +21,7 @@ type Rule = (clause: string, context: ReplyContext) => string | undefined;
 const SELF_DESCRIPTION =
   'I am the offline model of Fame Fabric: a small set of rules that is built in, without a network or a language model.';
 const REAL_MODEL =
-  'For a real model, set OPENAI_API_KEY (or OPENAI_BASE_URL) and restart the agent: OPENAI_API_KEY=sk-... make stop start run';
+  'For a real model, write OPENAI_API_KEY=sk-... (or OPENAI_BASE_URL) to the file .env, and start the agent again.';
 const TO_TRY =
   'Three things to try: "What is 12% of 80?", "My name is Ada" and then "What is my name?", or "Tell me a story about the sea".';
 const ABILITIES =
