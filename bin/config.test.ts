@@ -63,6 +63,12 @@ test('NO_COLOR and a dumb terminal switch colours off', () => {
   expect(readClientConfig({ TERM: 'dumb' }).hasColours).toBe(false);
 });
 
+test('NF0: a security profile that is not built is refused', () => {
+  const error = faultOf(() => readClientConfig({ FAME_SECURITY_PROFILE: 'gated' }));
+  expect(error.code).toBe('CONFIG_INVALID');
+  expect(error.message).toContain('FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.');
+});
+
 function faultOf(work: () => unknown): FabricError {
   try {
     work();

@@ -3,6 +3,7 @@ import { tryParseAddress } from '@fame-fabric/shared';
 import {
   ADMISSION_VARIABLES,
   admissionUrl,
+  checkNaylenceVariables,
   type Environment,
   isJsonLog,
   LOG_FORMATS,
@@ -119,6 +120,7 @@ const SHOW_ENVELOPES: Readonly<Record<string, ShowEnvelopes>> = {
 /** Reads the settings of the commands. @throws {CONFIG_INVALID} with one line for each fault */
 export const readClientConfig = (env: Environment): ClientConfig =>
   readEnv(env, (reader) => {
+    checkNaylenceVariables(reader);
     const { host, port } = readLocalListener(reader);
     const local = localSentinel(host, port);
     const url =

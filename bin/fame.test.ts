@@ -110,6 +110,32 @@ test('all faults of the configuration are reported at once, exit code 2', async 
   expect(err).toContain('FAME_SHOW_ENVELOPES');
 });
 
+test.each([
+  [['sentinel', '--port', '0']],
+  [['agent']],
+  [['up', '--port', '0']],
+  [['ps']],
+  [['chat']],
+  [['call', 'a@b', 'c']],
+])('NF0: fame %j refuses a security profile that is not built: exit code 2', async (args) => {
+  const { code, out, err } = await fame(args, { FAME_SECURITY_PROFILE: 'gated' });
+  expect({ code, out }).toEqual({ code: 2, out: '' });
+  expect(err).toContain('FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.');
+});
+
+test('I2: a command names the variables without an effect in one line on stderr', async () => {
+  const env = {
+    FAME_PLUGINS: 'x',
+    FAME_JWT_CLIENT_SECRET: 's3cret',
+    FAME_LISTENER_PORT: String(await freePort()),
+  };
+  const { err } = await fame(['ps'], env);
+  expect(err.split('\n').filter((line) => line.includes('FAME_PLUGINS'))).toEqual([
+    'Variables of naylence without an effect here: FAME_JWT_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md has what to use instead.',
+  ]);
+  expect(err).not.toContain('s3cret');
+});
+
 test('a .env file in the current directory is read, and the environment takes precedence', async () => {
   writeFileSync(join(cwd, '.env'), 'FAME_LISTENER_PORT=from-file\n');
   try {

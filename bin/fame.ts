@@ -4,13 +4,24 @@
 import { existsSync } from 'node:fs';
 import module from 'node:module';
 import { parseArgs } from 'node:util';
-import { closestMatch, EXIT, escapeControls, exitCodeOf, explainError } from '@fame-fabric/shared/internal';
+import {
+  closestMatch,
+  EXIT,
+  escapeControls,
+  exitCodeOf,
+  explainError,
+  naylenceWarnings,
+} from '@fame-fabric/shared/internal';
 import { overview, verbHelp } from './help.ts';
 import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from './node-version.ts';
+import { writeMessage } from './output.ts';
 import { UsageError, type VerbInput } from './verb.ts';
 import { VERBS, type Verb } from './verbs.ts';
 
 module.enableCompileCache?.();
+
+/** Commands whose sentinel and agents report the variables without an effect in the format of their log. */
+const LOGGING = new Set(['sentinel', 'agent', 'up', 'dev']);
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   if (!isNodeRecent()) {
@@ -33,6 +44,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
       process.stdout.write(verbHelp(word));
       return EXIT.ok;
     }
+    if (!LOGGING.has(word)) for (const line of naylenceWarnings(input.env)) writeMessage(line);
     const { run } = await verb.load();
     return await run(input);
   } catch (error) {

@@ -5,7 +5,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CLOSE } from '@fame-fabric/sentinel/internal';
 import { ERRORS, LIMITS } from '@fame-fabric/shared';
-import { isFrameType } from '@fame-fabric/shared/internal';
+import { isFrameType, NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
 import { describe, expect, test } from 'vitest';
 import {
   cell,
@@ -91,7 +91,8 @@ describe('tables of the code', () => {
   });
 
   test('.env.example, the compose file and the documents name variables that exist', () => {
-    const known = new Set(VARIABLE_LISTS.flatMap(([, variables]) => variables.map(({ name }) => name)));
+    const ours = VARIABLE_LISTS.flatMap(([, variables]) => variables.map(({ name }) => name));
+    const known = new Set([...ours, ...NAYLENCE_VARIABLES.map(({ name }) => name)]);
     // Tests have variables of their own.
     const documents = DOCUMENTS.filter((file) => !file.startsWith('test/'));
     for (const file of ['.env.example', 'docker-compose.yml', ...documents]) {

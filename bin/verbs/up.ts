@@ -3,7 +3,7 @@
 import { runAgentProcess } from '@fame-fabric/agents/process';
 import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
-import { EXIT } from '@fame-fabric/shared/internal';
+import { EXIT, withoutWarned } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
 import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
@@ -31,7 +31,8 @@ export async function run(input: VerbInput): Promise<number> {
   const sentinelCode = await runSentinelProcess({
     env,
     companion: (sentinel) => {
-      agents = runAgentProcess([], { env: localAgentEnv(env, sentinel.port) });
+      // The sentinel has reported the variables without an effect.
+      agents = runAgentProcess([], { env: withoutWarned(localAgentEnv(env, sentinel.port)) });
       return agents;
     },
   });

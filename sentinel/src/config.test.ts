@@ -82,6 +82,19 @@ test('accepts the log level names of other Fame nodes', () => {
   expect(readSentinelConfig({ FAME_LOG_LEVEL: 'WARNING' }).logLevel).toBe('warn');
 });
 
+test('NF0: a security profile that is not built is refused, with the other faults', () => {
+  const faults = faultsOf({
+    FAME_SECURITY_PROFILE: 'gated',
+    FAME_ADMISSION_PROFILE: 'welcome',
+    FAME_LOG_LEVEL: 'loud',
+  });
+  expect(faults.map((fault) => fault.split(' ')[0])).toEqual([
+    'FAME_ADMISSION_PROFILE',
+    'FAME_SECURITY_PROFILE',
+    'FAME_LOG_LEVEL',
+  ]);
+});
+
 test('lists each variable once, with a description', () => {
   expect(new Set(SENTINEL_VARIABLES.map((v) => v.name)).size).toBe(SENTINEL_VARIABLES.length);
   for (const variable of SENTINEL_VARIABLES) expect(variable.description.length).toBeGreaterThan(10);

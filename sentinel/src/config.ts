@@ -2,6 +2,7 @@
 // with SENTINEL_VARIABLES.
 import type { LogLevel } from '@fame-fabric/shared';
 import {
+  checkNaylenceVariables,
   type Environment,
   LOG_FORMATS,
   type LogFormat,
@@ -211,6 +212,7 @@ const admission = (ending: string) => ({
 /** Reads the environment. Empty values count as unset. @throws {CONFIG_INVALID} naming every fault */
 export function readSentinelConfig(environment: Environment): SentinelConfig {
   return readEnv(environment, (env) => {
+    checkNaylenceVariables(env);
     const host = env.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
     const isOpen = env.boolean('FAME_OPEN_ON_ALL_INTERFACES', false);
     env.check(

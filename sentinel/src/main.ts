@@ -1,7 +1,14 @@
 // The sentinel as a process: configuration, start, signals, exit code.
 import { setFlagsFromString } from 'node:v8';
 import type { Logger } from '@fame-fabric/shared';
-import { type Environment, EXIT, escapeControls, isJsonLog, lifeLine } from '@fame-fabric/shared/internal';
+import {
+  type Environment,
+  EXIT,
+  escapeControls,
+  isJsonLog,
+  lifeLine,
+  naylenceWarnings,
+} from '@fame-fabric/shared/internal';
 import { isFabricError } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
@@ -21,16 +28,17 @@ export interface ProcessOptions {
 
 /** Runs a sentinel until a signal ends it; resolves to the exit code. The environment configures it. */
 export async function runSentinelProcess({
-  env,
-  warnings = [],
+  env = process.env,
+  warnings: given = [],
   companion,
 }: ProcessOptions = {}): Promise<number> {
+  const warnings = [...given, ...naylenceWarnings(env)];
   // The young generation of a router is small. Waking V8's helper threads for it, and waiting for them on busy cores, costs
   // more than it saves: a tenth of the time to attach a node.
   setFlagsFromString('--no-parallel-scavenge');
   let config: SentinelConfig;
   try {
-    config = readSentinelConfig(env ?? process.env);
+    config = readSentinelConfig(env);
   } catch (error) {
     if (!isFabricError(error, 'CONFIG_INVALID')) throw error;
     process.stderr.write(`${escapeControls([...warnings, error.message].join('\n'))}\n`);

@@ -17,6 +17,13 @@ export { isJsonLog, LOG_FORMATS, type LogFormat, lifeLine, textOfLogLine } from 
 export { createStyle, type Style } from './cli/style.ts';
 export { formatTable } from './cli/table.ts';
 export { graphemes, graphemeWidth, textWidth } from './cli/text-width.ts';
+export {
+  checkNaylenceVariables,
+  NAYLENCE_VARIABLES,
+  type NaylenceVariable,
+  naylenceWarnings,
+  withoutWarned,
+} from './env/naylence-variables.ts';
 export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
 export { errorOfCode, isAgentCode } from './errors/agent-error.ts';

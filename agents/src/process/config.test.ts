@@ -1,5 +1,5 @@
 import { isFabricError } from '@fame-fabric/shared';
-import type { Environment } from '@fame-fabric/shared/internal';
+import { type Environment, NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
 import { describe, expect, it } from 'vitest';
 import { AGENT_VARIABLES, readAgentConfig } from './config.ts';
 
@@ -59,7 +59,7 @@ describe('readAgentConfig', () => {
     );
   });
 
-  it('reads exactly the variables of AGENT_VARIABLES', () => {
+  it('reads exactly the variables of AGENT_VARIABLES, beside checking those of naylence', () => {
     const read = new Set<string>();
     const env = new Proxy({} as Environment, {
       get(_, name) {
@@ -68,7 +68,19 @@ describe('readAgentConfig', () => {
       },
     });
     readAgentConfig(env);
-    expect([...read].sort()).toEqual(AGENT_VARIABLES.map(({ name }) => name).sort());
+    const checked = NAYLENCE_VARIABLES.filter(({ refuses }) => refuses);
+    expect([...read].sort()).toEqual([...AGENT_VARIABLES, ...checked].map(({ name }) => name).sort());
+  });
+
+  it('NF0: refuses a security profile that is not built', () => {
+    expect(() => readAgentConfig({ FAME_SECURITY_PROFILE: 'overlay' })).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining(
+          'FAME_SECURITY_PROFILE is "overlay"; expected open, none, noop, or unset.',
+        ),
+      }),
+    );
   });
 
   it('reads set variables', () => {

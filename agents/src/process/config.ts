@@ -5,6 +5,7 @@ import {
   ADMISSION_VARIABLES,
   ATTACH_PATH,
   BOOLEANS,
+  checkNaylenceVariables,
   type Environment,
   type EnvReader,
   LOG_FORMATS,
@@ -268,6 +269,7 @@ const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** Reads the configuration of an agent process. @throws {CONFIG_INVALID} with one line for each fault */
 export const readAgentConfig = (env: Environment): AgentConfig =>
   readEnv(env, (reader) => {
+    checkNaylenceVariables(reader);
     return {
       admissionUrl: readAdmissionUrl(reader, `ws://sentinel:8000${ATTACH_PATH}`),
       admissionToken: readTokenSettings(reader),

@@ -80,3 +80,19 @@ test.each<[string, Agent, number, string]>([
   expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(code);
   expect(lines).toEqual([expect.stringContaining(line)]);
 });
+
+test('I2: an agent process names the variables of naylence without an effect', async () => {
+  const lines: string[] = [];
+  const env = {
+    FAME_PLUGINS: 'x',
+    FAME_DIRECT_ADMISSION_URL: 'ws://127.0.0.1:9/fame/v1/attach/ws/downstream',
+    FAME_CONNECT_TIMEOUT_MS: '1',
+    FAME_LOG_LEVEL: 'silent',
+  };
+  const agent = new ChatAgent({ model, store: new MemoryStore() });
+  expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(69);
+  expect(lines).toEqual([
+    expect.stringMatching(/^Variables of naylence without an effect here: FAME_PLUGINS\. /),
+    expect.stringContaining('No sentinel'),
+  ]);
+});

@@ -8,6 +8,7 @@ import {
   exitCodeOf,
   isJsonLog,
   lifeLine,
+  naylenceWarnings,
   onAbort,
   redactUrl,
   shownHeader,
@@ -66,8 +67,11 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   process.on('SIGINT', onSignal);
   reports.publish({ state: 'started', agents: [] });
   try {
-    const config = readAgentConfig(options.env ?? process.env);
-    return await run(sources, config, stop.signal, options.write ?? lifeWriter(config));
+    const env = options.env ?? process.env;
+    const config = readAgentConfig(env);
+    const writeLife = options.write ?? lifeWriter(config);
+    for (const line of naylenceWarnings(env)) writeLife(line);
+    return await run(sources, config, stop.signal, writeLife);
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;
     if (!isFabricError(error)) throw error;
