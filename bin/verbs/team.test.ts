@@ -53,16 +53,24 @@ describe('fame team', () => {
     });
   });
 
-  it('check accepts placeholders that only code can fill', async () => {
-    const path = file(
-      'code.yaml',
-      'start: a\nagents: { a: { system_directives: "%{who}", functions: [{ name: f }] } }\n',
-    );
+  it('check and run refuse a token that the files do not fill', async () => {
+    const path = file('code.yaml', 'start: a\nagents: { a: { system_directives: "%{who}" } }\n');
+    const fault = 'error TEAM_TOKEN_UNKNOWN: nothing fills %{who}; set it in interpolations';
     const { code, out } = await run(['check', path]);
-    expect(code).toBe(0);
-    expect(out).toContain('warning TEAM_TOKEN_UNKNOWN: nothing fills %{who}');
-    expect(out).toContain('0 errors, 1 warning');
-    expect((await run(['run', path, 'hi'])).err).toMatch(/TEAM_UNKNOWN_FUNCTION[\s\S]*TEAM_TOKEN_UNKNOWN/);
+    expect({ code, out }).toEqual({ code: 1, out: expect.stringContaining(fault) });
+    expect(out).toContain('1 error, 0 warnings');
+    expect(await run(['run', path, 'hi'])).toMatchObject({ code: 1, err: expect.stringContaining(fault) });
+
+    const filled = 'agents: { a: { system_directives: "%{who}%{maybe}", optional_tokens: [maybe] } }';
+    const good = file('filled.yaml', `start: a\ninterpolations: { who: Bob }\n${filled}\n`);
+    expect(await run(['check', good])).toMatchObject({ code: 0 });
+    expect(await run(['run', good, 'hi'])).toMatchObject({ code: 0 });
+  });
+
+  it('check does not look for functions that code may add', async () => {
+    const path = file('functions.yaml', 'start: a\nagents: { a: { functions: [{ name: f }] } }\n');
+    expect(await run(['check', path])).toMatchObject({ code: 0 });
+    expect((await run(['run', path, 'hi'])).err).toContain('TEAM_UNKNOWN_FUNCTION');
   });
 
   it('diagram prints Mermaid, or the faults of the team', async () => {

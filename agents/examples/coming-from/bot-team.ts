@@ -36,10 +36,11 @@ const switchboard = {
     },
   },
 };
+const getProductInfo = { name: 'get_product_info', parameters: [{ name: 'product_id', type: 'string' }] };
 const productInfo = {
   system_directives: 'You advise customers. Their mood: %{handoff.sentiment}.',
-  functions: [{ name: 'get_product_info', parameters: [{ name: 'product_id', type: 'string' }] }],
-  function_call: 'auto' as const,
+  tools: [{ type: 'function' as const, function: getProductInfo }],
+  tool_choice: 'auto' as const,
 };
 
 const customerService = { system_directives: 'You answer complaints.' };

@@ -62,6 +62,11 @@ export interface ModelRequest {
   tool_choice?: ToolChoice | undefined;
   response_format?: ResponseFormat | undefined;
   temperature?: number | undefined;
+  top_p?: number | undefined;
+  presence_penalty?: number | undefined;
+  frequency_penalty?: number | undefined;
+  /** Asks the server for the same answer to the same request, as far as it can. */
+  seed?: number | undefined;
   /** Maximum tokens of the answer. */
   max_tokens?: number | undefined;
   /** Texts that end the answer. They are not part of it. */

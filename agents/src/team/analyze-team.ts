@@ -49,6 +49,7 @@ class Analysis {
 
   run(): Diagnostic[] {
     for (const agent of this.#agents.values()) {
+      this.#name(agent);
       this.#functions(agent);
       this.#stateMap(agent);
       this.#tokens(agent);
@@ -69,6 +70,12 @@ class Analysis {
     this.#found.push({ code, level, message, path, ...(agent === undefined ? {} : { agent }) });
   }
 
+  #name({ name }: AgentConfigT): void {
+    if (!isRemote(name)) return;
+    const message = `an agent of the team must not be named "${name}": routes to that name leave the team`;
+    this.#report('TEAM_VALUE', 'error', name, [], message);
+  }
+
   #functions(agent: AgentConfigT): void {
     const { name, functions = [], function_call: call, state_map: map } = agent;
     const names = functions.map((fn) => fn.name);
@@ -81,7 +88,7 @@ class Analysis {
       if (fn.name !== map?.function_name) this.#ability(name, fn.name, [...path, 'name']);
     }
     if (typeof call === 'object' && !names.includes(call.name)) {
-      const message = `function_call forces "${call.name}", which is not among the functions`;
+      const message = `the forced function "${call.name}" is not among the functions`;
       this.#report('TEAM_FORCED_UNKNOWN', 'error', name, ['function_call', 'name'], message);
     }
   }
@@ -178,7 +185,7 @@ class Analysis {
       for (const token of tokensIn(text ?? '')) {
         if (tokens.has(token) || optional.has(token) || handed.has(token)) continue;
         const part = `%{${token}}`;
-        const message = `nothing fills ${part}`;
+        const message = `nothing fills ${part}; set it in interpolations, or list it in optional_tokens`;
         this.#found.push({
           code: 'TEAM_TOKEN_UNKNOWN',
           level: 'error',

@@ -49,8 +49,8 @@ describe('loadTeam', () => {
     )) as TeamConfigError;
     expect(error.code).toBe('TEAM_CONFIG');
     expect(lines(path, error.diagnostics)).toEqual([
-      'agents/a.yaml:3:7 error TEAM_TOKEN_UNKNOWN: nothing fills %{who}',
-      'agents/a.yaml:6:23 error TEAM_TOKEN_UNKNOWN: nothing fills %{what}',
+      'agents/a.yaml:3:7 error TEAM_TOKEN_UNKNOWN: nothing fills %{who}; set it in interpolations, or list it in optional_tokens',
+      'agents/a.yaml:6:23 error TEAM_TOKEN_UNKNOWN: nothing fills %{what}; set it in interpolations, or list it in optional_tokens',
     ]);
     const interpolations = { who: 'them', what: 'it' };
     await loadTeam(path, { models, abilities: [{ f: () => 'x' }], interpolations });
@@ -217,6 +217,141 @@ describe('loadTeam', () => {
     expect(model.requests[1]!.messages[0]!.content).toBe('You: listen.');
     expect(await team.run('x').result).toMatchObject({ text: 'Terms.' });
     expect(await team.run('x').result).toMatchObject({ kind: 'ignored', reason: 'spam' });
+  });
+
+  it('TM-20 reads the Ruby spelling in the team file, with agents inside', async () => {
+    const path = write({
+      'team.yaml': `:start: :switchboard
+:address: desk@fame.fabric
+:limits:
+  :max_hops: 3
+:defaults: { :temperature: 0.2 }
+:interpolations: { :shop: Corner }
+:agents:
+  :switchboard:
+    :system_directives: "Welcome: %{shop}"
+    :functions:
+      - :name: :route
+        :parameters: { :type: object, :properties: { :kind: { :type: string } } }
+    :function_call: { :name: :route }
+    :state_map:
+      :function_name: :route
+      :argument_name: :kind
+      :values_map: { :spam: { :ignore: :spam } }
+`,
+    });
+    const { callTools } = await import('../testing/script.ts');
+    const model = scriptedModel([callTools({ name: 'route', arguments: { kind: 'spam' } })]);
+    const team = await loadTeam(path, { models: { default: model } });
+    expect(team.address).toBe('desk@fame.fabric');
+    expect(await team.run('x').result).toMatchObject({ kind: 'ignored', reason: 'spam' });
+    expect(model.requests[0]).toMatchObject({
+      messages: [{ role: 'system', content: 'Welcome: Corner' }, { role: 'user' }],
+      temperature: 0.2,
+    });
+    expect(await check({ 'team.yaml': ':start: a\n:agentz: ./agents\n' })).toEqual([
+      expect.stringContaining('TEAM_VALUE: agents: must be a folder'),
+      'team.yaml:2:1 error TEAM_KEY: unknown key "agentz"; did you mean "agents"?',
+    ]);
+  });
+
+  it('reads tools and tool_choice as functions and function_call', async () => {
+    const older = parseAgentFile(
+      'a',
+      'a.yaml',
+      'functions: [{ name: f, description: F, parameters: [{ name: x, type: string }] }, { name: g, timeout_ms: 5 }]\nfunction_call: { name: f }\n',
+    );
+    const newer = parseAgentFile(
+      'a',
+      'a.yaml',
+      `:tools:
+  - :type: function
+    :function: { :name: f, :description: F, :parameters: [{ name: x, type: string }] }
+  - { type: function, function: { name: g, timeout_ms: 5 } }
+:tool_choice: { :type: function, :function: { :name: :f } }
+`,
+    );
+    expect(newer.diagnostics).toEqual([]);
+    expect(newer.agent).toEqual(older.agent);
+    for (const word of ['auto', 'none', 'required']) {
+      const { agent } = parseAgentFile('a', 'a.yaml', `tool_choice: ${word}\n`);
+      expect(agent).toEqual({ name: 'a', function_call: word });
+    }
+  });
+
+  it('places the faults of tools where they are written, and refuses both forms in one file', async () => {
+    const tool = '  - type: function\n    function:\n      name: f\n';
+    const files = (text: string) => ({ 'team.yaml': TEAM, 'agents/a.yaml': text });
+    expect(await check(files(`tools:\n${tool}      parametres: {}\n`))).toEqual([
+      'agents/a.yaml:5:7 error TEAM_KEY: unknown key "parametres"; did you mean "parameters"?',
+    ]);
+    expect(
+      await check(files(`tools:\n${tool}functions: []\nfunction_call: auto\ntool_choice: auto\n`)),
+    ).toEqual([
+      'agents/a.yaml:1:1 error TEAM_VALUE: tools: functions is set too; keep one of them',
+      'agents/a.yaml:7:1 error TEAM_VALUE: tool_choice: function_call is set too; keep one of them',
+    ]);
+    const text = `tools:\n${tool}      description: "%{who}"\ntool_choice:\n  type: function\n  function: { name: g }\n`;
+    const path = write(files(text));
+    const { diagnostics } = await readTeam(path, { tokens: [], abilities: [{ h: () => '' }] });
+    expect(lines(path, diagnostics)).toEqual([
+      'agents/a.yaml:4:7 error TEAM_UNKNOWN_FUNCTION: no ability module has a function "f"',
+      expect.stringMatching(/^agents\/a\.yaml:5:21 error TEAM_TOKEN_UNKNOWN: nothing fills %\{who\};/),
+      'agents/a.yaml:8:15 error TEAM_FORCED_UNKNOWN: the forced function "g" is not among the functions',
+    ]);
+    expect(await check(files('tool_choice: { name: f }\n'))).toEqual([
+      'agents/a.yaml:1:1 error TEAM_VALUE: tool_choice: must be auto, none, required or { type: function, function: { name: a function } }',
+    ]);
+  });
+
+  it('sends the settings of the call, of the agent and of the team, the first that has a value', async () => {
+    const schema = { type: 'json_schema', json_schema: { name: 'answer', schema: { type: 'object' } } };
+    const path = write({
+      'team.yaml': `${TEAM}defaults: { top_p: 0.5, seed: 1, stop: END, presence_penalty: -1, max_tokens: 9 }\n`,
+      'agents/a.yaml': `seed: 7\nstop: [X, Y]\nfrequency_penalty: 2\nresponse_format: ${JSON.stringify(schema)}\n`,
+    });
+    const model = scriptedModel(['{}', '{}']);
+    const team = await loadTeam(path, { models: { default: model } });
+    await team.run('x').result;
+    await team.run('x', { seed: 0, top_p: 1, response_format: { type: 'text' } }).result;
+    const [first, second] = model.requests.map(({ messages: _, ...settings }) => settings);
+    expect(first).toEqual({
+      top_p: 0.5,
+      seed: 7,
+      stop: ['X', 'Y'],
+      presence_penalty: -1,
+      frequency_penalty: 2,
+      max_tokens: 9,
+      response_format: schema,
+    });
+    expect(second).toEqual({ ...first, seed: 0, top_p: 1, response_format: { type: 'text' } });
+  });
+
+  it('refuses settings that no server accepts', async () => {
+    const found = await check({
+      'team.yaml': TEAM,
+      'agents/a.yaml':
+        'top_p: 2\nseed: 1.5\nstop: [a, b, c, d, e]\npresence_penalty: 3\nfrequency_penalty: -3\nresponse_format: { type: xml }\n',
+    });
+    expect(found.map((line) => line.replace(/^(\S+ error TEAM_VALUE: \w+): .*/, '$1'))).toEqual([
+      'agents/a.yaml:1:1 error TEAM_VALUE: top_p',
+      'agents/a.yaml:2:1 error TEAM_VALUE: seed',
+      'agents/a.yaml:3:1 error TEAM_VALUE: stop',
+      'agents/a.yaml:4:1 error TEAM_VALUE: presence_penalty',
+      'agents/a.yaml:5:1 error TEAM_VALUE: frequency_penalty',
+      expect.stringMatching(/^agents\/a\.yaml:6:\d+ error TEAM_VALUE: response_format/),
+    ]);
+  });
+
+  it('refuses an agent whose name is an address', async () => {
+    expect(
+      await check({
+        'team.yaml': 'start: desk@fame.fabric\nagents: ./agents\n',
+        'agents/desk@fame.fabric.yaml': '{}',
+      }),
+    ).toContainEqual(
+      'agents/desk@fame.fabric.yaml:1:1 error TEAM_VALUE: an agent of the team must not be named "desk@fame.fabric": routes to that name leave the team',
+    );
   });
 
   it('TM-20 finds keys that differ in their colon only, and leaves colons in quotes alone', () => {

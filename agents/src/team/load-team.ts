@@ -20,6 +20,7 @@ import {
   type TeamConfigInput,
   type TeamConfigT,
   teamKeysAt,
+  writtenPath,
 } from './team-config.ts';
 import { teamGraph } from './team-graph.ts';
 
@@ -122,7 +123,8 @@ const folderOf = (source: string | TeamConfigInput): string =>
 function withPlace(one: Diagnostic, files: ReadonlyMap<string, YamlFile>): Diagnostic {
   const file = files.get(one.agent ?? TEAM);
   if (!file) return one;
-  const place = one.part === undefined ? file.placeOf(one.path) : file.placeOfText(one.path, one.part);
+  const path = writtenPath(one.path, file.data);
+  const place = one.part === undefined ? file.placeOf(path) : file.placeOfText(path, one.part);
   return { ...one, place };
 }
 
@@ -144,7 +146,7 @@ async function readTeamFile(
 ): Promise<TeamConfigT | undefined> {
   const text = await readText(path, found);
   if (text === undefined) return undefined;
-  const file = new YamlFile(path, text);
+  const file = new YamlFile(path, text, { rubySpelling: true });
   files.set(TEAM, file);
   found.push(...file.faults);
   return file.isReadable ? checkTeam(file.data, found, file) : undefined;

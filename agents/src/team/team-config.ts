@@ -45,6 +45,10 @@ const functionShape = {
 };
 
 const forcedShape = { name: functionName };
+const choiceWords = z.enum(['auto', 'none', 'required']);
+/** A function in the form of the API's `tools`. */
+const toolShape = { type: z.literal('function'), function: z.strictObject(functionShape) };
+const forcedToolShape = { type: z.literal('function'), function: z.strictObject(forcedShape) };
 const stateMapShape = {
   function_name: functionName,
   argument_name: name,
@@ -52,20 +56,62 @@ const stateMapShape = {
   otherwise: route.optional(),
 };
 
+const penalty = z.number().min(-2).max(2).optional();
+const responseFormat = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('text') }),
+  z.strictObject({ type: z.literal('json_object') }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    json_schema: z.strictObject({
+      name: functionName,
+      description: z.string().optional(),
+      schema: z.record(z.string(), z.unknown()).optional(),
+      strict: z.boolean().nullable().optional(),
+    }),
+  }),
+]);
+
+/** Parameters of requests to a model, by their names in the Chat Completions API. */
+const requestShape = {
+  temperature: z.number().min(0).max(2).optional(),
+  top_p: z.number().min(0).max(1).optional(),
+  max_tokens: z.int().min(1).optional(),
+  stop: z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1).max(4)], {
+      error: 'must be a text, or a list of up to 4 texts',
+    })
+    .optional(),
+  seed: z.int().optional(),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  response_format: responseFormat.optional(),
+};
 const modelShape = {
   /** A class of the team's `models`, or the name of a model. */
   model: name.optional(),
-  temperature: z.number().min(0).max(2).optional(),
-  max_tokens: z.int().min(1).optional(),
+  ...requestShape,
 };
+const modelSettings = z.strictObject(modelShape);
+/** Settings of the requests of an agent. */
+export type ModelSettings = Readonly<z.output<typeof modelSettings>>;
+/** Keys of the settings that are sent with a request as they are. */
+export const REQUEST_SETTINGS = Object.keys(requestShape) as readonly (keyof typeof requestShape)[];
 
 const agentShape = {
   ...modelShape,
   system_directives: z.string().optional(),
   functions: z.array(z.strictObject(functionShape)).optional(),
   function_call: z
-    .union([z.enum(['auto', 'none', 'required']), z.strictObject(forcedShape)], {
+    .union([choiceWords, z.strictObject(forcedShape)], {
       error: 'must be auto, none, required or { name: a function }',
+    })
+    .optional(),
+  /** Newer form of `functions`. */
+  tools: z.array(z.strictObject(toolShape)).optional(),
+  /** Newer form of `function_call`. */
+  tool_choice: z
+    .union([choiceWords, z.strictObject(forcedToolShape)], {
+      error: 'must be auto, none, required or { type: function, function: { name: a function } }',
     })
     .optional(),
   state_map: z.strictObject(stateMapShape).optional(),
@@ -77,8 +123,26 @@ const agentShape = {
   record_routing: z.boolean().optional(),
 };
 
-/** Content of an agent file. */
-export const AgentConfig = z.strictObject(agentShape);
+/** Keys with the same meaning: the older form, which the rest of the code uses, and the newer form. */
+const FORMS = [
+  ['functions', 'tools'],
+  ['function_call', 'tool_choice'],
+] as const;
+
+/** Content of an agent file. Its output has `functions` and `function_call` also where the file has the newer form. */
+export const AgentConfig = z
+  .strictObject(agentShape)
+  .superRefine((agent, context) => {
+    for (const [older, newer] of FORMS) {
+      if (agent[older] === undefined || agent[newer] === undefined) continue;
+      context.addIssue({ code: 'custom', path: [newer], message: `${older} is set too; keep one of them` });
+    }
+  })
+  .transform(({ tools, tool_choice: choice, ...agent }) => ({
+    ...agent,
+    ...(tools ? { functions: tools.map((tool) => tool.function) } : {}),
+    ...(choice ? { function_call: typeof choice === 'string' ? choice : choice.function } : {}),
+  }));
 type AgentFile = z.output<typeof AgentConfig>;
 /** An agent with its name, which is the name of its file. */
 export type AgentConfigT = AgentFile & { name: string };
@@ -107,7 +171,7 @@ const teamShape = {
   /** Names of models by class. */
   models: z.record(name, name).optional(),
   /** Settings of agents that set none. */
-  defaults: z.strictObject(modelShape).optional(),
+  defaults: modelSettings.optional(),
   limits: z.strictObject(limitsShape).optional(),
   on_limit: z
     .union([z.enum(['error', 'ignore']), z.strictObject({ agent: name })], {
@@ -136,7 +200,10 @@ const isIn = (path: ConfigPath, ...pattern: (string | undefined)[]): boolean =>
 /** Returns the known keys at a path of an agent file. */
 export const agentKeysAt = (path: ConfigPath): readonly string[] => {
   if (path.length === 0) return Object.keys(agentShape);
-  if (isIn(path, 'functions', undefined)) return Object.keys(functionShape);
+  if (isIn(path, 'functions', undefined) || isIn(path, 'tools', undefined, 'function')) {
+    return Object.keys(functionShape);
+  }
+  if (isIn(path, 'tools', undefined)) return Object.keys(toolShape);
   if (isIn(path, 'state_map')) return Object.keys(stateMapShape);
   if (isIn(path, 'function_call')) return Object.keys(forcedShape);
   if (isIn(path, 'state_map', 'otherwise') || isIn(path, 'state_map', 'values_map', undefined)) {
@@ -144,6 +211,17 @@ export const agentKeysAt = (path: ConfigPath): readonly string[] => {
   }
   return [];
 };
+
+/** Returns the path of a part of the config in a file with `data`, which may have the newer form of its functions and choice. */
+export function writtenPath([key, ...rest]: ConfigPath, data: unknown): ConfigPath {
+  const has = (form: string): boolean =>
+    typeof data === 'object' && data !== null && Object.hasOwn(data, form);
+  const [index, ...inner] = rest;
+  if (key === 'functions' && index !== undefined && has('tools'))
+    return ['tools', index, 'function', ...inner];
+  if (key === 'function_call' && has('tool_choice')) return ['tool_choice', 'function', ...rest];
+  return key === undefined ? [] : [key, ...rest];
+}
 
 /** Returns the known keys at a path of a team file. */
 export const teamKeysAt = (path: ConfigPath): readonly string[] => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AgentConfigT, RouteConfig } from './team-config.ts';
 import { teamDiagram } from './team-diagram.ts';
-import { teamGraph } from './team-graph.ts';
+import { isRemote, teamGraph } from './team-graph.ts';
 
 /** Reads the part of Mermaid's state diagrams that we write; throws on a line that Mermaid would not take. */
 function parse(text: string) {
@@ -97,8 +97,10 @@ describe('teamDiagram', () => {
       plain,
       fc.tuple(plain, syntax, plain).map((parts) => parts.join('')),
     );
+    // A route to such a name leaves the team, so no agent of a team has one.
+    const agentName = word.filter((name) => !isRemote(name));
     fc.assert(
-      fc.property(word, fc.uniqueArray(word, { minLength: 1, maxLength: 6 }), (name, values) => {
+      fc.property(agentName, fc.uniqueArray(word, { minLength: 1, maxLength: 6 }), (name, values) => {
         const map = Object.fromEntries(values.map((value) => [`=${value}`, { agent: name }]));
         const graph = teamGraph([agent(name, map)], { start: name });
         const { names, arrows } = parse(teamDiagram(graph));

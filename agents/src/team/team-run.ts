@@ -27,17 +27,10 @@ import type { CompiledAgent } from './compiled-agent.ts';
 import { type Interpolations, TokenValues } from './interpolation.ts';
 import { MessagePath, type PathExceeded, type TeamLimits } from './message-path.ts';
 import { type CallPlan, planCalls } from './routing.ts';
-import type { TeamConfigT } from './team-config.ts';
+import { type ModelSettings, REQUEST_SETTINGS, type TeamConfigT } from './team-config.ts';
 import { TeamError } from './team-error.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import { isRemote } from './team-graph.ts';
-
-/** Settings of a request that the agent itself does not give. */
-export interface ModelSettings {
-  readonly model?: string | undefined;
-  readonly temperature?: number | undefined;
-  readonly max_tokens?: number | undefined;
-}
 
 /** Parts that all runs of a team share. */
 export interface TeamRunDeps {
@@ -239,12 +232,10 @@ export class TeamRun {
     this.#modelCalls += 1;
     this.#model = model.name;
     const about = { agent: agent.name, model: model.name, step: this.#step };
-    const temperature = this.#setting(agent, 'temperature');
-    const max_tokens = this.#setting(agent, 'max_tokens');
+    const settings = REQUEST_SETTINGS.map((key) => [key, this.#setting(agent, key)] as const);
     const request: ModelRequest = {
       ...asked,
-      ...(temperature === undefined ? {} : { temperature }),
-      ...(max_tokens === undefined ? {} : { max_tokens }),
+      ...Object.fromEntries(settings.filter(([, value]) => value !== undefined)),
     };
     const source = { from: 'model', speaker: `reply ${this.#step}` } as const;
     const held: string[] = [];
@@ -408,8 +399,7 @@ export class TeamRun {
   }
 
   #setting<K extends keyof ModelSettings>(agent: CompiledAgent, key: K): ModelSettings[K] {
-    const { [key]: own } = agent.config as ModelSettings;
-    return this.#input.settings[key] ?? own ?? this.#deps.defaults[key];
+    return this.#input.settings[key] ?? agent.config[key] ?? this.#deps.defaults[key];
   }
 
   #limitError({ message, path, counts }: PathExceeded): TeamError {

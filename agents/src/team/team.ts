@@ -15,11 +15,11 @@ import type { Diagnostic } from '../yaml/diagnostic.ts';
 import type { AbilityDef, AbilityFn } from './ability.ts';
 import { compileAgent } from './compiled-agent.ts';
 import type { Interpolations } from './interpolation.ts';
-import { type AgentConfigT, DEFAULT_LIMITS, type TeamConfigT } from './team-config.ts';
+import { type AgentConfigT, DEFAULT_LIMITS, type ModelSettings, type TeamConfigT } from './team-config.ts';
 import { type DiagramOptions, teamDiagram } from './team-diagram.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import type { TeamGraph } from './team-graph.ts';
-import { type ModelSettings, TeamRun, type TeamRunDeps } from './team-run.ts';
+import { TeamRun, type TeamRunDeps } from './team-run.ts';
 
 /** Returns the model of a name; the name is `default` where neither an agent nor the team sets one. */
 export type ModelResolver = (name: string) => ChatModel;
@@ -128,7 +128,6 @@ export class Team {
         `The team has no agent "${start}". Its agents: ${[...this.#runDeps.agents.keys()].join(', ')}`,
       );
     }
-    const { model, temperature, max_tokens } = options;
     const events = new Broadcast<TeamEvent>();
     const run: TeamRun = new TeamRun(this.#runDeps, {
       messages: typeof input === 'string' ? [{ role: 'user', content: input }] : input,
@@ -141,7 +140,7 @@ export class Team {
         { today: () => localDay(new Date(options.now ?? this.#runDeps.clock.now())) },
       ],
       budget: this.#budget(meta?.budgetUsd),
-      settings: { model, temperature, max_tokens },
+      settings: options,
       conversationId,
       turnId: options.turnId ?? newId(),
       meta,

@@ -21,6 +21,10 @@ export function requestBody(request: ModelRequest, model: string, traits: Readon
     tool_choice: omitsChoice ? undefined : tool_choice,
     response_format,
     stop: traits.has('noStop') ? undefined : stop,
+    top_p: request.top_p,
+    presence_penalty: request.presence_penalty,
+    frequency_penalty: request.frequency_penalty,
+    seed: request.seed,
     temperature: traits.has('noTemperature') ? undefined : temperature,
     [limit]: max_tokens,
   });
