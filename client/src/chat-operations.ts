@@ -6,6 +6,7 @@ import {
   FabricError,
   isFabricError,
   type LinkState,
+  newId,
 } from '@fame-fabric/shared';
 import { untilAborted } from '@fame-fabric/shared/internal';
 import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
@@ -73,6 +74,8 @@ export interface TurnRequest {
   signal: AbortSignal;
 }
 
+/** For agents that have no system prompt of their own, as chat agents of naylence. */
+const DEFAULT_SYSTEM_PROMPT = 'You are a helpful assistant.';
 const START_TIMEOUT_MS = 30_000;
 export const CONTROL_TIMEOUT_MS = 10_000;
 /** Short, because the caller of a cancelled turn waits for it. */
@@ -87,6 +90,8 @@ export class ChatOperations {
   readonly #id: string;
   #hasAnswered: boolean;
   #acceptsExtras: boolean | undefined;
+  /** False if the agent has no `describe`; `undefined` until it was asked. */
+  #canDescribe: boolean | undefined;
   /** The types that `include` may name at this agent; `undefined` if they are unknown. */
   #offered: readonly unknown[] | undefined;
 
@@ -115,8 +120,19 @@ export class ChatOperations {
       await this.#call('start_task', { id: this.#id, ...settings }, START_TIMEOUT_MS, callId);
       return;
     }
-    // Chat agents of other implementations have the task method.
-    const { system_prompt, max_history_length } = settings;
+    try {
+      await this.#startTask(callId, this.#canDescribe === false ? withPrompt(settings) : settings);
+    } catch (error) {
+      // Chat agents of naylence fail without a system prompt. They have no `describe` either.
+      if (settings.system_prompt !== undefined || !isFaultOfAgent(error)) throw error;
+      if (this.#canDescribe === undefined) await this.describe();
+      if (this.#canDescribe !== false) throw error;
+      await this.#startTask(newId(), withPrompt(settings));
+    }
+  }
+
+  // Chat agents of other implementations have the task method.
+  async #startTask(callId: string, { system_prompt, max_history_length }: StartSettings): Promise<void> {
     const params = {
       id: this.#id,
       sessionId: this.#id,
@@ -184,6 +200,7 @@ export class ChatOperations {
   /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   async describe(): Promise<ChatAgentDescription> {
     const answer = await this.#callOptional('describe', {});
+    this.#canDescribe = answer !== undefined;
     const description: ChatAgentDescription = typeof answer === 'object' && answer !== null ? answer : {};
     this.#offered = Array.isArray(description.include) ? description.include : [];
     return description;
@@ -263,6 +280,15 @@ export async function required<T>(address: string, method: string, answer: Promi
     throw isFabricError(error, 'METHOD_NOT_FOUND') ? notSupported(address, method, error) : error;
   }
 }
+
+const withPrompt = (settings: StartSettings): StartSettings => ({
+  ...settings,
+  system_prompt: settings.system_prompt ?? DEFAULT_SYSTEM_PROMPT,
+});
+
+/** True for the codes of an exception in an agent of another implementation. */
+const isFaultOfAgent = (error: unknown): boolean =>
+  isFabricError(error, 'INTERNAL') || isFabricError(error, 'PARAMS_INVALID');
 
 // Omits system prompts, tool calls and tool results.
 function messageOf(message: { role?: unknown; content?: unknown } | null): ConversationMessage[] {

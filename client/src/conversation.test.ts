@@ -33,6 +33,68 @@ test('the first turn starts the conversation, once, with its system prompt', asy
   expect(new Set(turnIds).size).toBe(2);
 });
 
+/** Starts a conversation as naylence's chat agents do: a missing `system_prompt` is an exception. */
+function startWithPrompt(params: unknown): object {
+  const [part] = (params as { message: { parts: { data: { system_prompt?: string } }[] } }).message.parts;
+  if (part?.data.system_prompt === undefined)
+    throw new FabricError('INTERNAL', "Internal error: 'system_prompt'");
+  return {};
+}
+const promptsOf = (requests: { method: string; params: unknown }[]): unknown[] =>
+  requests.flatMap(({ method, params }) =>
+    method === 'tasks/send'
+      ? [
+          (params as { message: { parts: { data: { system_prompt?: string } }[] } }).message.parts[0]!.data
+            .system_prompt,
+        ]
+      : [],
+  );
+
+test('NF2: an agent of naylence that needs a system prompt gets the default one', async () => {
+  const { caller, requests, methods } = scriptedAgent({
+    'tasks/send': startWithPrompt,
+    run_turn: () => 'hi',
+  });
+  expect(await new Conversation(caller, 'chat@fame.fabric').ask('a')).toBe('hi');
+  expect(methods()).toEqual(['tasks/send', 'describe', 'tasks/send', 'run_turn_stream', 'run_turn']);
+  expect(promptsOf(requests)).toEqual([undefined, 'You are a helpful assistant.']);
+  const [first, second] = requests.filter(({ method }) => method === 'tasks/send');
+  expect(first!.options?.id).not.toBe(second!.options?.id); // the agent may remember the outcome of the first call
+});
+
+test('NF2: once the agent is known to have no description, the first start has the default prompt', async () => {
+  const { caller, requests, methods } = scriptedAgent({ 'tasks/send': startWithPrompt });
+  const chat = new Conversation(caller, 'chat@fame.fabric', { maxHistoryLength: 3 });
+  expect(await chat.describe()).toEqual({});
+  await chat.start();
+  expect(methods()).toEqual(['describe', 'tasks/send']);
+  expect(requests[1]!.params).toMatchObject({
+    message: { parts: [{ data: { system_prompt: 'You are a helpful assistant.', max_history_length: 3 } }] },
+  });
+});
+
+test('NF2: a system prompt that was set is sent as it is', async () => {
+  const { caller, requests } = scriptedAgent({ 'tasks/send': startWithPrompt });
+  const chat = new Conversation(caller, 'chat@fame.fabric', { systemPrompt: 'Be kind' });
+  await chat.describe();
+  await chat.start();
+  expect(promptsOf(requests)).toEqual(['Be kind']);
+});
+
+test.each(['INTERNAL', 'PARAMS_INVALID'] as const)(
+  'NF2: an agent that describes itself has a prompt of its own: its %s is thrown',
+  async (code) => {
+    const { caller, methods } = scriptedAgent({
+      describe: () => ({ system_prompt: 'Mine' }),
+      'tasks/send': () => {
+        throw new FabricError(code, 'no');
+      },
+    });
+    await expect(new Conversation(caller, 'chat@fame.fabric').start()).rejects.toMatchObject({ code });
+    expect(methods()).toEqual(['tasks/send', 'describe']);
+  },
+);
+
 test('the next turn retries a start that failed', async () => {
   const start = vi.fn().mockImplementationOnce(() => {
     throw new FabricError('NO_ROUTE', 'No node serves chat@fame.fabric');

@@ -19,7 +19,7 @@ export interface ConversationOptions {
   id?: string | undefined;
   /** True if the agent already has the conversation, so that it need not be started. @default false */
   isResumed?: boolean | undefined;
-  /** @default the agent's own */
+  /** @default the agent's own; for an agent without `describe` that fails without one: 'You are a helpful assistant.' */
   systemPrompt?: string | undefined;
   /** Number of turns that the model sees. @default the agent's own, 10 */
   maxHistoryLength?: number | undefined;

@@ -49,3 +49,13 @@ test('a fault of the environment is reported with its variable', async () => {
     message: expect.stringContaining('FAME_LISTENER_PORT is "many"'),
   });
 });
+
+test('NF0: a security profile that is not built is refused', async () => {
+  vi.stubEnv('FAME_SECURITY_PROFILE', 'gated');
+  await expect(connect()).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining(
+      'FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.',
+    ),
+  });
+});

@@ -1,5 +1,10 @@
 // The client library for Node: `connect` over the ws package.
-import { readAdmissionUrl, readEnv, readTokenSettings } from '@fame-fabric/shared/internal';
+import {
+  checkNaylenceVariables,
+  readAdmissionUrl,
+  readEnv,
+  readTokenSettings,
+} from '@fame-fabric/shared/internal';
 import { AdmissionToken, sidOf, wsDial } from '@fame-fabric/shared/node';
 import { type Client, connectWith } from './client.ts';
 import type { ConnectOptions } from './index.ts';
@@ -17,10 +22,10 @@ export type NodeConnectOptions = Omit<ConnectOptions, 'url'> & Partial<Pick<Conn
 export async function connect({ url, ...options }: NodeConnectOptions = {}): Promise<Client> {
   if (url !== undefined) return connectWith({ dial: wsDial, sidOf, ...options, url });
   const { env } = process;
-  const found = readEnv(env, (reader) => ({
-    url: readAdmissionUrl(reader),
-    token: readTokenSettings(reader),
-  }));
+  const found = readEnv(env, (reader) => {
+    checkNaylenceVariables(reader);
+    return { url: readAdmissionUrl(reader), token: readTokenSettings(reader) };
+  });
   const token = new AdmissionToken(found.url, found.token);
   return connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
 }

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from datetime import datetime, timezone
 
 from naylence.agent import BackgroundTaskAgent, BaseAgent, configs
-from naylence.agent.a2a_types import Artifact, DataPart, TaskSendParams, TaskState
+from naylence.agent.a2a_types import Artifact, DataPart, Task, TaskSendParams, TaskState, TaskStatus
 from naylence.fame.service import operation
 
 
@@ -38,7 +39,30 @@ class WorkAgent(BackgroundTaskAgent):
         return {"steps": 3}
 
 
-KINDS = {"math": MathAgent, "work": WorkAgent}
+class ChatAgent(BaseAgent):
+    """Needs `system_prompt`, as the chat agent of naylence's examples does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conversations = {}
+
+    async def start_task(self, params: TaskSendParams) -> Task:
+        self.conversations[params.id] = [params.message.parts[0].data["system_prompt"]]
+        status = TaskStatus(state=TaskState.WORKING, timestamp=datetime.now(timezone.utc))
+        return Task(id=params.id, status=status)
+
+    @operation
+    async def run_turn(self, conversation_id: str, user_message: str) -> str:
+        conversation = self.conversations[conversation_id]
+        conversation.append(user_message)
+        return f"prompt: {conversation[0]}; messages: {len(conversation) - 1}"
+
+    @operation
+    async def end_conversation(self, conversation_id: str):
+        del self.conversations[conversation_id]
+
+
+KINDS = {"chat": ChatAgent, "math": MathAgent, "work": WorkAgent}
 
 if __name__ == "__main__":
     kind, address = sys.argv[1:3]

@@ -3,9 +3,10 @@
 // sentinel, our agents and Python agents, and checks the output of a Python client and the replies of Python agents to our link.
 import { deepStrictEqual, match, ok } from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startOurAgent } from '../../kit/commands.ts';
+import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
+import { runFame, startOurAgent } from '../../kit/commands.ts';
 import { closeLinks, connectLink, mathService } from '../../kit/our-node.ts';
 import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
 import { restartAgent } from '../../kit/restarts.ts';
@@ -122,6 +123,7 @@ async function main(): Promise<number> {
   await agent.bind('math@fame.fabric', mathService());
   await Promise.all([
     startOurAgent(sentinel),
+    startPythonAgent(sentinel, 'chat'),
     startPythonAgent(sentinel, 'math'),
     startPythonAgent(sentinel, 'work'),
   ]);
@@ -151,6 +153,31 @@ async function main(): Promise<number> {
     match(report.chat.started, /working/i);
     match(report.chat.sums, /42/);
     match(report.chat.name, /Ada/);
+  });
+  for (const [args, prompt] of [
+    [[], 'You are a helpful assistant.'],
+    [['--system', 'Be brief.'], 'Be brief.'],
+  ] as const) {
+    check(
+      `NF2: fame ${['chat', ...args].join(' ')} talks to a Python chat agent that needs a system prompt`,
+      async () => {
+        const { code, stdout } = await runFame(sentinel, ['chat', 'chat-py@fame.fabric', ...args], 'Hello\n');
+        deepStrictEqual([code, stdout.trim()], [0, `prompt: ${prompt}; messages: 1`]);
+      },
+    );
+  }
+  check('I2: the list of variables has every one that the Python packages name', () => {
+    const files = globSync('lib/python*/site-packages/naylence/**/*.py', { cwd: VENV });
+    const names = files.flatMap(
+      (file) => readFileSync(join(VENV, file), 'utf8').match(/\bFAME_[A-Z][A-Z\d_]*[A-Z\d]\b/g) ?? [],
+    );
+    // A constant of their code, which is no variable.
+    const known = new Set([...NAYLENCE_VARIABLES.map(({ name }) => name), 'FAME_MAX_MESSAGE_SIZE']);
+    ok(names.includes('FAME_SECURITY_PROFILE'));
+    deepStrictEqual(
+      names.filter((name) => !known.has(name)),
+      [],
+    );
   });
   const sample = startPython(sentinel, '../samples/talk.py');
   const answers = (await sample.exited).code === 0 ? sample.output.match(/^.*\bAda\b.*$/gm) : [];
