@@ -110,3 +110,59 @@ test('the diagram in the guide is that of the command', async () => {
   const [, drawing] = /```mermaid\n([\s\S]*?)```/.exec(read('docs/guides/teams.md'))!;
   expect(drawing).toBe(teamDiagram(graph));
 });
+
+// Each row of `docs/seeds.md` names a line of the code and the title of a test.
+
+/** `` `text` in [name](../path) ``; a text with backticks is in two of them. */
+const NAMED = String.raw`(\`{1,2}) ?(.+?) ?\KIND in \[[^\]]+\]\(\.\./([^)]+)\)`;
+const ROW = new RegExp(`^\\| (.+?) \\| ${NAMED.replace('KIND', '2')} \\| ${NAMED.replace('KIND', '5')} \\|$`);
+
+interface Statement {
+  statement: string;
+  line: string;
+  file: string;
+  title: string;
+  testFile: string;
+}
+
+const statements: Statement[] = read('docs/seeds.md')
+  .split('\n')
+  .filter((row) => /^\| (?!Statement)/.test(row))
+  .map((row) => {
+    const [, statement, , line, file, , title, testFile] = ROW.exec(row) ?? [];
+    if (!statement || !line || !file || !title || !testFile)
+      throw new Error(`not a row of a statement: ${row}`);
+    const plain = (text: string): string => text.replaceAll('\\|', '|');
+    return { statement, line: plain(line), file, title: plain(title), testFile };
+  });
+
+/** Titles of the tests in a file, without those that are skipped. */
+function titlesOf(text: string): string[] {
+  const calls = text.matchAll(
+    /\b(?:it|test)((?:\.\w+)*)(?:<[^(]*>)?(?:\((?:[^()]|\([^()]*\))*\))?\(\s*(['"`])((?:(?!\2).)*)\2/g,
+  );
+  return [...calls].flatMap(([, more = '', , title]) => (/skip|todo|fails/.test(more) ? [] : [title!]));
+}
+
+test('docs/seeds.md: the four texts have their statements', () => {
+  expect(read('docs/seeds.md').match(/^## .+$/gm)).toHaveLength(4);
+  expect(statements.length).toBeGreaterThan(70);
+  expect(new Set(statements.map(({ statement }) => statement)).size).toBe(statements.length);
+});
+
+test.each(statements)(
+  'docs/seeds.md, $statement: the line and the test exist',
+  ({ line, file, title, testFile }) => {
+    const lines = read(file)
+      .split('\n')
+      .map((one) => one.trim());
+    expect(lines).toContain(line);
+    expect(titlesOf(read(testFile))).toContain(title);
+  },
+);
+
+test('docs/seeds.md: a title of a skipped test, or of none, is not found', () => {
+  expect(
+    titlesOf("it('a', f); test.each<number>([1])('b', f); it.skip('c', f); test.todo('d'); // 'e'"),
+  ).toEqual(['a', 'b']);
+});
