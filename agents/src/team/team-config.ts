@@ -1,6 +1,7 @@
 // Schema of the team files. Strict: an unknown key is a fault, because a misspelt key would be ignored
 // silently. `load-team.ts` reads the files, `analyze-team.ts` checks the team as a whole.
 import { z } from 'zod';
+import { responseFormat } from '../model/response-format.ts';
 import type { JsonSchemaObject, PropertyDef } from '../tools/schema/json-schema.ts';
 import { schemaOfList } from '../tools/schema/json-schema.ts';
 import type { ConfigPath } from '../yaml/diagnostic.ts';
@@ -57,19 +58,6 @@ const stateMapShape = {
 };
 
 const penalty = z.number().min(-2).max(2).optional();
-const responseFormat = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('text') }),
-  z.strictObject({ type: z.literal('json_object') }),
-  z.strictObject({
-    type: z.literal('json_schema'),
-    json_schema: z.strictObject({
-      name: functionName,
-      description: z.string().optional(),
-      schema: z.record(z.string(), z.unknown()).optional(),
-      strict: z.boolean().nullable().optional(),
-    }),
-  }),
-]);
 
 /** Parameters of requests to a model, by their names in the Chat Completions API. */
 const requestShape = {

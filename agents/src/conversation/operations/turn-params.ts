@@ -1,5 +1,6 @@
 // Parameters of a turn on the wire, with their limits.
 import { z } from 'zod';
+import { responseFormat } from '../../model/response-format.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import { PROGRESS_KINDS } from '../turn-progress.ts';
 import { conversationId } from './task-view.ts';
@@ -44,22 +45,6 @@ const tools = z
     'Two tools have the same name.',
   );
 
-const responseFormat = z
-  .discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('text') }),
-    z.strictObject({ type: z.literal('json_object') }),
-    z.strictObject({
-      type: z.literal('json_schema'),
-      json_schema: z.strictObject({
-        name: toolName,
-        description: z.string().optional(),
-        schema: z.looseObject({}).optional(),
-        strict: z.boolean().nullish(),
-      }),
-    }),
-  ])
-  .refine(formatSize.check, formatSize.error);
-
 const stopText = z.string().min(1).max(256);
 
 const options = z.strictObject({
@@ -70,7 +55,7 @@ const options = z.strictObject({
       z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: toolName }) }),
     ])
     .optional(),
-  response_format: responseFormat.optional(),
+  response_format: responseFormat.refine(formatSize.check, formatSize.error).optional(),
   temperature: z.number().min(0).max(2).optional(),
   max_tokens: z.int().min(1).max(1_000_000).optional(),
   stop: z.union([stopText, z.array(stopText).min(1).max(4)]).optional(),
