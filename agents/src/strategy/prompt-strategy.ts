@@ -54,7 +54,7 @@ type Named<T extends readonly AnyStrategy[], N> = Extract<T[number], { name: N }
 export type InputOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
   Named<T, N> extends PromptStrategy<any, infer I, any, any, any> ? I : never;
-export type FunctionsOf<T extends readonly AnyStrategy[], N> =
+type FunctionsOf<T extends readonly AnyStrategy[], N> =
   // biome-ignore lint/suspicious/noExplicitAny: matches any strategy
   Named<T, N> extends PromptStrategy<any, any, infer F, any, any> ? F : never;
 export type StateOf<T extends readonly AnyStrategy[], N> =
