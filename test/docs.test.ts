@@ -270,14 +270,15 @@ describe('samples', () => {
     expect(text).toBe(read(path));
   });
 
-  test('the README, the guide on web pages and docs/naylence.md show their programs', () => {
+  test('the README, the guides on web pages and Python, and docs/naylence.md show their programs', () => {
     const shown = samples.map(([name]) => name);
     for (const sample of [
       'agents/examples/weather-agent.ts in README.md',
       'client/examples/page.html in docs/guides/web.md',
       'packages/react/examples/web/src/app.tsx in docs/guides/web.md',
       'test/interop/samples/talk.mjs in docs/naylence.md',
-      'test/interop/samples/talk.py in docs/naylence.md',
+      'test/interop/samples/talk.py in docs/guides/python.md',
+      'test/interop/samples/greeter.py in docs/guides/python.md',
       'test/interop/samples/greeter.ts in docs/naylence.md',
       ...globSync('docs/operating/*', { cwd: ROOT }).map((file) => `${file} in docs/operating.md`),
     ]) {

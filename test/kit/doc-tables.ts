@@ -43,7 +43,9 @@ function naylenceRow({ name, isRead, same = [], refuses, note }: NaylenceVariabl
   const list = (values: readonly string[]): string => values.map((value) => `\`${value}\``).join(', ');
   const refused =
     refuses === 'others' ? (same.length > 0 ? 'other values' : 'every value') : list(refuses ?? []);
-  const rest = refuses === 'others' ? '' : 'no effect, with a warning';
+  const hasOtherEffects = same.length > 0 || refuses !== undefined;
+  const others = hasOtherEffects ? 'other values: no effect, with a warning' : 'no effect, with a warning';
+  const rest = refuses === 'others' ? '' : others;
   const effects = isRead
     ? ['read']
     : [same.length > 0 ? `${list(same)}: accepted` : '', refused ? `${refused}: refused` : '', rest];
