@@ -96,7 +96,7 @@ export function refusingLink(fault: () => Error): ContextLink {
   return { ...link, agent: (address) => agentHandle(link, address) };
 }
 
-/** The link of tools and functions that run without an agent on a link. */
+/** The link of tools and functions that run outside an agent. Each use fails with LINK_MISSING. */
 export const noLink: ContextLink = Object.freeze(
   refusingLink(
     () =>

@@ -374,7 +374,7 @@ export const ERRORS = Object.freeze({
   LINK_MISSING: entry(
     'link',
     false,
-    'A tool or a function of a team called another agent, and runs without an agent on a link.',
+    'A tool, or a function of a team, called another agent, but runs without a link.',
     'Serve its agent, or pass `link` to the run. In tests, use the link of `testFabric`.',
   ),
   LINK_REFUSED: entry('link', false, 'The sentinel refused the attach.', 'The message names the reason.'),
