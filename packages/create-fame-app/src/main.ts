@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npm create fame-app`: asks three questions, writes a project and installs its packages. Runs on Node 20 too, and needs no other
-// package of Fame Fabric.
+// `npm create fame-app`: asks three questions, writes a project and installs its packages. Runs on Node 20.12 too, and needs no
+// other package of Fame Fabric.
 import { spawnSync } from 'node:child_process';
 import { relative } from 'node:path';
 import { HELP, type Options, readOptions, UsageError } from './options.ts';
@@ -74,7 +74,10 @@ function nextSteps(
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
+  const { message, syscall } = error as NodeJS.ErrnoException;
+  const isUsage = error instanceof UsageError;
+  // Errors of the file system, such as a folder that must not be written, have a `syscall`.
+  if (!isUsage && syscall === undefined) throw error;
+  console.error(message);
+  process.exitCode = isUsage ? 2 : 1;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { HELP, MODELS, readOptions, TEMPLATES, UsageError } from './options.ts';
 
-test('without arguments everything is left open', () => {
+test('without arguments, no value is set', () => {
   expect(readOptions([])).toEqual({
     folder: undefined,
     template: undefined,
@@ -25,7 +25,7 @@ test('all options', () => {
 });
 
 test.each([
-  [['a', 'b'], 'One folder is enough; "b" is one more.'],
+  [['a', 'b'], 'Expected one folder; remove "b".'],
   [['--template', 'chta'], '--template is one of chat, team, web, not "chta".'],
   [['--model', 'constructor'], '--model is one of offline, openai, ollama, not "constructor".'],
   [['--modle', 'x'], "Unknown option '--modle'. Run with --help for the options."],

@@ -9,13 +9,13 @@ export const TEMPLATES = {
 export type Template = keyof typeof TEMPLATES;
 
 export const MODELS = {
-  offline: 'a small built-in one, without an API key',
+  offline: 'the small built-in model, without an API key',
   openai: 'OpenAI, with the key that you write into .env',
-  ollama: 'a local model of Ollama',
+  ollama: 'a local model, served by Ollama',
 } as const;
 export type Model = keyof typeof MODELS;
 
-/** The values of the command line. Values that are not given are questions at a terminal, and defaults elsewhere. */
+/** The values of the command line. Missing values are asked for at a terminal, and have defaults elsewhere. */
 export interface Options {
   readonly folder: string | undefined;
   readonly template: Template | undefined;
@@ -32,9 +32,7 @@ export class UsageError extends Error {}
 export function readOptions(args: readonly string[]): Options {
   const { values, positionals } = parse(args);
   if (positionals.length > 1) {
-    throw new UsageError(
-      `One folder is enough; "${positionals[1]}" is one more. Run with --help for the options.`,
-    );
+    throw new UsageError(`Expected one folder; remove "${positionals[1]}". Run with --help for the options.`);
   }
   return {
     folder: positionals[0],
@@ -88,7 +86,7 @@ Usage: npm create fame-app@latest [FOLDER] -- [OPTIONS]
 ${list(TEMPLATES)}
   -m, --model NAME
 ${list(MODELS)}
-  -y, --yes      ask nothing: the folder fame-app, template chat, model offline
+  -y, --yes      ask nothing; defaults: folder fame-app, template chat, model offline
   --no-install   create the files only
   -h, --help     show this help
   -v, --version  show the version

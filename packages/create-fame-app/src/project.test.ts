@@ -69,6 +69,18 @@ test.each(Object.keys(MODELS) as Model[])(
   },
 );
 
+test('docker-compose.yml passes the settings of .env to the containers', () => {
+  const { read } = create('web', 'ollama');
+  const names = [...read('.env').matchAll(/^([A-Z_]+)=/gm)].map(([, name]) => name!);
+  expect(names).toEqual(expect.arrayContaining(['FAME_ALLOWED_ORIGINS', 'OPENAI_BASE_URL']));
+  for (const name of names) expect(read('docker-compose.yml')).toContain(`${name}: \${${name}:-}`);
+});
+
+test('a name that YAML would read as a number is quoted in docker-compose.yml', () => {
+  const path = createProject({ folder: join(parent, '2048'), template: 'chat', model: 'offline' });
+  expect(readFileSync(join(path, 'docker-compose.yml'), 'utf8')).toContain("image: '2048'\n");
+});
+
 test('an older Node gets Node 24 for the project, in the packages that the repository uses', () => {
   const { manifest } = create('chat', 'offline', '20.20.2');
   const { optionalDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));

