@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';
+import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { connect } from './node.ts';
 
@@ -40,6 +41,25 @@ test('without a URL, connects to the sentinel of the environment, with the local
   vi.stubEnv('FAME_ADMISSION_TOKEN', 'of-the-environment');
   expect(await dialed()).toEqual(['fabric.example.org', 'of-the-environment']);
   expect(await dialed({ url: 'ws://127.0.0.1:8018/downstream' })).toEqual(['127.0.0.1:8018', undefined]);
+});
+
+test('a local key that the sentinel refuses is left out, with a warning', async () => {
+  const file = join(directory, 'token');
+  writeFileSync(file, 'the-local-key', { mode: 0o600 });
+  const log = new CaptureLog();
+  const sent: (string | undefined)[] = [];
+  const attempt = connect({
+    log,
+    dial: async (_url, { token }) => {
+      sent.push(token);
+      throw new FabricError('LINK_REFUSED', 'no', { details: { code: 'AUTH_INVALID' } });
+    },
+  });
+  await expect(attempt).rejects.toMatchObject({ code: 'LINK_REFUSED' });
+  expect(sent).toEqual(['the-local-key', undefined]);
+  expect(log.messages('warn')).toEqual([
+    `The key in ${file} is not that of this sentinel; attaching without a key`,
+  ]);
 });
 
 test('a fault of the environment is reported with its variable', async () => {

@@ -26,6 +26,6 @@ export async function connect({ url, ...options }: NodeConnectOptions = {}): Pro
     checkNaylenceVariables(reader);
     return { url: readAdmissionUrl(reader), token: readTokenSettings(reader) };
   });
-  const token = new AdmissionToken(found.url, found.token);
+  const token = new AdmissionToken(found.url, found.token, (message) => options.log?.warn(message));
   return connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
 }
