@@ -131,7 +131,7 @@ test('I2: a command names the variables without an effect in one line on stderr'
   };
   const { err } = await fame(['ps'], env);
   expect(err.split('\n').filter((line) => line.includes('FAME_PLUGINS'))).toEqual([
-    'Variables of naylence without an effect here: FAME_JWT_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md has what to use instead.',
+    'These variables of naylence have no effect here: FAME_JWT_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
   ]);
   expect(err).not.toContain('s3cret');
 });

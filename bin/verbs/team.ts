@@ -116,7 +116,7 @@ async function runTeamAction(action: Action, path: string, message: string, deps
 }
 
 async function checkTeam(path: string, { print }: Deps): Promise<number> {
-  // As for `run`, no code adds values: a token that the files do not fill is an error.
+  // As in `run`, no code adds values: a token that the files do not fill is an error.
   const { diagnostics, graph } = await readTeam(path, { tokens: [] });
   const code = report(diagnostics, print);
   const errors = diagnostics.filter((one) => one.level === 'error').length;

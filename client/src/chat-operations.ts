@@ -74,7 +74,7 @@ export interface TurnRequest {
   signal: AbortSignal;
 }
 
-/** For agents that have no system prompt of their own, as chat agents of naylence. */
+/** For agents that have no system prompt of their own, such as the chat agents of naylence. */
 const DEFAULT_SYSTEM_PROMPT = 'You are a helpful assistant.';
 const START_TIMEOUT_MS = 30_000;
 export const CONTROL_TIMEOUT_MS = 10_000;
@@ -90,7 +90,7 @@ export class ChatOperations {
   readonly #id: string;
   #hasAnswered: boolean;
   #acceptsExtras: boolean | undefined;
-  /** False if the agent has no `describe`; `undefined` until it was asked. */
+  /** False if the agent has no `describe`; `undefined` before the first call of it. */
   #canDescribe: boolean | undefined;
   /** The types that `include` may name at this agent; `undefined` if they are unknown. */
   #offered: readonly unknown[] | undefined;
@@ -131,7 +131,7 @@ export class ChatOperations {
     }
   }
 
-  // Chat agents of other implementations have the task method.
+  // Uses the task method, which chat agents of other implementations have too.
   async #startTask(callId: string, { system_prompt, max_history_length }: StartSettings): Promise<void> {
     const params = {
       id: this.#id,

@@ -144,7 +144,7 @@ test('HD16: refused origins do not flood the log', async () => {
   expect(log.messages('warn')).toEqual(
     Array(10).fill('refused a connection: its Origin or Host is not allowed'),
   );
-  // NF5: the line to set.
+  // NF5: the setting that would allow the page.
   expect(log.lines[0]?.fields).toMatchObject({ fix: 'FAME_ALLOWED_ORIGINS=https://evil.example' });
   await running.close();
   expect(log.lines.at(-1)).toMatchObject({ message: 'suppressed log lines', fields: { lines: 30 } });

@@ -8,9 +8,9 @@ import { ROOT } from '../kit/processes.ts';
 
 beforeAll(ensureInstalled);
 
-/** Constants of their code that are no variables. */
+/** Constants in their code that are not variables. */
 const CONSTANTS = ['FAME_FABRIC_FACTORY_BASE_TYPE', 'FAME_MAX_MESSAGE_SIZE'];
-/** In the packages for Python only; with this spelling. */
+/** Only in the packages for Python, which misspell it. */
 const PYTHON_ONLY = ['FAME_ADMISSSION_TTL'];
 
 test('I2: the list has every variable that the packages name', () => {

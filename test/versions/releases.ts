@@ -1,5 +1,5 @@
 // Installed versions of this repository: the checkout, and the releases that pack.ts packed. An unpacked release runs with the
-// dependencies of the checkout. Of these, `eventsource-parser` is there for 0.1.0 only.
+// dependencies of the checkout. Only release 0.1.0 needs `eventsource-parser`.
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';

@@ -59,7 +59,7 @@ describe('readAgentConfig', () => {
     );
   });
 
-  it('reads exactly the variables of AGENT_VARIABLES, beside checking those of naylence', () => {
+  it('reads exactly the variables of AGENT_VARIABLES, and the checked ones of naylence', () => {
     const read = new Set<string>();
     const env = new Proxy({} as Environment, {
       get(_, name) {

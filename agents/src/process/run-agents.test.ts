@@ -92,7 +92,7 @@ test('I2: an agent process names the variables of naylence without an effect', a
   const agent = new ChatAgent({ model, store: new MemoryStore() });
   expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(69);
   expect(lines).toEqual([
-    expect.stringMatching(/^Variables of naylence without an effect here: FAME_PLUGINS\. /),
+    expect.stringMatching(/^These variables of naylence have no effect here: FAME_PLUGINS\. /),
     expect.stringContaining('No sentinel'),
   ]);
 });

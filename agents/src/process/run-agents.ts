@@ -103,7 +103,7 @@ async function run(
       named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
     }
     const agents = named.map(({ agent }) => agent);
-    // Before the process waits for a sentinel, which may take long: a store that cannot be opened ends the process.
+    // A store that cannot be opened must end the process at once, not after the wait for a sentinel.
     if (agents.some(({ needsStore }) => needsStore)) await store.open();
     const session = new SessionFile(config, agents, log);
     const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>

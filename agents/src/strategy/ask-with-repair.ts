@@ -1,5 +1,5 @@
 // Asks a model until its reply fits. Two faults have a remedy each. After a reply without a call the model is asked again, and then
-// one function is forced. A call that does not fit is answered with its fault, once. The team uses the first part, `askForCall`,
+// one function is forced. A call or a text that does not fit is answered with its fault, once. The team uses the first part, `askForCall`,
 // for agents that have to route.
 import { type AskModel, askModel, type Reply } from '../model/ask-model.ts';
 import type { Budget } from '../model/budget.ts';

@@ -41,8 +41,8 @@ export interface PromptStrategy<N extends string, I, F extends Functions, S = un
   /** Returns the state after a call. Pure; called for each call, in order. */
   reduce?(state: S, call: FunctionCallOf<F>): S;
   /**
-   * Parses the text of the answer. Its value is `parsed` of the response. Only for prompts that ask for text. If it throws, the
-   * model gets the message of the error and answers once more; a second error throws ANSWER_INVALID.
+   * Parses the text of the answer, and returns the value of `parsed`. Synchronous; only for prompts that ask for text. If it throws,
+   * the model gets the message of the error and answers once more; a second error throws ANSWER_INVALID.
    */
   parse?(text: string, state: S): P;
 }
@@ -243,7 +243,7 @@ export class StrategyRegistry<T extends readonly AnyStrategy[]> {
 /** Maximum characters of a parser's error in the request for a repair. */
 const MAX_OBJECTION = 1_000;
 
-/** Parses texts with the strategy's `parse`, and keeps the value of the last one that fits. */
+/** Parses texts with the strategy's `parse`, and keeps the value of the last text that could be parsed. */
 class TextParsing {
   readonly #parse: (text: string) => unknown;
   value: unknown;

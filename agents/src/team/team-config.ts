@@ -117,7 +117,7 @@ const FORMS = [
   ['function_call', 'tool_choice'],
 ] as const;
 
-/** Content of an agent file. Its output has `functions` and `function_call` also where the file has the newer form. */
+/** Content of an agent file. Its output has `functions` and `function_call`, even if the file has the newer form. */
 export const AgentConfig = z
   .strictObject(agentShape)
   .superRefine((agent, context) => {
@@ -200,7 +200,7 @@ export const agentKeysAt = (path: ConfigPath): readonly string[] => {
   return [];
 };
 
-/** Returns the path of a part of the config in a file with `data`, which may have the newer form of its functions and choice. */
+/** Converts a path in the config to the path in its file, whose `data` may have the newer form of the functions and the choice. */
 export function writtenPath([key, ...rest]: ConfigPath, data: unknown): ConfigPath {
   const has = (form: string): boolean =>
     typeof data === 'object' && data !== null && Object.hasOwn(data, form);

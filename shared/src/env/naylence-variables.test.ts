@@ -104,7 +104,7 @@ test('I2: one line names the variables without an effect, and none of their valu
     PATH: '/bin',
   };
   expect(naylenceWarnings(env)).toEqual([
-    'Variables of naylence without an effect here: FAME_ADMISSION_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md has what to use instead.',
+    'These variables of naylence have no effect here: FAME_ADMISSION_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
   ]);
   expect(naylenceWarnings({ FAME_PLUGINS: ' ' })).toEqual([]);
   expect(withoutWarned(env)).toEqual({ FAME_LOG_LEVEL: 'info', PATH: '/bin' });

@@ -1,5 +1,5 @@
 // The environment variables of naylence's packages, and the effect of each one here. A value that asks for a protection that is not
-// built is refused, because the fabric would start open. Variables without an effect are reported. docs/naylence.md has the list.
+// built is refused: the fabric would start without it. Variables without an effect are reported. docs/naylence.md has the list.
 import { BOOLEANS, type EnvReader } from './read-env.ts';
 import type { Environment } from './variable.ts';
 
@@ -7,11 +7,11 @@ export interface NaylenceVariable {
   readonly name: string;
   /** True if sentinels, agents or commands read it. @default false */
   readonly isRead?: boolean | undefined;
-  /** Values, in lower case, that ask for what happens here anyway. @default none */
+  /** Accepted values, in lower case: they match the behaviour here. @default none */
   readonly same?: readonly string[] | undefined;
-  /** Values, in lower case, that are refused; `others` refuses all but `same`. The rest has no effect. @default none */
+  /** Values, in lower case, that are refused; `others` refuses all except `same`. Other values have no effect. @default none */
   readonly refuses?: 'others' | readonly string[] | undefined;
-  /** What to use instead, or what happens here; one sentence. */
+  /** The alternative, or the behaviour here; one sentence. */
   readonly note: string;
   /** True if faults must not quote its value. @default false */
   readonly isSecret?: boolean | undefined;
@@ -110,7 +110,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'FAME_ADMISSION_REDIRECT_URL',
     'FAME_ADMISSION_SERVICE_URL',
     'FAME_ADMISSION_TOKEN_URL',
-    // With this spelling.
+    // Misspelt in naylence.
     'FAME_ADMISSSION_TTL',
   ),
   ...withNote(
@@ -155,7 +155,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
 /** All variables that the packages of naylence for TypeScript and Python read, sorted by name. */
 export const NAYLENCE_VARIABLES = Object.freeze(VARIABLES.toSorted((a, b) => (a.name < b.name ? -1 : 1)));
 
-/** Effect of a value: read, accepted because nothing else would happen, refused, or without an effect. */
+/** Effect of a value: read, accepted because it matches the behaviour here, refused, or without an effect. */
 type Effect = 'read' | 'same' | 'refused' | 'none';
 
 function effectOf({ isRead, same, refuses }: NaylenceVariable, value: string): Effect {
@@ -185,7 +185,7 @@ export function naylenceWarnings(env: Environment): string[] {
   }).map(({ name }) => name);
   if (names.length === 0) return [];
   return [
-    `Variables of naylence without an effect here: ${names.join(', ')}. docs/naylence.md has what to use instead.`,
+    `These variables of naylence have no effect here: ${names.join(', ')}. docs/naylence.md lists the alternatives.`,
   ];
 }
 

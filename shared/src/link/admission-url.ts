@@ -76,7 +76,7 @@ export function readLocalListener(reader: EnvReader): { host: string; port: numb
   return { host, port, url };
 }
 
-/** Reads the URL of the sentinel to attach to. Records faults in `reader`, also those of the local sentinel, which may be unused. */
+/** Reads the URL of the sentinel to attach to. Records faults in `reader`, including those of the settings for the local sentinel. */
 export function readAdmissionUrl(reader: EnvReader, example?: string): string {
   const { url } = readLocalListener(reader);
   const options = { protocols: ['ws:', 'wss:'], example: example ?? url };

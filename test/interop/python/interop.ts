@@ -171,7 +171,7 @@ async function main(): Promise<number> {
     const names = files.flatMap(
       (file) => readFileSync(join(VENV, file), 'utf8').match(/\bFAME_[A-Z][A-Z\d_]*[A-Z\d]\b/g) ?? [],
     );
-    // A constant of their code, which is no variable.
+    // A constant in their code, not a variable.
     const known = new Set([...NAYLENCE_VARIABLES.map(({ name }) => name), 'FAME_MAX_MESSAGE_SIZE']);
     ok(names.includes('FAME_SECURITY_PROFILE'));
     deepStrictEqual(

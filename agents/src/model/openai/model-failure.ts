@@ -45,7 +45,7 @@ const MAX_REASON_CHARS = 200;
 const MAX_CAUSE_CHARS = 500;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-/** Keys for servers that need none, such as "x" or "ollama": at most 3 characters, or 7 letters. They may be words of the message. */
+/** Keys for servers that need none, such as "x" or "ollama": up to 3 characters, or up to 7 letters. They may be words of the message. */
 const PLACEHOLDER = /^(?:.{0,3}|[a-z-]{0,7})$/i;
 
 /** Removes keys from a text. */
