@@ -70,7 +70,7 @@ async function serveExports(): Promise<void> {
   const exported: Record<string, unknown> = await import(fileUrl);
   const agents = new Set(Object.values(exported).flat().filter(isAgent));
   if (agents.size === 0) {
-    process.stderr.write(`${file} exports no agent, and calls no runAgents\n`);
+    process.stderr.write(`${file} exports no agent and does not call runAgents\n`);
     process.exitCode = 1;
     return;
   }

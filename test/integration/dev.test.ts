@@ -193,7 +193,7 @@ test('a port of another program, a file without agents and a missing file are re
   await new Promise((resolve) => server.close(resolve));
   write('empty.ts', 'export const answer = 42;\n');
   const empty = dev('empty.ts');
-  await empty.waitFor(/empty\.ts exports no agent, and calls no runAgents[\s\S]*Waiting for a change/);
+  await empty.waitFor(/empty\.ts exports no agent and does not call runAgents[\s\S]*Waiting for a change/);
   const missing = dev('nothing.ts');
   expect(await missing.exited).toMatchObject({ code: 2 });
   expect(missing.output).toContain('There is no file "nothing.ts"');
