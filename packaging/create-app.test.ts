@@ -134,4 +134,6 @@ test('at a terminal it asks for a name, a template and a model', async () => {
   await screen.waitFor(/Name of the project[\s\S]*Name of the project/);
   screen.type(KEYS.ctrlC);
   await screen.waitFor(/Nothing was created/);
+  screen.type(`clear; '${process.execPath}' '${program}' my-team\r`);
+  await screen.waitFor(/^my-team is not empty\. Choose another name/m);
 });

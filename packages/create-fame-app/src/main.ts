@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { relative } from 'node:path';
 import { HELP, type Options, readOptions, UsageError } from './options.ts';
-import { createProject, type ProjectOptions, VERSION } from './project.ts';
+import { createProject, folderFault, type ProjectOptions, VERSION } from './project.ts';
 import { ask, DEFAULTS } from './questions.ts';
 
 async function main(args: readonly string[]): Promise<number> {
@@ -17,6 +17,9 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(VERSION);
     return 0;
   }
+  // Before the questions, so that no answer is lost.
+  const fault = options.folder === undefined ? undefined : folderFault(options.folder);
+  if (fault !== undefined) throw new UsageError(fault);
   const isTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
   const project = options.asksNothing || !isTerminal ? withDefaults(options) : await ask(options);
   if (!project) return 130;
