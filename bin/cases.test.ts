@@ -2,7 +2,7 @@
 // them: c99 is `test/promises/x4-clock-steps.test.ts`.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request as httpRequest, type Server } from 'node:http';
-import { type AddressInfo, connect as connectTcp } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readAgentConfig } from '@fame-fabric/agents/process';
@@ -151,6 +151,23 @@ describe('a model server, as doctor sees it', () => {
     const answer = await fetch(`${base}/chat/completions`, { method: 'POST', body: '{}' });
     expect(JSON.stringify(await answer.json())).toContain('not a model server. Check OPENAI_BASE_URL');
   });
+});
+
+test('a server that does not answer in HTTP is named as such', async () => {
+  const server = createTcpServer((socket) =>
+    socket.once('data', () => socket.end('garbage\r\n\r\n')).on('error', () => {}),
+  );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    const config = readClientConfig({ FAME_LISTENER_PORT: String(port) });
+    await expect(getNodes(sentinelOf(config))).rejects.toMatchObject({
+      code: 'LINK_REFUSED',
+      message: expect.stringContaining(`127.0.0.1:${port} is not a Fame Fabric sentinel`),
+    });
+  } finally {
+    server.close();
+  }
 });
 
 describe('the pages for browsers', () => {

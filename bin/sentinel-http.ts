@@ -173,6 +173,10 @@ async function request(
   } catch (cause) {
     const fault = tlsFault(cause);
     if (fault !== undefined) throw new FabricError('LINK_REFUSED', `${httpUrl}: ${fault}`, { cause });
+    if (isParseFault(cause as Error)) {
+      const text = `The server at ${httpUrl} is not a Fame Fabric sentinel: its answer is not HTTP`;
+      throw new FabricError('LINK_REFUSED', text, { cause });
+    }
     throw new FabricError('LINK_TIMEOUT', `No sentinel answers at ${httpUrl}`, { cause });
   }
   if (response.ok) return response;
@@ -188,6 +192,10 @@ async function request(
     `The server at ${httpUrl} is not a sentinel of this version: it answered ${response.status} to ${path}`,
   );
 }
+
+/** True for an error of `fetch` about an answer that its HTTP parser refused. */
+const isParseFault = ({ cause }: { cause?: unknown }): boolean =>
+  cause instanceof Error && cause.name === 'HTTPParserError';
 
 const MAX_REFUSAL_BYTES = 65_536;
 const MAX_REASON_CHARS = 300;
