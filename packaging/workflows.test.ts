@@ -1,4 +1,4 @@
-// The workflows follow the schema of GitHub Actions. `test/supply-chain.test.ts` checks what they run.
+// The workflows follow the schema of GitHub Actions. `test/supply-chain.test.ts` checks their actions and commands.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

@@ -149,7 +149,7 @@ describe('A7: calls through a typed handle', () => {
     await expect(itemsOf(later)).rejects.toThrow('call the operation again');
   });
 
-  test('a call is sent once, also if nobody reads its result, or reads it later', async () => {
+  test('a call is sent once, also if its result is read late or never', async () => {
     void shop.ping();
     await settle();
     expect(seen).toEqual(['ping']);

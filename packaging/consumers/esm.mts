@@ -48,7 +48,7 @@ const client: Client = await connect({ url: process.argv[2] ?? '' });
 try {
   const answer: string = await client.conversation('chat@fame.fabric').ask('What is 6 times 7?');
   console.log(answer);
-  await client.agent('nobody@example.org').call('any');
+  await client.agent('missing@example.org').call('any');
 } catch (error) {
   if (!isFabricError(error, 'NO_ROUTE')) throw error;
   console.log(error.code);

@@ -73,7 +73,7 @@ test('D9: the command that describe prints works', async () => {
 });
 
 test('D9: describe of a missing agent fails, and of a word that is no address is wrong usage', async () => {
-  expect((await runFame({ url }, ['describe', 'nobody@fame.fabric'])).output).toContain('(NO_ROUTE)');
+  expect((await runFame({ url }, ['describe', 'missing@fame.fabric'])).output).toContain('(NO_ROUTE)');
   expect(await runFame({ url }, ['describe', 'math'])).toMatchObject({ code: 2 });
   expect(await runFame({ url }, ['describe'])).toMatchObject({ code: 2 });
 });

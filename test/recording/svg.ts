@@ -45,7 +45,7 @@ function colour(index: number | undefined): string | undefined {
   return found;
 }
 
-/** Text of a run at its column. The length fits it to the cells, whatever font the reader has. */
+/** Text of a run at its column. The length fits it to the cells in any font. */
 function drawRun({ column, text, foreground, isDim, isBold }: Run, y: number): string {
   const fill = colour(foreground);
   const look = [

@@ -108,7 +108,7 @@ test('a function of a team does the same', async () => {
   expect(JSON.parse(content)).toEqual({ error: { code: 'OUT_OF_STOCK', message: 'No lamps are left' } });
 });
 
-test('details that JSON cannot represent are left out of a turn, and the conversation goes on', async () => {
+test('details that JSON cannot represent are left out of a turn, and the conversation continues', async () => {
   const stream = (): never => {
     throw new AgentError('OUT_OF_STOCK', 'No lamps are left', { details: { left: 0n } });
   };

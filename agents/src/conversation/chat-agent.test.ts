@@ -7,7 +7,7 @@ import { failing, gate, reply, scriptedModel } from '../testing.ts';
 import { OPENING_REQUEST } from '../turn/history.ts';
 import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
 
-/** An agent served on a link in memory. `call` and `stream` return what a remote caller would receive. */
+/** An agent served on a link in memory. `call` and `stream` return the values that a remote caller would receive. */
 async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) {
   let service: Service | undefined;
   const late: unknown[] = [];

@@ -157,7 +157,7 @@ function hostile(random: Random): Answer {
   return kind < 0.5 ? calls(random) : kind < 0.8 ? text(random) : pick(random, REFUSALS);
 }
 
-/** A server in memory. It sends the answers of `script`, then plain ones, and refuses what a strict server would refuse. */
+/** A server in memory. It sends the answers of `script`, then plain ones, and refuses requests as a strict server does. */
 class StrictServer {
   script: Answer[] = [];
   /** The server refuses every request that contains this text. */

@@ -47,7 +47,7 @@ test('a file that cannot be written is logged once', () => {
   file.remove();
 });
 
-test('a file that cannot be removed is logged, so that the process goes on to drain', () => {
+test('a file that cannot be removed is logged, and the process still drains', () => {
   const log = new CaptureLog();
   const file = new HealthFile(path, { link: { state: 'reconnecting' }, log, clock: new ManualClock() });
   mkdirSync(path);

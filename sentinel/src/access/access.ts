@@ -13,7 +13,7 @@ export type Authentication =
 export type Revocations = (principal: Principal) => boolean;
 
 export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
-/** Tells the user how to send the key. */
+/** The fix at the end of errors about a missing or wrong key. */
 export const KEY_ADVICE =
   "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default) as `Authorization: Bearer KEY`";
 

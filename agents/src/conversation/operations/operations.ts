@@ -131,7 +131,7 @@ export function conversationOperations(
       async run({ answer, ...params }, context) {
         const turn = await acceptTurn(host, params, context, answer === 'outcome' ? { answer } : {});
         const outcome = await outcomeFor(host, turn, context.signal);
-        // A turn that continues in another process has no report yet, only the error that says so.
+        // A turn that continues in another process has no report yet, only an error.
         return answer === 'outcome' && !turn.isReleased
           ? host.reads.report(turn.conversationId, turn.id)
           : textOf(outcome);
