@@ -7,9 +7,17 @@ const exclude = ['**/node_modules/**', '**/dist/**', '**/templates/**'];
 /** A minute of frames, with time limits of its own. */
 const autobahn = 'test/conformance/autobahn.test.ts';
 
+/** Tests that take 8 seconds or more. They run in the crash step, one at a time, so that `make test` stays short. */
+const slow = [
+  'agents/src/conversation/hostile-answers.test.ts',
+  'test/integration/{durable-guide,nothing-left,painless-restarts,progress}.test.ts',
+  'test/interop/at-least-once-restarts.test.ts',
+  'test/promises/{p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
+];
+
 /** Tests of promises about time. They mostly wait, and nothing busy may run beside them. */
 const punctual = [
-  'test/promises/{p8-slow-consumer,p15-drain}.test.ts',
+  'test/promises/p15-drain.test.ts',
   'test/integration/{agent-killed,concurrency,first-token,late-answer,sentinel-drain,sentinel-killed}.test.ts',
 ];
 
@@ -41,7 +49,7 @@ export default defineConfig({
             '{shared,sentinel,agents,client,packages,bin,bench,packaging}/**/*.test.ts',
             'test/*.test.ts',
           ],
-          exclude: [...exclude, processes, workflows, published],
+          exclude: [...exclude, ...slow, processes, workflows, published],
           maxWorkers: '100%',
           // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
           isolate: false,
@@ -62,7 +70,7 @@ export default defineConfig({
             workflows,
             'test/{conformance,interop,compose,integration,mermaid,promises}/**/*.test.ts',
           ],
-          exclude: [...exclude, ...punctual, autobahn],
+          exclude: [...exclude, ...slow, ...punctual, autobahn],
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
@@ -93,15 +101,17 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Minutes of kills, of random frames, of mixed versions and of installed packages: `npm run test-crash`, a separate step
-          // in continuous integration.
+          // Minutes of kills, of random frames, of mixed versions and of installed packages, and the slow tests of the projects above:
+          // `npm run test-crash`, a separate step in continuous integration.
           name: 'crash',
           setupFiles,
+          globalSetup: ['test/kit/install-before-tests.ts'],
           include: [
             'test/{crash,versions}/**/*.test.ts',
             'test/conformance/fuzz.test.ts',
             autobahn,
             published,
+            ...slow,
           ],
           exclude,
           env: { FAME_FUZZ_FRAMES: '100000' },
