@@ -208,9 +208,10 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'shared/src/cli/log-format.ts': 'the timestamp of a log line',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
-  'sentinel/src/http/http.ts': 'the time stamp of missed trace entries',
+  'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'sentinel/src/session/sessions.ts': 'the start of a session, which is shown',
+  'sentinel/src/session/sweeper.ts': 'the expiry of a credential, which its issuer states in wall time',
   'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',
   'agents/src/conversation/host.ts':
     'time stamps and the deadline of a turn in the journal, for a later process',

@@ -21,6 +21,7 @@ import {
   SYSTEM_PARTICIPANT,
   tryParseAddress,
 } from '@fame-fabric/shared/router';
+import { agentView } from './access/access.ts';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';
@@ -283,7 +284,7 @@ export class Control {
       ok,
       refId: envelope.id,
       ...(ok
-        ? { principal: caller!.terms.principal }
+        ? { principal: agentView(caller!.terms.principal) }
         : { reason: 'No open call from a node of this sentinel matches' }),
     });
   }

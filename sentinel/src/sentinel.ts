@@ -71,9 +71,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   let isReady = false;
 
   const baseLog = options.log ?? silentLog;
-  const access = new Access(
-    options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog),
-  );
+  const localKey = options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog);
+  const access = new Access({ sources: localKey === undefined ? [] : [localKey] });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };

@@ -1,5 +1,5 @@
 // The public names of shared. Loads in a browser: `node.ts` exports the parts that need Node, `testing.ts` the test kit.
-export type { Caller, Principal, Role } from './access/principal.ts';
+export type { Caller, ClaimValue, Principal, Rights, Role } from './access/principal.ts';
 export { type Clock, systemClock, type Timer } from './async/clock.ts';
 export { AgentError } from './errors/agent-error.ts';
 export { ERRORS, type ErrorCode, type ErrorEntry, isErrorCode } from './errors/codes.ts';

@@ -8,7 +8,7 @@ import { rotateLocalKey } from '@fame-fabric/shared/node';
 import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeTestParts } from '../testing/sentinel-parts.ts';
-import { Access } from './access.ts';
+import { Access, type Authentication } from './access.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 import { openLocalKey } from './local-key.ts';
 
@@ -49,42 +49,48 @@ describe('Access', () => {
   });
   afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
-  const open = () => new Access(openLocalKey(dataDir, silentLog));
+  const open = () => new Access({ sources: [openLocalKey(dataDir, silentLog)!] });
   const key = () => readFileSync(join(dataDir, 'token'), 'utf8').trim();
-  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+  const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+  /** Authenticates with a source that verifies at once. */
+  const authenticate = (access: Access, token: string) =>
+    access.authenticate(bearer(token)) as Authentication;
 
   test('a request without a credential is anonymous', () => {
-    expect(open().authenticate({})).toEqual({ ok: true, principal: { id: 'anonymous', roles: [] } });
+    expect(open().authenticate({ headers: {} })).toEqual({
+      ok: true,
+      principal: { id: 'anonymous', roles: [] },
+    });
   });
 
   test('the local key is the principal local, with the role admin', () => {
     const access = open();
-    expect(access.authenticate(bearer(key()))).toEqual({
+    expect(authenticate(access, key())).toEqual({
       ok: true,
-      principal: { id: 'local', roles: ['admin'] },
+      principal: { id: 'local', roles: ['admin'], rights: { conversations: 'any' } },
     });
   });
 
   test.each(['x', 'fk_local_', `fk_local_${'A'.repeat(43)}`])(
     'the key %s is refused, not anonymous',
     (token) => {
-      const authentication = open().authenticate(bearer(token));
+      const authentication = authenticate(open(), token);
       expect(authentication).toMatchObject({ ok: false, fault: { code: 'AUTH_INVALID' } });
       expect(JSON.stringify(authentication)).not.toContain(token.length > 1 ? token : '"x"');
     },
   );
 
   test('without a local key every key is refused', () => {
-    expect(new Access(undefined).authenticate(bearer('x')).ok).toBe(false);
+    expect(authenticate(new Access({ sources: [] }), 'x').ok).toBe(false);
   });
 
   test('a rotated key is valid at once, and the old one no longer is', () => {
     const access = open();
     const old = key();
-    const before = access.authenticate(bearer(old));
+    const before = authenticate(access, old);
     rotateLocalKey(dataDir);
-    expect(access.authenticate(bearer(old)).ok).toBe(false);
-    const after = access.authenticate(bearer(key()));
+    expect(authenticate(access, old).ok).toBe(false);
+    const after = authenticate(access, key());
     const isRevoked = access.revocations();
     expect([before, after].map((one) => one.ok && isRevoked(one.principal))).toEqual([true, false]);
     expect(isRevoked(ANONYMOUS)).toBe(false);
@@ -93,15 +99,15 @@ describe('Access', () => {
   test('a touched file is the same key; a key stays valid if its file is removed or has another text', () => {
     const access = open();
     const token = key();
-    const before = access.authenticate(bearer(token));
+    const before = authenticate(access, token);
     utimesSync(join(dataDir, 'token'), 1, 1);
     expect(before.ok && access.revocations()(before.principal)).toBe(false);
     rotateLocalKey(dataDir);
     rmSync(join(dataDir, 'token'));
-    expect(access.authenticate(bearer(token))).toEqual(before);
+    expect(authenticate(access, token)).toEqual(before);
     writeFileSync(join(dataDir, 'token'), 'weak');
-    expect(access.authenticate(bearer(token))).toEqual(before);
-    expect(access.authenticate(bearer('weak')).ok).toBe(false);
+    expect(authenticate(access, token)).toEqual(before);
+    expect(authenticate(access, 'weak').ok).toBe(false);
     expect(before.ok && access.revocations()(before.principal)).toBe(false);
   });
 
@@ -116,7 +122,7 @@ describe('Access', () => {
   test('a session has its principal, and ends within one sweep of the rotation, to be resumed with the new key', () => {
     const access = open();
     const { attach, sweeper, clock } = makeTestParts({ access });
-    const authentication = access.authenticate(bearer(key()));
+    const authentication = authenticate(access, key());
     if (!authentication.ok) throw authentication.fault;
     const holder = attach('holder', { principal: authentication.principal });
     const stranger = attach('stranger');

@@ -1,61 +1,107 @@
-// The check of credentials, for WebSocket upgrades and HTTP requests alike. A request without a credential is anonymous. A
-// credential that is wrong or cannot be read is refused, so that a mistake is noticed.
+// The check of credentials, for WebSocket upgrades and HTTP requests alike. Each kind of credential has a source, and the first
+// source that accepts a token decides about it. A request without a credential is anonymous, unless this sentinel asks for
+// credentials. A credential that is wrong or cannot be read is refused, so that a mistake is noticed.
 import type { Principal } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
-import { FabricError } from '@fame-fabric/shared/router';
+import { FabricError, isFabricError } from '@fame-fabric/shared/router';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
-import type { LocalKey } from './local-key.ts';
 
-export type Authentication =
-  | { readonly ok: true; readonly principal: Principal }
-  | { readonly ok: false; readonly fault: FabricError };
+/** A principal, and the wall time in ms since the epoch at which its credential expires. @default it does not expire */
+export interface Granted {
+  readonly ok: true;
+  readonly principal: Principal;
+  readonly expiresAt?: number | undefined;
+}
 
+export type Authentication = Granted | { readonly ok: false; readonly fault: FabricError };
+
+/** A pending result never rejects. */
+export type MaybePending = Authentication | Promise<Authentication>;
+
+/** True for the principal of a credential that was revoked. */
 export type Revocations = (principal: Principal) => boolean;
 
-export const ANONYMOUS_CALLER: Authentication = Object.freeze({ ok: true, principal: ANONYMOUS });
+/** One kind of credential. */
+export interface CredentialSource {
+  /** True if the token has the format of this source. Later sources then never see it. */
+  accepts(token: string): boolean;
+  /** Verifies a token: at once, or with a promise if that needs input or output. */
+  authenticate(token: string): MaybePending;
+  /**
+   * Reads the current state of the source. Returns a check that is true for a principal of this source whose credential was
+   * revoked. It is the same function until a credential is revoked. Absent if credentials of this source only expire.
+   */
+  revocations?(): Revocations;
+}
+
+export interface AccessRequest {
+  readonly headers: CredentialHeaders;
+}
+
+export interface AccessOptions {
+  /** The first one that accepts a token decides about it. */
+  readonly sources: readonly CredentialSource[];
+  /** Refuses requests without a credential. @default false */
+  readonly isCredentialNeeded?: boolean | undefined;
+}
+
+export const ANONYMOUS_CALLER: Granted = Object.freeze({ ok: true, principal: ANONYMOUS });
 /** The fix at the end of errors about a missing or wrong key. */
 export const KEY_ADVICE =
   "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default) as `Authorization: Bearer KEY`";
 
 export class Access {
-  readonly #localKey: LocalKey | undefined;
-  #local: Principal | undefined;
-  #isRevoked = revokedExcept(undefined);
+  /** True if requests without a credential are refused. */
+  readonly isCredentialNeeded: boolean;
+  readonly #sources: readonly CredentialSource[];
+  #checks: readonly Revocations[] = [];
+  #isRevoked: Revocations = () => false;
 
-  constructor(localKey: LocalKey | undefined) {
-    this.#localKey = localKey;
+  constructor({ sources, isCredentialNeeded = false }: AccessOptions) {
+    this.#sources = sources;
+    this.isCredentialNeeded = isCredentialNeeded;
   }
 
   /** Returns the principal that the credential of a request belongs to, or a fault. */
-  authenticate(headers: CredentialHeaders): Authentication {
+  authenticate({ headers }: AccessRequest): MaybePending {
     const credential = credentialOf(headers);
-    if (credential.kind === 'none') return ANONYMOUS_CALLER;
+    if (credential.kind === 'none') return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
     if (credential.kind === 'unreadable') return refused(credential.reason);
-    const principal = this.#localKey?.principalOf(credential.token);
-    return principal === undefined
-      ? refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`)
-      : { ok: true, principal };
+    const { token } = credential;
+    for (const source of this.#sources) {
+      if (!source.accepts(token)) continue;
+      const result = source.authenticate(token);
+      return result instanceof Promise ? result.catch(unverified) : result;
+    }
+    return UNKNOWN_KEY;
   }
 
   /**
-   * Reads the current key. Returns a check that is true for the principal of a revoked key. It is the same function until the key
-   * is rotated.
+   * Reads the current credentials. Returns a check that is true for the principal of a revoked one. It is the same function until
+   * a credential is revoked.
    */
   revocations(): Revocations {
-    const local = this.#localKey?.principal;
-    if (local !== this.#local) {
-      this.#local = local;
-      this.#isRevoked = revokedExcept(local);
+    const checks = this.#sources.flatMap((source) => source.revocations?.() ?? []);
+    if (checks.some((check, i) => check !== this.#checks[i])) {
+      this.#checks = checks;
+      this.#isRevoked = (principal) => checks.some((check) => check(principal));
     }
     return this.#isRevoked;
   }
+
+  /** True if the credential expired or was revoked. `now` is wall time in ms since the epoch. */
+  hasEnded({ principal, expiresAt }: Granted, now: number): boolean {
+    return (expiresAt !== undefined && now >= expiresAt) || this.revocations()(principal);
+  }
 }
 
-/** Returns a check that is true for each key other than `local`. */
-const revokedExcept =
-  (local: Principal | undefined): Revocations =>
-  (principal) =>
-    principal !== ANONYMOUS && principal !== local;
+/** The part of a principal that an agent learns about its caller. */
+export const agentView = ({ id, roles, claims, rights }: Principal): Principal => ({
+  id,
+  roles,
+  claims,
+  rights,
+});
 
 /** True if the principal sent a credential. */
 export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;
@@ -63,7 +109,22 @@ export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;
 /** True if both principals sent the same credential. */
 export const haveSameKey = (a: Principal, b: Principal): boolean => isKeyed(a) && a.id === b.id;
 
-const refused = (reason: string): Authentication => ({
+export const refused = (reason: string): Authentication => ({
   ok: false,
   fault: new FabricError('AUTH_INVALID', reason),
+});
+
+/** Result for a key that belongs to nobody here. It is the same for every kind of key, so that a guess reveals nothing. */
+export const UNKNOWN_KEY = refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`);
+
+const CREDENTIAL_MISSING: Authentication = Object.freeze({
+  ok: false,
+  fault: new FabricError('AUTH_MISSING', `This sentinel asks for a key. ${KEY_ADVICE}`),
+});
+
+const unverified = (error: unknown): Authentication => ({
+  ok: false,
+  fault: isFabricError(error)
+    ? error
+    : new FabricError('AUTH_INVALID', 'The credential could not be verified', { cause: error }),
 });

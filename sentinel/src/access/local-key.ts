@@ -1,18 +1,29 @@
-// Checks the local key. Each check looks at the file, so a rotated key takes effect without a restart of the sentinel. Only the
-// digest of the key stays in memory.
+// The source of the local key. Each check looks at the file, so a rotated key takes effect without a restart of the sentinel. Only
+// the digest of the key stays in memory.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { statSync } from 'node:fs';
 import type { Logger, Principal } from '@fame-fabric/shared';
 import { ensureLocalKey, isFabricError, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
+import {
+  type Authentication,
+  type CredentialSource,
+  type Granted,
+  type Revocations,
+  UNKNOWN_KEY,
+} from './access.ts';
 
 interface LoadedKey {
   /** Identity of the file version that was read. */
   readonly version: string;
   readonly digest: Buffer;
-  readonly principal: Principal;
+  /** Each key has its own principal object, which distinguishes the sessions of an earlier key. */
+  readonly granted: Granted;
+  readonly isRevoked: Revocations;
 }
 
-export class LocalKey {
+const PREFIX = 'fk_local_';
+
+export class LocalKey implements CredentialSource {
   readonly #file: string;
   readonly #log: Logger;
   #loaded: LoadedKey | undefined;
@@ -22,15 +33,17 @@ export class LocalKey {
     this.#log = log;
   }
 
-  /** The principal of a request with this token; `undefined` if it is not the local key. */
-  principalOf(token: string): Principal | undefined {
-    const key = this.#load();
-    return key !== undefined && timingSafeEqual(digestOf(token), key.digest) ? key.principal : undefined;
+  accepts(token: string): boolean {
+    return token.startsWith(PREFIX);
   }
 
-  /** Principal of the current key. Each key has its own object, which distinguishes the sessions of an earlier key. */
-  get principal(): Principal | undefined {
-    return this.#load()?.principal;
+  authenticate(token: string): Authentication {
+    const key = this.#load();
+    return key !== undefined && timingSafeEqual(digestOf(token), key.digest) ? key.granted : UNKNOWN_KEY;
+  }
+
+  revocations(): Revocations {
+    return this.#load()?.isRevoked ?? NONE_REVOKED;
   }
 
   // A key stays in force if its file is removed, cannot be read or contains something else. `fame key rotate local` ends it.
@@ -42,9 +55,11 @@ export class LocalKey {
       if (!isLocalKey(token)) return this.#loaded;
       const digest = digestOf(token);
       const isSame = this.#loaded !== undefined && timingSafeEqual(digest, this.#loaded.digest);
-      const principal = isSame ? this.#loaded!.principal : Object.freeze({ id: 'local', roles: ADMIN });
-      if (this.#loaded !== undefined && !isSame) this.#log.info('the local key was rotated');
-      this.#loaded = { version, digest, principal };
+      if (this.#loaded !== undefined && isSame) this.#loaded = { ...this.#loaded, version };
+      else {
+        if (this.#loaded !== undefined) this.#log.info('the local key was rotated');
+        this.#loaded = { version, digest, ...grant() };
+      }
     } catch {
       // The loaded key stays in force.
     }
@@ -53,6 +68,16 @@ export class LocalKey {
 }
 
 const ADMIN = Object.freeze(['admin'] as const);
+const RIGHTS = Object.freeze({ conversations: 'any' } as const);
+const NONE_REVOKED: Revocations = () => false;
+
+function grant(): Pick<LoadedKey, 'granted' | 'isRevoked'> {
+  const principal: Principal = Object.freeze({ id: 'local', roles: ADMIN, rights: RIGHTS });
+  return {
+    granted: Object.freeze({ ok: true, principal }),
+    isRevoked: (other) => other.id === 'local' && other !== principal,
+  };
+}
 
 const digestOf = (token: string): Buffer => createHash('sha256').update(token).digest();
 

@@ -1,5 +1,5 @@
-// Admission: turns a new connection into a session. Its first message must be NodeAttach, within 5 s. The sentinel assigns
-// the path. A returning node resumes its session. A twin, a second copy of a running script, gets a path of its own and never
+// Admission: turns a new connection into a session. Its first message must be NodeAttach, and its credential must be verified,
+// both within 5 s. The sentinel assigns the path. A returning node resumes its session. A twin, a second copy of a running script, gets a path of its own and never
 // evicts the first. Messages of an attached connection go straight to the router.
 import type {
   Clock,
@@ -26,7 +26,7 @@ import {
   newId,
   tableCode,
 } from '@fame-fabric/shared/router';
-import { type Authentication, isKeyed } from '../access/access.ts';
+import { type Authentication, type Granted, isKeyed, type MaybePending } from '../access/access.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -53,7 +53,7 @@ const MAX_UNATTACHED_ANONYMOUS = openShare(MAX_UNATTACHED);
 
 /** Origin, system id and credential of a connection's upgrade request. Its NodeAttach must have the same system id. */
 export interface Claim {
-  readonly authentication: Authentication;
+  readonly authentication: MaybePending;
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;
 }
@@ -64,8 +64,12 @@ interface Candidate {
   readonly claim: Claim;
   /** Monotonic, in ms. */
   readonly openedAt: number;
+  /** Undefined while the credential is being verified. */
+  authentication: Authentication | undefined;
   /** Its first message arrived; further ones are ignored until it is attached. */
   receivedFirstFrame: boolean;
+  /** The first message, while the credential is being verified. */
+  firstFrame: Uint8Array | undefined;
 }
 
 export interface AdmissionDeps {
@@ -126,10 +130,21 @@ export class Admission {
   open(transport: NodeTransport, claim: Claim): void {
     const { clock } = this.#deps;
     const openedAt = clock.monotonic();
-    const candidate: Candidate = { transport, claim, openedAt, receivedFirstFrame: false };
-    this.#makeRoom(isAnonymous(claim));
+    const pending = claim.authentication instanceof Promise ? claim.authentication : undefined;
+    const authentication = claim.authentication instanceof Promise ? undefined : claim.authentication;
+    const candidate: Candidate = {
+      transport,
+      claim,
+      openedAt,
+      authentication,
+      receivedFirstFrame: false,
+      firstFrame: undefined,
+    };
+    const isAnonymous = !hasCredential(authentication);
+    this.#makeRoom(isAnonymous);
     this.#candidates.add(candidate);
-    if (isAnonymous(claim)) this.#anonymous.add(candidate);
+    if (isAnonymous) this.#anonymous.add(candidate);
+    void pending?.then((result) => this.#authenticated(candidate, result));
     this.#timer ??= clock.after(ATTACH_WITHIN_MS, this.#closeOverdue);
     transport.onMessage = (bytes) => this.#receiveFirst(candidate, bytes);
     transport.onClose = () => this.#forget(candidate);
@@ -163,13 +178,15 @@ export class Admission {
     const openedBefore = clock.monotonic() - ATTACH_WITHIN_MS;
     this.#timer = undefined;
     for (const candidate of this.#candidates) {
-      const { openedAt, receivedFirstFrame, transport } = candidate;
+      const { authentication, openedAt, receivedFirstFrame, transport } = candidate;
       if (openedAt > openedBefore) {
         this.#timer = clock.after(openedAt - openedBefore, this.#closeOverdue);
         return;
       }
       this.#forget(candidate);
-      if (receivedFirstFrame) transport.terminate();
+      if (authentication === undefined)
+        this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'The credential was not verified within 5 s');
+      else if (receivedFirstFrame) transport.terminate();
       else this.#refuse(transport, undefined, 'ADMIT_TIMEOUT', 'No NodeAttach arrived within 5 s');
     }
   };
@@ -177,9 +194,24 @@ export class Admission {
   #receiveFirst(candidate: Candidate, bytes: Uint8Array): void {
     if (candidate.receivedFirstFrame) return;
     candidate.receivedFirstFrame = true;
+    if (candidate.authentication !== undefined) this.#begin(candidate, candidate.authentication, bytes);
+    // The bytes belong to the transport again when this returns.
+    else candidate.firstFrame = Buffer.from(bytes);
+  }
+
+  #authenticated(candidate: Candidate, authentication: Authentication): void {
+    if (!this.#candidates.has(candidate)) return;
+    candidate.authentication = authentication;
+    if (hasCredential(authentication)) this.#anonymous.delete(candidate);
+    const { firstFrame } = candidate;
+    candidate.firstFrame = undefined;
+    if (firstFrame !== undefined) this.#begin(candidate, authentication, firstFrame);
+  }
+
+  #begin(candidate: Candidate, authentication: Authentication, bytes: Uint8Array): void {
     const { router, sessions } = this.#deps;
     const { transport } = candidate;
-    const session = this.#admit(candidate, bytes);
+    const session = this.#admit(candidate, authentication, bytes);
     // A refused connection counts among the candidates until it is closed.
     if (session === undefined) return;
     this.#forget(candidate);
@@ -192,7 +224,11 @@ export class Admission {
     if (session.kind === 'peer') this.#deps.announcer.announceTo(session);
   }
 
-  #admit({ transport, claim }: Candidate, bytes: Uint8Array): Session | undefined {
+  #admit(
+    { transport, claim }: Candidate,
+    authentication: Authentication,
+    bytes: Uint8Array,
+  ): Session | undefined {
     let envelope: Envelope | undefined;
     try {
       envelope = decode(bytes);
@@ -202,7 +238,8 @@ export class Admission {
           `The first frame must be NodeAttach, not ${envelope.frame.type}`,
         );
       }
-      return this.#attach(transport, claim, envelope, envelope.frame);
+      if (!authentication.ok) throw authentication.fault;
+      return this.#attach(transport, claim, authentication, envelope as Envelope<NodeAttach>);
     } catch (error) {
       const code = isFabricError(error) ? tableCode(error.code) : 'ADMIT_REFUSED';
       const reason = isFabricError(error) ? error.message : 'The attach could not be handled';
@@ -232,11 +269,14 @@ export class Admission {
     transport.close(closeCodeOfRefusal(code), reason);
   }
 
-  #attach(transport: NodeTransport, claim: Claim, envelope: Envelope, frame: NodeAttach): Session {
+  #attach(
+    transport: NodeTransport,
+    claim: Claim,
+    { principal, expiresAt }: Granted,
+    envelope: Envelope<NodeAttach>,
+  ): Session {
     const { counters, identity, log } = this.#deps;
-    const { systemId, instanceId, originType, capabilities, resumeToken } = frame;
-    const { authentication } = claim;
-    if (!authentication.ok) throw authentication.fault;
+    const { systemId, instanceId, originType, capabilities, resumeToken } = envelope.frame;
     if (originType !== 'downstream' && originType !== 'peer') {
       throw refused('originType must be downstream or peer');
     }
@@ -254,7 +294,8 @@ export class Admission {
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
     const terms: AttachTerms = {
-      principal: authentication.principal,
+      principal,
+      expiresAt,
       instanceId,
       // A new epoch with every attach makes the node bind its addresses again; the detach removed them.
       epoch: newId(),
@@ -279,7 +320,7 @@ export class Admission {
       resumed: isResumed,
       // Only sessions of nodes outlive their connection.
       resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
-      principal: session.terms.principal,
+      principal: { id: principal.id, roles: principal.roles },
       maxOpenCalls: this.#maxOpenCalls,
       creditBytes: terms.hasByteCredit ? LIMITS.creditReturnBytes : undefined,
     };
@@ -344,7 +385,7 @@ export class Admission {
   }
 }
 
-const isAnonymous = ({ authentication }: Claim): boolean =>
-  !authentication.ok || !isKeyed(authentication.principal);
+const hasCredential = (authentication: Authentication | undefined): boolean =>
+  authentication?.ok === true && isKeyed(authentication.principal);
 
 const refused = (reason: string): FabricError => new FabricError('ADMIT_REFUSED', reason);

@@ -153,8 +153,9 @@ export class Listener {
       return;
     }
     const origin = match[1] as Claim['origin'];
-    // A wrong credential is refused by the ack of the attach: a browser cannot read the answer to an upgrade.
-    const claim: Claim = { origin, systemId, authentication: access.authenticate(request.headers) };
+    // A wrong credential is refused by the ack of the attach: a browser cannot read the answer to an upgrade. Admission waits for
+    // a credential that is still being verified.
+    const claim: Claim = { origin, systemId, authentication: access.authenticate(request) };
     this.#wsServer.handleUpgrade(request, socket, head, (ws) => {
       const tcp = socket as Socket;
       tcp.setNoDelay(true);

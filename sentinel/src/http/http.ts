@@ -4,8 +4,13 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Clock, Principal } from '@fame-fabric/shared';
 import { FabricError, tableCode } from '@fame-fabric/shared/router';
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
-import { type Access, KEY_ADVICE } from '../access/access.ts';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
@@ -23,6 +28,8 @@ import type { TraceTap } from './trace.ts';
 /** Backlog of one trace reader beyond which it misses entries. */
 const TRACE_BACKLOG_BYTES = 1_048_576;
 const MAX_TRACE_READERS = 8;
+/** Interval of the check whether the credential of a trace reader is still valid, in ms. */
+const CREDENTIAL_CHECK_MS = 2_000;
 
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
@@ -60,6 +67,7 @@ function noRouteText(method: string, url: string): string {
     : text;
 }
 
+const ADMIN_NEEDED = 'This page needs a key with the role admin. The key of this request has another role.';
 const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -88,6 +96,7 @@ export async function createHttp(
       return server;
     },
   });
+  const callers = new WeakMap<FastifyRequest, Granted>();
   // The tables contain nodes and addresses. Only holders of the key may read them, and no web page that reaches this port through
   // a foreign DNS name.
   app.addHook('onRequest', async (request, reply) => {
@@ -96,8 +105,14 @@ export async function createHttp(
     const fault = originFault(request.headers, options);
     if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
     if (request.is404 || PUBLIC.has(request.routeOptions.url ?? '')) return;
-    const authentication = access.authenticate(request.headers);
-    if (authentication.ok && isAdmin(authentication.principal)) return;
+    const authentication = await access.authenticate(request);
+    if (authentication.ok && isAdmin(authentication.principal)) {
+      callers.set(request, authentication);
+      return;
+    }
+    if (authentication.ok && isKeyed(authentication.principal)) {
+      return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', ADMIN_NEEDED));
+    }
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
     return reply
       .code(401)
@@ -195,12 +210,13 @@ export async function createHttp(
     // A trace may be silent for as long as there is nothing to trace.
     request.raw.socket.setTimeout(0);
     const stream = new Readable({ read() {} });
+    const caller = callers.get(request)!;
+    const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, () => {
+      if (!access.hasEnded(caller, clock.now())) return;
+      stop();
+      stream.push(null);
+    });
     const stop = trace.listen((entries, missed) => {
-      // The key may have been rotated since the trace began.
-      if (!access.authenticate(request.headers).ok) {
-        stream.push(null);
-        return;
-      }
       if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
       const lines = entries.map((entry) => JSON.stringify(entry));
       if (missed > 0) lines.push(JSON.stringify({ t: clock.now(), missed }));
@@ -208,6 +224,7 @@ export async function createHttp(
     });
     reply.raw.on('close', () => {
       readers--;
+      credentialCheck.stop();
       stop();
       stream.destroy();
     });

@@ -26,6 +26,8 @@ export interface SessionIdentity {
 export interface AttachTerms {
   /** Owner of the session, identified by the node's credential. `anonymous` for a parent sentinel, whose owner is unknown. */
   readonly principal: Principal;
+  /** Wall time in ms at which the credential expires. @default it does not expire */
+  readonly expiresAt?: number | undefined;
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */
   readonly epoch: string;

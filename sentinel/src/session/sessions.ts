@@ -46,6 +46,8 @@ export class Sessions {
   /** Times at which resumed sessions lose the bindings that they have not repeated. */
   readonly #settling = new Map<Session, Timer>();
   readonly #orphanTimers = new Set<Timer>();
+  /** Sessions whose credential expires. */
+  readonly #withExpiry = new Set<Session>();
 
   constructor(deps: SessionsDeps, options: { resumeWindowMs: number }) {
     this.#deps = deps;
@@ -57,7 +59,18 @@ export class Sessions {
     const { budget, clock, time } = this.#deps;
     const session = new Session(identity, transport, terms, { time, budget, startedAt: clock.now() });
     this.#deps.table.add(session);
+    this.#trackExpiry(session);
     return session;
+  }
+
+  /** Sessions whose credential expires, so that a sweep need not look at all sessions. */
+  get withExpiry(): Iterable<Session> {
+    return this.#withExpiry;
+  }
+
+  #trackExpiry(session: Session): void {
+    if (session.terms.expiresAt === undefined) this.#withExpiry.delete(session);
+    else this.#withExpiry.add(session);
   }
 
   /**
@@ -85,6 +98,7 @@ export class Sessions {
     }
     // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
     session.resume(transport, terms);
+    this.#trackExpiry(session);
     replaced?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
   }
 
@@ -222,6 +236,7 @@ export class Sessions {
     this.#stopTimers(session);
     session.dispose();
     table.remove(session);
+    this.#withExpiry.delete(session);
     listener.removed(session, bindings.removeAll(session));
     for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
     const served = calls.servedBy(session);

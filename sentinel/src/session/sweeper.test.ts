@@ -178,3 +178,19 @@ test('a sentinel that was stopped or blocked for a minute closes no node because
   await run(10_000);
   expect(node.transport.closed).toBeUndefined();
 });
+
+test('a node whose credential expires is closed with 4410 within 5 s, and may resume with a new one', async () => {
+  const { attach, clock, run, table } = running();
+  const principal = { id: 'ada', roles: ['client'] } as const;
+  const node = attach('node', { principal, expiresAt: clock.now() + 10_000 });
+  const other = attach('other', { principal });
+  await run(9_000);
+  expect(node.transport.closed).toBeUndefined();
+  await run(3_000);
+  expect(node.transport.closed?.code).toBe(4410);
+  expect(node.session.state).toBe('detached');
+  const again = attach('node', { principal, expiresAt: clock.now() + 60_000 });
+  expect(again.session).toBe(node.session);
+  await run(20_000);
+  expect([again.transport.closed, other.transport.closed, table.size]).toEqual([undefined, undefined, 2]);
+});

@@ -1,5 +1,6 @@
 // The one timer of an idle sentinel. Every two seconds it advances the coarse clock, pings silent nodes, ends expired
-// calls, and closes nodes that stay silent, nodes that do not read and nodes whose key was revoked. No node has a timer of its own.
+// calls, and closes nodes that stay silent, nodes that do not read and nodes whose credential expired or was revoked. No node has a
+// timer of its own.
 //
 // The coarse clock stamps a message with the start of its tick, which is up to one tick early. So the limits are odd numbers of
 // seconds, between two ticks: silence of 31 s is found at 32 s and is 30 to 32 s, a stall of 9 s is found at 10 s and is 8 to 10 s.
@@ -65,7 +66,7 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, sessions, time, table } = this.#deps;
+    const { access, clock, sessions, time, table } = this.#deps;
     time.tick();
     sessions.endExpiredCalls(time.now);
     const isRevoked = access.revocations();
@@ -75,21 +76,25 @@ export class Sweeper {
     }
     // Not in each sweep: it would load the terms of every idle session into the caches.
     if (time.now <= this.#revokeUntil) {
-      for (const session of table.all()) if (isRevoked(session.terms.principal)) this.#revoke(session);
+      for (const session of table.all())
+        if (isRevoked(session.terms.principal)) this.#endCredential(session, 'was revoked');
     }
+    const now = clock.now();
+    for (const session of sessions.withExpiry)
+      if (now >= session.terms.expiresAt!) this.#endCredential(session, 'has expired');
     for (const session of table.all()) this.#check(session);
     this.#shed();
   }
 
-  // The node may return with the current key, and resume.
-  #revoke(session: Session): void {
+  // The node may return with a valid credential, and resume.
+  #endCredential(session: Session, event: 'was revoked' | 'has expired'): void {
     const { log, sessions } = this.#deps;
-    const { path, transport } = session;
+    const { path, terms, transport } = session;
     if (transport === undefined) return;
-    log.warn('closed a node whose key is no longer valid', { path });
+    log.warn(`closed a node: its credential ${event}`, { path, principal: terms.principal.id });
     sessions.detach(session, transport);
     transport.onMessage = undefined;
-    transport.close(CLOSE.credentialRevoked, 'the key of this node is no longer valid');
+    transport.close(CLOSE.credentialRevoked, `the credential of this node ${event}`);
   }
 
   // Closes the nodes with the largest queues while the process is above its ceiling, or the sockets above the budget of the

@@ -52,7 +52,7 @@ export interface TestOptions extends Partial<PartsOptions> {
 }
 
 export function makeTestParts({
-  access = new Access(undefined),
+  access = new Access({ sources: [] }),
   rssBytes = () => 0,
   ...options
 }: TestOptions = {}) {
@@ -68,6 +68,8 @@ export function makeTestParts({
       capabilities?: string[];
       peer?: boolean;
       principal?: Principal;
+      /** Wall time in ms at which the credential expires. */
+      expiresAt?: number;
       resumeToken?: string | undefined;
     } = {},
   ): FakeNode => {
@@ -82,8 +84,8 @@ export function makeTestParts({
       ...(more.capabilities ? { capabilities: more.capabilities } : {}),
       ...(more.resumeToken === undefined ? {} : { resumeToken: more.resumeToken }),
     };
-    const { principal = ANONYMOUS } = more;
-    admission.open(transport, { origin, systemId, authentication: { ok: true, principal } });
+    const { principal = ANONYMOUS, expiresAt } = more;
+    admission.open(transport, { origin, systemId, authentication: { ok: true, principal, expiresAt } });
     transport.receive(makeEnvelope(frame, { corrId: 'attach' }));
     const ack = transport.takeFirst();
     const { ok, assignedPath: path, resumeToken } = ack.frame as NodeAttachAck;
