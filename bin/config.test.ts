@@ -64,9 +64,11 @@ test('NO_COLOR and a dumb terminal switch colours off', () => {
 });
 
 test('NF0: a security profile that is not built is refused', () => {
-  const error = faultOf(() => readClientConfig({ FAME_SECURITY_PROFILE: 'gated' }));
+  const error = faultOf(() => readClientConfig({ FAME_SECURITY_PROFILE: 'strict-overlay' }));
   expect(error.code).toBe('CONFIG_INVALID');
-  expect(error.message).toContain('FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.');
+  expect(error.message).toContain(
+    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+  );
 });
 
 function faultOf(work: () => unknown): FabricError {

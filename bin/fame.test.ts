@@ -118,9 +118,11 @@ test.each([
   [['chat']],
   [['call', 'a@b', 'c']],
 ])('NF0: fame %j refuses a security profile that is not built: exit code 2', async (args) => {
-  const { code, out, err } = await fame(args, { FAME_SECURITY_PROFILE: 'gated' });
+  const { code, out, err } = await fame(args, { FAME_SECURITY_PROFILE: 'strict-overlay' });
   expect({ code, out }).toEqual({ code: 2, out: '' });
-  expect(err).toContain('FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.');
+  expect(err).toContain(
+    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+  );
 });
 
 test('I2: a command names the variables without an effect in one line on stderr', async () => {

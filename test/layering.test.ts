@@ -165,6 +165,11 @@ const LIBRARIES = {
   ],
   fastify: ['sentinel/src/http/http.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
+  jose: [
+    'sentinel/src/access/tokens/claims.ts',
+    'sentinel/src/access/tokens/issuer-keys.ts',
+    'sentinel/src/access/tokens/token-source.ts',
+  ],
   pino: ['shared/src/pino-log.ts'],
   nanoid: ['shared/src/ids.ts'],
   bufferutil: ['sentinel/src/door/unmask.ts'],
@@ -195,6 +200,8 @@ const OUTWARD = [
   'agents/src/net/safe-fetch.ts',
   'bin/model-probe.ts',
   'bin/sentinel-http.ts',
+  // Requests configured token issuers only.
+  'shared/src/access/issuer-request.ts',
 ];
 
 /** Files that may read single variables, and files that may pass the environment as a whole: the starts of processes. */
@@ -208,6 +215,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'shared/src/cli/log-format.ts': 'the timestamp of a log line',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
+  'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'sentinel/src/session/sessions.ts': 'the start of a session, which is shown',

@@ -27,7 +27,7 @@ export const closeReason = (reason: string): string =>
 
 /** The close code after an attach was refused with this code. */
 export const closeCodeOfRefusal = (code: ErrorCode): number => {
-  if (code === 'ADMIT_FULL') return CLOSE.tryLater;
+  if (code === 'ADMIT_FULL' || code === 'AUTH_UNAVAILABLE') return CLOSE.tryLater;
   if (code === 'ADMIT_TIMEOUT') return CLOSE.admissionTimeout;
   if (code === 'PROTO_OUT_OF_ORDER') return CLOSE.outOfOrder;
   if (code === 'MESSAGE_TOO_LARGE') return CLOSE.tooLarge;

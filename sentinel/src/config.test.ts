@@ -1,5 +1,5 @@
 import { FabricError } from '@fame-fabric/shared';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { readSentinelConfig, SENTINEL_VARIABLES } from './config.ts';
 
 const faultsOf = (env: Record<string, string>): string[] => {
@@ -84,7 +84,7 @@ test('accepts the log level names of other Fame nodes', () => {
 
 test('NF0: a security profile that is not built is refused, with the other faults', () => {
   const faults = faultsOf({
-    FAME_SECURITY_PROFILE: 'gated',
+    FAME_SECURITY_PROFILE: 'strict-overlay',
     FAME_ADMISSION_PROFILE: 'welcome',
     FAME_LOG_LEVEL: 'loud',
   });
@@ -93,6 +93,63 @@ test('NF0: a security profile that is not built is refused, with the other fault
     'FAME_SECURITY_PROFILE',
     'FAME_LOG_LEVEL',
   ]);
+});
+
+describe('the profile gated', () => {
+  const GATED = { FAME_SECURITY_PROFILE: 'gated', FAME_JWT_TRUSTED_ISSUER: 'https://a.example/' };
+
+  test('has the defaults of naylence', () => {
+    const { securityProfile, tokenRules } = readSentinelConfig(GATED);
+    expect(securityProfile).toBe('gated');
+    expect(tokenRules).toEqual({
+      issuers: [{ issuer: 'https://a.example/', jwksUrl: 'https://a.example/.well-known/jwks.json' }],
+      audience: undefined,
+      algorithms: ['RS256'],
+      enforcesSubject: false,
+      trustedScope: 'node.trusted',
+      claimNames: [],
+    });
+  });
+
+  test('takes one URL of keys for each issuer', () => {
+    const { tokenRules } = readSentinelConfig({
+      ...GATED,
+      FAME_JWT_TRUSTED_ISSUER: 'urn:a, https://b.example',
+      FAME_JWKS_URL: 'http://127.0.0.1:8099/keys,https://b.example/keys',
+    });
+    expect(tokenRules?.issuers).toEqual([
+      { issuer: 'urn:a', jwksUrl: 'http://127.0.0.1:8099/keys' },
+      { issuer: 'https://b.example', jwksUrl: 'https://b.example/keys' },
+    ]);
+  });
+
+  test('without it, issuers only name the principals of tokens', () => {
+    const { securityProfile, tokenRules } = readSentinelConfig({
+      FAME_JWT_TRUSTED_ISSUER: 'https://a.example',
+    });
+    expect([securityProfile, tokenRules?.issuers.length]).toEqual([undefined, 1]);
+    expect(readSentinelConfig({}).tokenRules).toBeUndefined();
+  });
+
+  test.each<[Record<string, string>, RegExp]>([
+    [{ FAME_JWT_TRUSTED_ISSUER: '' }, /^FAME_JWT_TRUSTED_ISSUER is not set/],
+    [{ FAME_JWT_TRUSTED_ISSUER: 'http://a.example' }, /an https:\/\/ URL.*FAME_ALLOW_HTTP_ISSUER/],
+    [{ FAME_JWT_TRUSTED_ISSUER: 'urn:a' }, /set FAME_JWKS_URL/],
+    [
+      { FAME_JWT_TRUSTED_ISSUER: 'https://a.example,http://a.example', FAME_ALLOW_HTTP_ISSUER: 'true' },
+      /differ/,
+    ],
+    [{ FAME_JWKS_URL: 'http://a.example/keys' }, /an https:\/\/ URL/],
+    [{ FAME_JWKS_URL: 'https://user:pass@a.example/keys' }, /without a user name/],
+    [{ FAME_JWKS_URL: 'https://a.example,https://b.example' }, /one URL for each issuer, 1 in all/],
+    [{ FAME_JWT_ALGORITHM: 'HS256' }, /^FAME_JWT_ALGORITHM is "HS256"; expected one or more of RS256/],
+    [{ FAME_JWT_ALGORITHM: 'RS256,none' }, /^FAME_JWT_ALGORITHM is "none"/],
+  ])('%o is refused', (env, fault) => {
+    const [first, ...others] = faultsOf({ ...GATED, ...env });
+    expect(first).toMatch(fault);
+    expect(first).not.toContain('pass@');
+    expect(others).toEqual([]);
+  });
 });
 
 test('lists each variable once, with a description', () => {

@@ -10,6 +10,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { LOG_LEVELS } from '@fame-fabric/shared/router';
+import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
 import { isHostName, isOrigin, LOOPBACK_PAGES } from './door/origin.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
@@ -20,6 +21,10 @@ export interface SentinelConfig {
   /** Stable id of this sentinel. @default kept in the data directory */
   readonly nodeId: string | undefined;
   readonly dataDir: string;
+  /** `gated` refuses requests without a credential, `open` admits them. @default decided by the configured credentials */
+  readonly securityProfile: 'gated' | 'open' | undefined;
+  /** Rules for tokens. Without them tokens are refused. */
+  readonly tokenRules: TokenRules | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   readonly resumeWindowMs: number;
@@ -62,6 +67,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     default: 'false',
     description: 'Confirms that other machines may reach a sentinel that admits every node.',
   },
+  {
+    name: 'FAME_SECURITY_PROFILE',
+    type: 'choice',
+    default: 'open',
+    description:
+      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; open admits every node, also on loopback only.',
+  },
+  ...TOKEN_VARIABLES,
   {
     name: 'FAME_NODE_ID',
     type: 'text',
@@ -244,6 +257,9 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
         'host names without a scheme, port or wildcard, separated by commas, such as fame.example.org';
       env.check('FAME_ALLOWED_HOSTS', name, isHostName(name), expected);
     }
+    const profile = env.unquoted('FAME_SECURITY_PROFILE')?.toLowerCase();
+    const securityProfile = profile === undefined ? undefined : profile === 'gated' ? 'gated' : 'open';
+    const hasTokens = securityProfile === 'gated' || env.list('FAME_JWT_TRUSTED_ISSUER').length > 0;
     const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
     const memoryLimitBytes = env.integer(
       'FAME_MEMORY_LIMIT_BYTES',
@@ -272,6 +288,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       host,
       nodeId,
       dataDir: env.text('FAME_DATA_DIR') ?? '.fame',
+      securityProfile,
+      tokenRules: hasTokens ? readTokenRules(env, env.boolean('FAME_ALLOW_HTTP_ISSUER', false)) : undefined,
       logLevel: env.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
       logFormat: env.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),
       resumeWindowMs: Math.min(env.integer('FAME_RESUME_WINDOW_MS', 5_000, 0, 600_000), MAX_RESUME_WINDOW_MS),

@@ -11,8 +11,10 @@ import {
   systemClock,
   writeSession,
 } from '@fame-fabric/shared/router';
-import { Access } from './access/access.ts';
+import { Access, type CredentialSource } from './access/access.ts';
 import { openLocalKey } from './access/local-key.ts';
+import type { TokenRules } from './access/tokens/token-rules.ts';
+import type { TokenSourceDeps } from './access/tokens/token-source.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
@@ -44,6 +46,10 @@ export interface SentinelOptions
   readonly dataDir?: string | undefined;
   /** Time for which an address without a node belongs to the key of its last holder, in ms. @default 60_000 */
   readonly addressHoldMs?: number | undefined;
+  /** `gated` refuses requests without a credential. @default 'open' */
+  readonly securityProfile?: SentinelConfig['securityProfile'];
+  /** Rules for tokens. @default tokens are refused */
+  readonly tokenRules?: TokenRules | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
   readonly peerIds?: readonly string[] | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
@@ -72,7 +78,15 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
   const baseLog = options.log ?? silentLog;
   const localKey = options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog);
-  const access = new Access({ sources: localKey === undefined ? [] : [localKey] });
+  const tokens = await openTokens(options.tokenRules, {
+    clock,
+    log: baseLog,
+    path: () => parts.identity.path,
+  });
+  const access = new Access({
+    sources: [localKey, tokens].filter((source) => source !== undefined),
+    isCredentialNeeded: options.securityProfile === 'gated',
+  });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };
@@ -138,6 +152,16 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     },
     close,
   };
+}
+
+// Loads the library for tokens only if tokens are accepted.
+async function openTokens(
+  rules: TokenRules | undefined,
+  deps: TokenSourceDeps,
+): Promise<CredentialSource | undefined> {
+  if (rules === undefined) return undefined;
+  const { TokenCredentials } = await import('./access/tokens/token-source.ts');
+  return new TokenCredentials(rules, deps);
 }
 
 // Loads the link only for a parent or peers: it takes a tenth of the time of a start.

@@ -1,5 +1,11 @@
 // Primitives for our own workspaces, without a promise to users. Loads in a browser, and without the link: `fame` and a sentinel
 // start faster without it.
+export {
+  ISSUER_URL_FORM,
+  type IssuerReply,
+  isIssuerUrl,
+  requestIssuer,
+} from './access/issuer-request.ts';
 export { ANONYMOUS } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';

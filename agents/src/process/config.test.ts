@@ -73,11 +73,11 @@ describe('readAgentConfig', () => {
   });
 
   it('NF0: refuses a security profile that is not built', () => {
-    expect(() => readAgentConfig({ FAME_SECURITY_PROFILE: 'overlay' })).toThrow(
+    expect(() => readAgentConfig({ FAME_SECURITY_PROFILE: 'strict-overlay' })).toThrow(
       expect.objectContaining({
         code: 'CONFIG_INVALID',
         message: expect.stringContaining(
-          'FAME_SECURITY_PROFILE is "overlay"; expected open, none, noop, or unset.',
+          'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
         ),
       }),
     );

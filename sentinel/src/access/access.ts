@@ -11,6 +11,8 @@ export interface Granted {
   readonly ok: true;
   readonly principal: Principal;
   readonly expiresAt?: number | undefined;
+  /** Returns the fault of a node with this id that attaches with the credential. @default the credential is for any node */
+  readonly nodeFault?: ((systemId: string) => FabricError | undefined) | undefined;
 }
 
 export type Authentication = Granted | { readonly ok: false; readonly fault: FabricError };

@@ -272,7 +272,7 @@ export class Admission {
   #attach(
     transport: NodeTransport,
     claim: Claim,
-    { principal, expiresAt }: Granted,
+    { principal, expiresAt, nodeFault }: Granted,
     envelope: Envelope<NodeAttach>,
   ): Session {
     const { counters, identity, log } = this.#deps;
@@ -290,6 +290,8 @@ export class Admission {
       );
     }
     if (systemId === identity.id) throw refused('systemId is that of this sentinel');
+    const fault = nodeFault?.(systemId);
+    if (fault !== undefined) throw fault;
     if (originType === 'peer') this.#checkPeer(systemId, instanceId);
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';

@@ -46,12 +46,11 @@ test('I2: each variable is read, refused or reported', () => {
 });
 
 test.each([
-  ['FAME_SECURITY_PROFILE', 'gated'],
   ['FAME_SECURITY_PROFILE', 'gated-callback'],
   ['FAME_SECURITY_PROFILE', 'overlay'],
   ['FAME_SECURITY_PROFILE', 'overlay-callback'],
   ['FAME_SECURITY_PROFILE', 'STRICT-OVERLAY'],
-  ['FAME_SECURITY_PROFILE', '"gated"'],
+  ['FAME_SECURITY_PROFILE', '"gated-callback"'],
   ['FAME_SECURITY_PROFILE', 'unknown'],
   ['FAME_AUTHORIZATION_PROFILE', 'jwt'],
   ['FAME_AUTHORIZATION_PROFILE', 'default'], // another name of `jwt`
@@ -60,7 +59,7 @@ test.each([
   ['FAME_AUTHORIZATION_PROFILE', 'policy-localfile'],
   ['FAME_ADMISSION_PROFILE', 'welcome'],
   ['FAME_ADMISSION_PROFILE', 'welcome-pkce'],
-  ['FAME_ADMISSION_PROFILE', 'direct'],
+  ['FAME_ADMISSION_PROFILE', 'direct-pkce'],
   ['FAME_ADMISSION_PROFILE', 'direct-http'],
   ['FAME_NODE_IDENTITY_PROFILE', 'token-subject'],
   ['FAME_STORAGE_PROFILE', 'encrypted-sqlite'],
@@ -81,6 +80,8 @@ test('NF0: a configuration of naylence is refused, and not quoted', () => {
 test.each([
   ['FAME_SECURITY_PROFILE', 'open'],
   ['FAME_SECURITY_PROFILE', 'Open'],
+  ['FAME_SECURITY_PROFILE', '"Gated"'],
+  ['FAME_ADMISSION_PROFILE', 'direct'],
   ['FAME_SECURITY_PROFILE', ' '],
   ['FAME_AUTHORIZATION_PROFILE', 'noop'],
   ['FAME_AUTHORIZATION_PROFILE', 'no_op'],
@@ -98,13 +99,13 @@ test.each([
 
 test('I2: one line names the variables without an effect, and none of their values', () => {
   const env = {
-    FAME_ADMISSION_CLIENT_SECRET: 's3cret',
+    FAME_HMAC_SECRET: 's3cret',
     FAME_PLUGINS: 'x',
     FAME_LOG_LEVEL: 'info',
     PATH: '/bin',
   };
   expect(naylenceWarnings(env)).toEqual([
-    'These variables of naylence have no effect here: FAME_ADMISSION_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
+    'These variables of naylence have no effect here: FAME_HMAC_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
   ]);
   expect(naylenceWarnings({ FAME_PLUGINS: ' ' })).toEqual([]);
   expect(withoutWarned(env)).toEqual({ FAME_LOG_LEVEL: 'info', PATH: '/bin' });

@@ -23,6 +23,9 @@ const TRUE = Object.keys(BOOLEANS).filter((text) => BOOLEANS[text]);
 const withNote = (note: string, ...names: string[]): NaylenceVariable[] =>
   names.map((name) => ({ name, note }));
 
+const read = (note: string, names: readonly string[]): NaylenceVariable[] =>
+  names.map((name) => ({ name, isRead: true, note }));
+
 const PROFILES =
   "Other profiles need authentication, signatures or encryption that this release does not have: start naylence's own sentinel for them.";
 
@@ -37,8 +40,26 @@ const VARIABLES: readonly NaylenceVariable[] = [
   { name: 'FAME_LOG_LEVEL', isRead: true, note: 'Read by sentinels and agents.' },
   { name: 'FAME_NODE_ID', isRead: true, note: 'Read by sentinels and agents.' },
   { name: 'FAME_SHOW_ENVELOPES', isRead: true, note: 'Read by agents and commands.' },
+  ...read('Read by sentinels, agents and commands that get their tokens from an issuer.', [
+    'FAME_ADMISSION_CLIENT_ID',
+    'FAME_ADMISSION_CLIENT_SECRET',
+    'FAME_ADMISSION_TOKEN_URL',
+  ]),
+  ...read('Read by sentinels.', [
+    'FAME_ENFORCE_TOKEN_SUBJECT_NODE_IDENTITY',
+    'FAME_JWKS_URL',
+    'FAME_JWT_ALGORITHM',
+    'FAME_JWT_TRUSTED_ISSUER',
+    'FAME_TRUSTED_CLIENT_SCOPE',
+  ]),
+  ...read('Read by sentinels, and by nodes that request tokens.', ['FAME_JWT_AUDIENCE']),
 
-  { name: 'FAME_SECURITY_PROFILE', same: ['open', 'none', 'noop'], refuses: 'others', note: PROFILES },
+  {
+    name: 'FAME_SECURITY_PROFILE',
+    same: ['open', 'none', 'noop', 'gated'],
+    refuses: 'others',
+    note: `A sentinel with \`gated\` admits only nodes with a credential. ${PROFILES}`,
+  },
   // `default` is another name of `jwt` in naylence.
   {
     name: 'FAME_AUTHORIZATION_PROFILE',
@@ -46,7 +67,12 @@ const VARIABLES: readonly NaylenceVariable[] = [
     refuses: 'others',
     note: PROFILES,
   },
-  { name: 'FAME_ADMISSION_PROFILE', same: ['open', 'none', 'noop'], refuses: 'others', note: PROFILES },
+  {
+    name: 'FAME_ADMISSION_PROFILE',
+    same: ['open', 'none', 'noop', 'direct'],
+    refuses: 'others',
+    note: `Nodes get their tokens from FAME_ADMISSION_TOKEN_URL. ${PROFILES}`,
+  },
   { name: 'FAME_NODE_IDENTITY_PROFILE', same: ['default'], refuses: 'others', note: PROFILES },
   {
     name: 'FAME_CONFIG',
@@ -101,15 +127,12 @@ const VARIABLES: readonly NaylenceVariable[] = [
   ...withNote(
     'Admission uses the local key: FAME_ADMISSION_TOKEN or FAME_ADMISSION_TOKEN_FILE.',
     'FAME_ADMISSION_AUTHORIZE_URL',
-    'FAME_ADMISSION_CLIENT_ID',
-    'FAME_ADMISSION_CLIENT_SECRET',
     'FAME_ADMISSION_CLOCK_SKEW_SECONDS',
     'FAME_ADMISSION_CODE_CHALLENGE_METHOD',
     'FAME_ADMISSION_CODE_VERIFIER_LENGTH',
     'FAME_ADMISSION_LOGIN_HINT_PARAM',
     'FAME_ADMISSION_REDIRECT_URL',
     'FAME_ADMISSION_SERVICE_URL',
-    'FAME_ADMISSION_TOKEN_URL',
     // Misspelt in naylence.
     'FAME_ADMISSSION_TTL',
   ),
@@ -120,22 +143,16 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'FAME_CA_CERTS',
     'FAME_CRYPTO_ALGORITHM',
     'FAME_DEFAULT_ENCRYPTION_LEVEL',
-    'FAME_ENFORCE_TOKEN_SUBJECT_NODE_IDENTITY',
     'FAME_HMAC_SECRET',
-    'FAME_JWKS_URL',
     'FAME_JWT_REVERSE_AUTH_AUDIENCE',
     'FAME_JWT_REVERSE_AUTH_TRUSTED_ISSUER',
-    'FAME_JWT_TRUSTED_ISSUER',
-    'FAME_TRUSTED_CLIENT_SCOPE',
   ),
   ...withNote(
     "For naylence's own token and welcome servers, which are not part of this fabric.",
     'FAME_APP_HOST',
     'FAME_APP_PORT',
     'FAME_JWKS_KEY_TYPES',
-    'FAME_JWT_ALGORITHM',
     'FAME_JWT_ALLOWED_SCOPES',
-    'FAME_JWT_AUDIENCE',
     'FAME_JWT_CLIENT_ID',
     'FAME_JWT_CLIENT_SECRET',
     'FAME_JWT_ISSUER',

@@ -76,6 +76,18 @@ export const ERRORS = Object.freeze({
     'The key that was sent is not a key of this sentinel, or is no longer valid.',
     'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
+  AUTH_EXPIRED: entry(
+    'auth',
+    false,
+    'The token that was sent has expired.',
+    'Get a new token from its issuer. Nodes renew their tokens by themselves with FAME_ADMISSION_TOKEN_URL, FAME_ADMISSION_CLIENT_ID and FAME_ADMISSION_CLIENT_SECRET.',
+  ),
+  AUTH_UNAVAILABLE: entry(
+    'auth',
+    true,
+    'A token could not be checked, because the key server of its issuer does not answer; or a node could not get one, because the token endpoint does not.',
+    'Start the issuer, or correct FAME_JWKS_URL or FAME_ADMISSION_TOKEN_URL. The log of the sentinel has the reason.',
+  ),
   AUTH_FORBIDDEN: entry(
     'auth',
     false,

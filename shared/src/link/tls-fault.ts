@@ -17,7 +17,8 @@ const CAUSES: Readonly<Record<string, string>> = {
 /** Returns the TLS fault that caused `error`, with its fix, as a sentence without a full stop; undefined for any other error. */
 export function tlsFault(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code = '' } = cause as NodeJS.ErrnoException;
+    // A DOMException has a numeric code.
+    const code = String((cause as NodeJS.ErrnoException).code ?? '');
     const why = CAUSES[code];
     if (why !== undefined) {
       const fix =
