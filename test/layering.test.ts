@@ -227,6 +227,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'agents/src/conversation/loaded-conversation.ts': 'the rest of the time of a turn of an earlier process',
   'agents/src/model/offline/offline-server.ts': 'the field `created` of an answer',
   'agents/src/model/openai/openai-model.ts': 'Retry-After with a date',
+  'agents/src/store/memory-agent-store.ts': 'the last change of a request, for its retention',
   'agents/src/store/memory-store.ts': 'the last change of a conversation, for its retention',
   'agents/src/store/sqlite/sqlite-store.ts':
     'the last change of a conversation, and leases between processes',

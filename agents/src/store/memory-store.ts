@@ -1,7 +1,16 @@
 // In-memory `ConversationStore`: the full contract except durability. For tests and ephemeral agents.
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
+import type {
+  AgentStore,
+  NewRequest,
+  RequestEnd,
+  RequestListOptions,
+  StateListOptions,
+  StateWrite,
+} from './agent-store.ts';
 import { type Acquisition, acquisitionOf, cursorOf, eventsAfter, fenceOf, seqBefore } from './cursor.ts';
 import { find } from './find.ts';
+import { MemoryAgentData, MemoryAgentStore } from './memory-agent-store.ts';
 import { joins, RETRY_MS, type RetriedTurn } from './retry.ts';
 import {
   type AcquiredConversation,
@@ -61,6 +70,7 @@ interface Shared {
   readonly living: Set<string>;
   /** The latest turn of each retry key, by agent, principal and key. */
   readonly retries: Map<string, StoredRetry>;
+  readonly agents: MemoryAgentData;
   time: TimeRecord;
   keeper: string;
 }
@@ -75,7 +85,7 @@ export interface MemoryStoreOptions {
   sharedWith?: MemoryStore | undefined;
 }
 
-export class MemoryStore implements ConversationStore {
+export class MemoryStore implements ConversationStore, AgentStore {
   readonly place = 'memory';
   readonly #holder = newId();
   readonly #clock: Clock;
@@ -84,6 +94,7 @@ export class MemoryStore implements ConversationStore {
   readonly #shared: Shared;
   readonly #conversations: Map<string, StoredConversation>;
   readonly #trash: Map<string, StoredConversation>;
+  readonly #agents: MemoryAgentStore;
   #isClosed = false;
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -97,12 +108,21 @@ export class MemoryStore implements ConversationStore {
           trash: new Map(),
           living: new Set(),
           retries: new Map(),
+          agents: new MemoryAgentData(),
           time: NO_TIME,
           keeper: '',
         };
     this.#conversations = this.#shared.conversations;
     this.#trash = this.#shared.trash;
     this.#shared.living.add(this.#holder);
+    this.#agents = new MemoryAgentStore({
+      data: this.#shared.agents,
+      holder: this.#holder,
+      clock: this.#clock,
+      isLiving: (holder) => this.#shared.living.has(holder),
+      assertNotFull: () => this.#assertNotFull(''),
+      assertOpen: () => this.#assertOpen(),
+    });
   }
 
   async create(conversation: NewConversation) {
@@ -419,6 +439,7 @@ export class MemoryStore implements ConversationStore {
       if (at <= now - RETRY_MS) this.#shared.retries.delete(key);
     }
     if (trashedBefore) {
+      this.#shared.agents.sweep(now);
       for (const [id, { record, trashedRunningMs }] of this.#trash) {
         if (deleted >= limit) break;
         if (record.trashedAt >= trashedBefore.at || trashedRunningMs >= trashedBefore.runningMs) continue;
@@ -427,6 +448,62 @@ export class MemoryStore implements ConversationStore {
       }
     }
     return { trashed, deleted, isDone: trashed.length < limit && deleted < limit, bytes: this.#bytes() };
+  }
+
+  async getState(agent: string, key: string) {
+    return this.#agents.getState(agent, key);
+  }
+
+  async putState(write: StateWrite) {
+    return this.#agents.putState(write);
+  }
+
+  async deleteState(agent: string, key: string, ifVersion?: number) {
+    return this.#agents.deleteState(agent, key, ifVersion);
+  }
+
+  async listState(agent: string, options: StateListOptions) {
+    return this.#agents.listState(agent, options);
+  }
+
+  async keyIds(agent: string) {
+    return this.#agents.keyIds(agent);
+  }
+
+  async acceptRequest(request: NewRequest) {
+    return this.#agents.acceptRequest(request);
+  }
+
+  async startRequest(agent: string, id: string, maxAttempts: number) {
+    return this.#agents.startRequest(agent, id, maxAttempts);
+  }
+
+  async releaseRequest(agent: string, id: string, attempt: number) {
+    this.#agents.releaseRequest(agent, id, attempt);
+  }
+
+  async endRequest(end: RequestEnd) {
+    return this.#agents.endRequest(end);
+  }
+
+  async freeRequests(agent: string, limit: number) {
+    return this.#agents.freeRequests(agent, limit);
+  }
+
+  async getRequest(agent: string, id: string) {
+    return this.#agents.getRequest(agent, id);
+  }
+
+  async listRequests(options?: RequestListOptions) {
+    return this.#agents.listRequests(options);
+  }
+
+  async reviveRequest(agent: string, id: string) {
+    return this.#agents.reviveRequest(agent, id);
+  }
+
+  async removeRequest(agent: string, id: string) {
+    return this.#agents.removeRequest(agent, id);
   }
 
   async keepTime(elapsedMs: number): Promise<StoreTime | undefined> {
@@ -456,7 +533,7 @@ export class MemoryStore implements ConversationStore {
   }
 
   #bytes(): number {
-    return charsIn(this.#conversations) + charsIn(this.#trash);
+    return charsIn(this.#conversations) + charsIn(this.#trash) + this.#shared.agents.chars;
   }
 
   #moveToTrash(stored: StoredConversation): void {

@@ -154,7 +154,7 @@ test.each<[string, (file: string) => void, string, RegExp]>([
     'is of a newer version',
     (one) => change(one, 'PRAGMA user_version = 99'),
     'STORE_SCHEMA',
-    /its schema is version 99, and this program supports versions up to 3\. Use the newer version/,
+    /its schema is version 99, and this program supports versions up to \d+\. Use the newer version/,
   ],
   [
     'is of another program',

@@ -8,7 +8,7 @@ import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
 /** Marks the file as ours: `FAME` in ASCII. */
 const APPLICATION_ID = 0x46414d45;
 
-type FaultCode = 'STORE_UNAVAILABLE' | 'STORE_CONFLICT' | 'STORE_SCHEMA' | 'STORE_FULL';
+type FaultCode = 'STORE_UNAVAILABLE' | 'STORE_CONFLICT' | 'STORE_SCHEMA' | 'STORE_FULL' | 'QUOTA_EXCEEDED';
 
 /** An error that becomes a FabricError on the caller's side of the thread. */
 export class StoreFault extends Error {
@@ -82,11 +82,10 @@ function prepare(db: DatabaseSync, options: DatabaseOptions): void {
     const pages = Math.ceil(options.hardMaxBytes / number(db, 'page_size'));
     db.exec(`PRAGMA max_page_count = ${pages}`);
   }
-  if (appliedVersion(db) >= newest) return;
+  if (missingIn(db, migrations).length === 0) return;
   db.exec('BEGIN IMMEDIATE');
   // Another process may have migrated the file first.
-  for (const { version: next, sql, isAdditive = false } of migrations) {
-    if (next <= appliedVersion(db)) continue;
+  for (const { version: next, sql, isAdditive = false } of missingIn(db, migrations)) {
     db.exec(sql);
     if (isAdditive) db.exec(`${CREATE_MIGRATION}; INSERT INTO migration VALUES (${next})`);
     else db.exec(`PRAGMA user_version = ${next}`);
@@ -118,10 +117,13 @@ export const newerSchema = (version: number, newest: number): string =>
 /** Additive migrations that ran. `user_version` is the newest other one, which a program must know to open the file. */
 const CREATE_MIGRATION = 'CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY) STRICT';
 
-function appliedVersion(db: DatabaseSync): number {
+/** Returns the migrations that the file lacks, in order. */
+function missingIn(db: DatabaseSync, migrations: readonly Migration[]): readonly Migration[] {
   const hasTable = db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'migration'`).get() !== undefined;
-  const row = hasTable ? db.prepare('SELECT max(version) AS version FROM migration').get() : undefined;
-  return Math.max(number(db, 'user_version'), Number(row?.version ?? 0));
+  const rows = hasTable ? db.prepare('SELECT version FROM migration').all() : [];
+  const applied = new Set(rows.map((row) => Number(row.version)));
+  const required = number(db, 'user_version');
+  return migrations.filter(({ version }) => version > required && !applied.has(version));
 }
 
 const pragma = (db: DatabaseSync, name: string): unknown =>

@@ -122,7 +122,7 @@ export class SqliteJournal {
   create(now: number, given: RawCreate): { created: boolean; record: RawRecord } {
     const existing = rowOf(this.#sql, given.id);
     if (existing) return { created: false, record: recordOf(existing) };
-    this.#assertNotFull();
+    this.assertNotFull();
     this.removal.freeId(given.id);
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#sql
@@ -221,7 +221,7 @@ export class SqliteJournal {
     }
     for (const event of given.events) {
       if (event.kind !== 'turn_accepted') continue;
-      this.#assertNotFull();
+      this.assertNotFull();
       if (this.#turn(row.key, event.turnId!)) {
         throw new StoreFault('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
@@ -566,7 +566,8 @@ export class SqliteJournal {
     return this.#sql.get<TimeRow>('SELECT * FROM store_time')!;
   }
 
-  #assertNotFull(): void {
+  /** @throws {StoreFault} STORE_FULL */
+  assertNotFull(): void {
     if (!this.isFull) return;
     throw new StoreFault(
       'STORE_FULL',

@@ -15,14 +15,15 @@ import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { agentStoreConformance } from '../agent-store.conformance.ts';
 import { storeConformance } from '../store.conformance.ts';
 import type { NewEvent } from '../store.ts';
 import { MIGRATIONS } from './migrations/migrations.ts';
 import { openDatabase } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
-import { SqliteStore } from './sqlite-store.ts';
+import { SqliteStore, type SqliteStoreOptions } from './sqlite-store.ts';
 
-storeConformance('the SQLite store', async (options) => {
+const openBench = async (options: Omit<SqliteStoreOptions, 'path'>) => {
   const directory = mkdtempSync(join(tmpdir(), 'fame-store-'));
   const opened: SqliteStore[] = [];
   const open = async (): Promise<SqliteStore> => {
@@ -38,7 +39,10 @@ storeConformance('the SQLite store', async (options) => {
       rmSync(directory, { recursive: true, force: true });
     },
   };
-});
+};
+
+storeConformance('the SQLite store', openBench);
+agentStoreConformance('the SQLite store', openBench);
 
 describe('a store in a file', () => {
   let directory: string;
@@ -433,7 +437,7 @@ describe('a store in a file', () => {
   });
 
   test('a store of a newer version opens if its migrations are additive', async () => {
-    const version = MIGRATIONS.length + 1;
+    const version = MIGRATIONS.at(-1)!.version + 1;
     const migrations = [...MIGRATIONS, { version, sql: 'CREATE TABLE later (x)', isAdditive: true }];
     openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations }).close();
     await create(await open(), 'c');

@@ -4,6 +4,18 @@ import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import { makeDirectory } from '@fame-fabric/shared/node';
+import type {
+  AcceptedRequest,
+  AgentStore,
+  NewRequest,
+  RequestEnd,
+  RequestListOptions,
+  StartedRequest,
+  StateEntry,
+  StateListOptions,
+  StateWrite,
+  StoredRequest,
+} from '../agent-store.ts';
 import { cursorOf, eventsAfter } from '../cursor.ts';
 import type {
   AcquiredConversation,
@@ -54,7 +66,7 @@ interface Pending {
 }
 
 /** A store in a file. Create it with `open`, and `close` it at the end. */
-export class SqliteStore implements ConversationStore {
+export class SqliteStore implements ConversationStore, AgentStore {
   readonly place: string;
   /** Id of this writer, for others that share the file. */
   readonly holder: string;
@@ -214,6 +226,62 @@ export class SqliteStore implements ConversationStore {
     const report = await this.#request<SweepReport>('sweep', options);
     if (report.deleted > 0) await this.#shrink();
     return report;
+  }
+
+  getState(agent: string, key: string): Promise<StateEntry | undefined> {
+    return this.#request('getState', agent, key);
+  }
+
+  putState(write: StateWrite): Promise<number | undefined> {
+    return this.#request('putState', write);
+  }
+
+  deleteState(agent: string, key: string, ifVersion?: number): Promise<boolean> {
+    return this.#request('deleteState', agent, key, ifVersion);
+  }
+
+  listState(agent: string, options: StateListOptions): Promise<readonly StateEntry[]> {
+    return this.#request('listState', agent, options);
+  }
+
+  keyIds(agent: string): Promise<readonly string[]> {
+    return this.#request('keyIds', agent);
+  }
+
+  acceptRequest(request: NewRequest): Promise<AcceptedRequest> {
+    return this.#request('acceptRequest', request);
+  }
+
+  startRequest(agent: string, id: string, maxAttempts: number): Promise<StartedRequest | undefined> {
+    return this.#request('startRequest', agent, id, maxAttempts);
+  }
+
+  releaseRequest(agent: string, id: string, attempt: number): Promise<void> {
+    return this.#request('releaseRequest', agent, id, attempt);
+  }
+
+  endRequest(end: RequestEnd): Promise<boolean> {
+    return this.#request('endRequest', end);
+  }
+
+  freeRequests(agent: string, limit: number): Promise<readonly StoredRequest[]> {
+    return this.#request('freeRequests', agent, limit);
+  }
+
+  getRequest(agent: string, id: string): Promise<StoredRequest | undefined> {
+    return this.#request('getRequest', agent, id);
+  }
+
+  listRequests(options?: RequestListOptions): Promise<readonly StoredRequest[]> {
+    return this.#request('listRequests', options);
+  }
+
+  reviveRequest(agent: string, id: string): Promise<boolean> {
+    return this.#request('reviveRequest', agent, id);
+  }
+
+  removeRequest(agent: string, id: string): Promise<boolean> {
+    return this.#request('removeRequest', agent, id);
   }
 
   keepTime(elapsedMs: number): Promise<StoreTime | undefined> {

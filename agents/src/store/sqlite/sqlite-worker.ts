@@ -2,9 +2,10 @@
 // arrived in one transaction and answers after the commit is durable. A request that finds the store full waits until room is made.
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { RoomReport } from '../store.ts';
+import type { RoomReport, SweepOptions } from '../store.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { RoomMaker } from './room-maker.ts';
+import { AGENT_READS, AGENT_WRITES, type AgentOperation, SqliteAgentStore } from './sqlite-agent-store.ts';
 import {
   isBusy,
   isDiskFull,
@@ -15,6 +16,7 @@ import {
   StoreFault,
 } from './sqlite-database.ts';
 import { SqliteJournal } from './sqlite-journal.ts';
+import { Statements } from './statements.ts';
 import { WriterLocks } from './writer-lock.ts';
 
 export interface WorkerSetup {
@@ -54,6 +56,7 @@ const WRITES = [
   'shrink',
   'keepTime',
   'endHold',
+  ...AGENT_WRITES,
 ] as const;
 const READS = [
   'peek',
@@ -65,10 +68,11 @@ const READS = [
   'find',
   'list',
   'time',
+  ...AGENT_READS,
 ] as const;
 export type Operation = (typeof WRITES)[number] | (typeof READS)[number] | 'close';
 /** Writes that free space. On a full disk they use the reserve, and never make room by other conversations. */
-const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep']);
+const FREEING: ReadonlySet<Operation> = new Set(['trash', 'remove', 'sweep', 'deleteState', 'removeRequest']);
 
 /** Limit of operations in one commit. */
 const MAX_BATCH = 256;
@@ -120,9 +124,15 @@ function open() {
     port.postMessage([{ id: 0, room: report } satisfies WorkerAnswer]);
   };
   const { path, maxBytes } = setup;
+  const agents = new SqliteAgentStore(new Statements(db), {
+    holder: setup.holder,
+    isDead: (one) => locks.isDead(one),
+    assertNotFull: () => journal.assertNotFull(),
+  });
   return {
     db,
     journal,
+    agents,
     room: new RoomMaker({ path, db, removal: journal.removal, reserve, maxBytes, onRoom }),
   };
 }
@@ -134,7 +144,7 @@ function conversationOf({ args: [first] }: WorkerRequest): string {
   return conversationId ?? id ?? '';
 }
 
-function serve({ db, journal, room }: ReturnType<typeof open>): void {
+function serve({ db, journal, agents, room }: ReturnType<typeof open>): void {
   const writes = new Set<string>(WRITES);
   let diskRooms = 0;
 
@@ -157,7 +167,11 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
       case 'remove':
         return journal.removal.remove(now, ...(args as [never]));
       case 'sweep':
-        return journal.removal.sweep(now, ...(args as [never]));
+        return agents.sweepAfter(
+          journal.removal.sweep(now, ...(args as [never])),
+          now,
+          args[0] as SweepOptions,
+        );
       case 'shrink':
         return journal.removal.shrink();
       case 'keepTime':
@@ -188,6 +202,8 @@ function serve({ db, journal, room }: ReturnType<typeof open>): void {
         locks.release();
         port.close();
         return undefined;
+      default:
+        return agents.run(op satisfies AgentOperation, now, args);
     }
   };
 
