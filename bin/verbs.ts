@@ -217,6 +217,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 2,
     load: () => import('./verbs/key.ts'),
   },
+  policy: {
+    about: 'check the file of a policy',
+    usage: 'npx fame-fabric policy check FILE',
+    examples: ['npx fame-fabric policy check policy.yaml'],
+    isHelpAlone: true,
+    maxPositionals: 2,
+    load: () => import('./verbs/policy.ts'),
+  },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame-fabric doctor [--json]',

@@ -174,7 +174,11 @@ const LIBRARIES = {
   nanoid: ['shared/src/ids.ts'],
   bufferutil: ['sentinel/src/door/unmask.ts'],
   react: ['packages/react/src/use-conversation.ts'],
-  yaml: ['agents/src/yaml/yaml-file.ts'],
+  yaml: [
+    'agents/src/yaml/yaml-file.ts',
+    // A sentinel does not install the agents, and shared does not load in a browser with `yaml`.
+    'sentinel/src/access/policy/policy-yaml.ts',
+  ],
 };
 
 const ADAPTERS = {
@@ -215,6 +219,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'shared/src/cli/log-format.ts': 'the timestamp of a log line',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
+  'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',

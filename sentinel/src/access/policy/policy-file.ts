@@ -1,0 +1,92 @@
+// The policy file of a running sentinel (FAME_AUTH_POLICY_PATH). A faulty file prevents the start. When it changes later, a faulty
+// version is logged, and the last good one stays in force.
+import { readFileSync, statSync } from 'node:fs';
+import { relative } from 'node:path';
+import type { Logger } from '@fame-fabric/shared';
+import { configInvalid, errorMessage } from '@fame-fabric/shared/internal';
+import { MAX_POLICY_CHARS, parsePolicy } from './parse-policy.ts';
+import type { Policy } from './policy.ts';
+import type { PolicyFault } from './policy-yaml.ts';
+
+/** UTF-8 has at most three bytes for each of the characters that the parser counts. */
+const MAX_BYTES = 3 * MAX_POLICY_CHARS;
+
+/** One line for people, such as `policy.yaml:3:5 error: unknown key "adress"; did you mean "address"?`. */
+export const formatPolicyFault = (file: string, { level, line, column, message }: PolicyFault): string =>
+  `${file}:${line}:${column} ${level}: ${message}`;
+
+/** The path as texts name it: from the working directory if the file is below it. */
+export function shownPath(path: string): string {
+  const shown = relative(process.cwd(), path);
+  return shown === '' || shown.startsWith('..') ? path : shown;
+}
+
+export class PolicyFile {
+  readonly #path: string;
+  readonly #log: Logger;
+  #policy: Policy;
+  /** Identity of the file version that was read last. */
+  #seen: string;
+
+  /** Reads the policy. @throws {CONFIG_INVALID} with every fault and its place */
+  constructor(path: string, log: Logger) {
+    this.#path = path;
+    this.#log = log;
+    try {
+      this.#seen = versionOf(path);
+      this.#policy = this.#read();
+    } catch (error) {
+      throw configInvalid([`FAME_AUTH_POLICY_PATH: ${errorMessage(error)}`]);
+    }
+    log.info('loaded the policy', { file: path, rules: this.#policy.rules.length });
+  }
+
+  get policy(): Policy {
+    return this.#policy;
+  }
+
+  /** Reads the file if it changed, or in any case with `isForced`. Returns true if another policy is in force now. */
+  refresh(isForced = false): boolean {
+    try {
+      const version = versionOf(this.#path);
+      if (version === this.#seen && !isForced) return false;
+      this.#seen = version;
+      this.#policy = this.#read();
+    } catch (error) {
+      const message = errorMessage(error);
+      // Report a missing file once, not in each sweep.
+      if (!isForced && isMissing(error)) {
+        if (this.#seen === MISSING) return false;
+        this.#seen = MISSING;
+      }
+      this.#log.error('the policy file is faulty; the last good policy stays in force', { fault: message });
+      return false;
+    }
+    this.#log.info('loaded the changed policy', { file: this.#path, rules: this.#policy.rules.length });
+    return true;
+  }
+
+  #read(): Policy {
+    const { size } = statSync(this.#path);
+    if (size > MAX_BYTES) throw new Error(`${this.#path} has ${size} bytes; the limit is ${MAX_BYTES}`);
+    const file = shownPath(this.#path);
+    const { policy, faults } = parsePolicy(file, readFileSync(this.#path, 'utf8'));
+    if (policy === undefined) {
+      const lines = faults
+        .filter(({ level }) => level === 'error')
+        .map((fault) => formatPolicyFault(file, fault));
+      throw new Error(`the policy is faulty:\n${lines.join('\n')}`);
+    }
+    for (const fault of faults)
+      this.#log.warn('warning in the policy', { fault: formatPolicyFault(file, fault) });
+    return policy;
+  }
+}
+
+const MISSING = 'missing';
+const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
+
+function versionOf(path: string): string {
+  const { ino, mtimeNs, size } = statSync(path, { bigint: true });
+  return `${ino}/${mtimeNs}/${size}`;
+}
