@@ -2,13 +2,20 @@
 // agents and conversations.
 import {
   type AgentHandle,
+  type AgentTasks,
   type CallOptions,
   type CallTarget,
   Link,
   type LinkOptions,
   type LinkState,
+  type RunManyOptions,
+  type Send,
+  type TaskMethods,
+  type TaskOutcome,
+  type TaskPayload,
+  type TaskResult,
 } from '@fame-fabric/shared';
-import { agentHandle } from '@fame-fabric/shared/link';
+import { agentHandle, taskMethods } from '@fame-fabric/shared/link';
 import { Conversation, type ConversationOptions } from './conversation.ts';
 import { Conversations, type ConversationsOptions } from './conversations.ts';
 
@@ -21,12 +28,23 @@ export interface ClientOptions extends LinkOptions {
 export type Agent<A = unknown> = AgentHandle<A>;
 
 /** A connected client. Close it with `close()` or `await using`. */
-export class Client {
+export class Client implements TaskMethods {
   readonly #link: Link;
+  /** Sends a message that is not a call: `send(to, payload)` once, `send(to, payload, { ack: true })` at least once. */
+  readonly send: Send;
+  readonly #tasks: TaskMethods;
 
   /** Use `connect` instead, which also attaches. */
   constructor(link: Link) {
     this.#link = link;
+    this.send = link.send;
+    this.#tasks = taskMethods({
+      call: (...request) => link.call(...request),
+      stream: (...request) => link.stream(...request),
+      get isOver() {
+        return link.state === 'closed' || link.state === 'draining';
+      },
+    });
   }
 
   get state(): LinkState {
@@ -67,6 +85,31 @@ export class Client {
    */
   agent<A = unknown>(address: string): Agent<A> {
     return agentHandle<A>(this, address);
+  }
+
+  /** Returns the tasks of the agent at `address`: start, run, subscribe, cancel, get. Sends nothing. */
+  task(address: string): AgentTasks {
+    return this.#tasks.task(address);
+  }
+
+  /**
+   * Runs one task with the same input at each address. Resolves to the outcomes in the order of the addresses, and does not reject for
+   * a failed task. Runs `concurrency` (16) tasks at once. @throws {PARAMS_INVALID} if `concurrency` is out of bounds
+   */
+  broadcast<T = TaskResult>(
+    addresses: Iterable<string>,
+    payload?: TaskPayload,
+    options?: RunManyOptions,
+  ): Promise<TaskOutcome<T>[]> {
+    return this.#tasks.broadcast<T>(addresses, payload, options);
+  }
+
+  /** Like `broadcast`, with an input for each address: `runMany([['a@fame.fabric', 'one'], ['b@fame.fabric', 'two']])`. */
+  runMany<T = TaskResult>(
+    tasks: Iterable<readonly [address: string, payload: TaskPayload]>,
+    options?: RunManyOptions,
+  ): Promise<TaskOutcome<T>[]> {
+    return this.#tasks.runMany<T>(tasks, options);
   }
 
   /** Creates a conversation with the chat agent at `address`. It starts with its first turn, or with `start()`. */

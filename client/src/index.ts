@@ -3,6 +3,23 @@ import { webDial } from '@fame-fabric/shared';
 import { type Client, type ClientOptions, connectWith } from './client.ts';
 
 export type {
+  AcknowledgedSendOptions,
+  AgentTasks,
+  RunManyOptions,
+  RunTaskOptions,
+  Send,
+  SendOptions,
+  StartTaskOptions,
+  SubscribeOptions,
+  Task,
+  TaskEvent,
+  TaskMethods,
+  TaskOutcome,
+  TaskPayload,
+  TaskRequestOptions,
+  TaskResult,
+} from '@fame-fabric/shared';
+export type {
   ApprovalAnswer,
   Caller,
   ChatAgentDescription,

@@ -8,15 +8,30 @@ export { newId } from './ids.ts';
 export type { AgentHandle, OperationTypes } from './link/agent-handle.ts';
 export { Link } from './link/link.ts';
 export type {
+  AcknowledgedSendOptions,
   BindOptions,
   CallOptions,
   CallTarget,
   IncomingCall,
   LinkOptions,
   LinkState,
+  Send,
+  SendOptions,
   Service,
 } from './link/link-types.ts';
 export { memoryDial, memoryPair } from './link/memory-transport.ts';
+export type {
+  AgentTasks,
+  RunManyOptions,
+  RunTaskOptions,
+  StartTaskOptions,
+  SubscribeOptions,
+  TaskMethods,
+  TaskOutcome,
+  TaskPayload,
+  TaskRequestOptions,
+  TaskResult,
+} from './link/task-types.ts';
 export type { Dial, DialOptions, TokenSource, Transport } from './link/transport.ts';
 export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';

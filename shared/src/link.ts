@@ -1,5 +1,6 @@
 // Parts of the link for our own workspaces, without a promise to users. Loads in a browser.
 export { agentHandle } from './link/agent-handle.ts';
+export { taskMethods } from './link/agent-tasks.ts';
 export { CALL_TIMEOUT_MS } from './link/calls.ts';
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
 export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';

@@ -10,6 +10,8 @@ import {
   type Logger,
   type OperationTypes,
   readParams,
+  type Send,
+  type TaskMethods,
 } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
@@ -21,16 +23,12 @@ type ParamsSchema = z.ZodObject | z.ZodTuple;
 export interface Outbound {
   call(target: CallTarget, method: string, params?: unknown, options?: CallOptions): Promise<unknown>;
   stream(target: CallTarget, method: string, params?: unknown, options?: CallOptions): AsyncIterable<unknown>;
-  /** Sends a plain message without confirmation. With `corrId`, it is the answer to the call with that id. */
-  send(
-    to: string,
-    payload: unknown,
-    options?: { corrId?: string | undefined; ttl?: number | undefined },
-  ): void;
+  /** Sends a message that is not a call: once, or with `{ ack: true }` until its receiver has accepted it. */
+  readonly send: Send;
 }
 
 /** The link in the context of an operation. Its calls carry the remaining hops and time of the call that they serve. */
-export interface ContextLink extends Outbound {
+export interface ContextLink extends Outbound, TaskMethods {
   /** Returns a handle for the agent at `address`; `agent<typeof shopAgent>(address)` has a method for each of its operations. */
   agent<A = unknown>(address: string): AgentHandle<A>;
 }

@@ -1,8 +1,22 @@
 // The link of one call, turn or tool call. Calls made through it carry the remaining hops, the remaining time and the trace id of
 // that work, and end when it is cancelled. So a circle of agents that call each other ends, and no agent works longer than its
 // caller waits.
-import { type AgentHandle, type CallOptions, type CallTarget, FabricError } from '@fame-fabric/shared';
-import { agentHandle, CALL_TIMEOUT_MS } from '@fame-fabric/shared/link';
+import {
+  type AcknowledgedSendOptions,
+  type AgentHandle,
+  type AgentTasks,
+  type CallOptions,
+  type CallTarget,
+  FabricError,
+  type RunManyOptions,
+  type Send,
+  type SendOptions,
+  type TaskMethods,
+  type TaskOutcome,
+  type TaskPayload,
+  type TaskResult,
+} from '@fame-fabric/shared';
+import { agentHandle, CALL_TIMEOUT_MS, taskMethods } from '@fame-fabric/shared/link';
 import type { ContextLink, Outbound } from './operation.ts';
 
 /** Hops of a call that has no parent call, or whose parent call does not count its hops. */
@@ -46,18 +60,54 @@ export class ScopedLink implements ContextLink {
     return agentHandle<A>(this, address);
   }
 
-  send(
-    to: string,
-    payload: unknown,
-    options: { corrId?: string | undefined; ttl?: number | undefined } = {},
-  ): void {
-    this.#link.send(to, payload, { ...options, ttl: this.#ttlOf(options) });
+  readonly send: Send = ((to, payload, options: SendOptions | AcknowledgedSendOptions = {}) => {
+    const ttl = this.#ttlOf(options);
+    if (!options.ack) return this.#link.send(to, payload, { ...options, ttl });
+    const { signal } = this.#scope;
+    return this.#link.send(to, payload, {
+      ...options,
+      ttl,
+      timeoutMs: Math.min(options.timeoutMs ?? CALL_TIMEOUT_MS, this.#leftMs),
+      ...(signal ? { signal: bothSignals(signal, options.signal) } : {}),
+    });
+  }) as Send;
+
+  task(address: string): AgentTasks {
+    return this.#tasks.task(address);
+  }
+
+  broadcast<T = TaskResult>(
+    addresses: Iterable<string>,
+    payload?: TaskPayload,
+    options?: RunManyOptions,
+  ): Promise<TaskOutcome<T>[]> {
+    return this.#tasks.broadcast<T>(addresses, payload, options);
+  }
+
+  runMany<T = TaskResult>(
+    tasks: Iterable<readonly [address: string, payload: TaskPayload]>,
+    options?: RunManyOptions,
+  ): Promise<TaskOutcome<T>[]> {
+    return this.#tasks.runMany<T>(tasks, options);
+  }
+
+  get #tasks(): TaskMethods {
+    return taskMethods(this);
+  }
+
+  /** True if the work was cancelled. */
+  get isOver(): boolean {
+    return this.#scope.signal?.aborted ?? false;
   }
 
   /** The same hops and trace id without the time limit and the cancellation, for work that outlives its call. */
   detached(): ScopedLink {
     const { ttl, traceId } = this.#scope;
     return new ScopedLink(this.#link, { ttl, traceId });
+  }
+
+  get #leftMs(): number {
+    return Math.max(1, this.#scope.leftMs?.() ?? Number.POSITIVE_INFINITY);
   }
 
   get #ttl(): number {
@@ -72,8 +122,7 @@ export class ScopedLink implements ContextLink {
 
   #optionsOf(options: CallOptions, timeoutMs: number): CallOptions {
     const { traceId, signal } = this.#scope;
-    const leftMs = Math.max(1, this.#scope.leftMs?.() ?? Number.POSITIVE_INFINITY);
-    const deadlineMs = Math.min(leftMs, timeoutMs, options.deadlineMs ?? Number.POSITIVE_INFINITY);
+    const deadlineMs = Math.min(this.#leftMs, timeoutMs, options.deadlineMs ?? Number.POSITIVE_INFINITY);
     return {
       ...options,
       ttl: this.#ttlOf(options),
@@ -93,7 +142,7 @@ export function refusingLink(fault: () => Error): ContextLink {
     throw fault();
   };
   const link: Outbound = { call: async () => refuse(), stream: refuse, send: refuse };
-  return { ...link, agent: (address) => agentHandle(link, address) };
+  return { ...link, ...taskMethods(link), agent: (address) => agentHandle(link, address) };
 }
 
 /** The link of tools and functions that run outside an agent. Each use fails with LINK_MISSING. */

@@ -180,37 +180,42 @@ export class ServedAgent implements Serving, Service {
   }
 
   /**
-   * Queues the message with the calls, so the limits apply to messages too. Rejects only if the sender waits for an answer:
-   * the link then answers with the error.
+   * Queues the message with the calls, so the limits apply to messages too. Throws if the message is refused and its sender waits
+   * for an answer or an acknowledgement. Rejects only if the sender waits for an answer: the link then answers with the error.
    */
   onMessage(payload: unknown, envelope: Envelope): Promise<unknown> | undefined {
     const { onMessage } = this.#options;
-    if (!onMessage) return undefined;
-    const isAwaited = ((envelope.rtype ?? 0) & (RTYPE.reply | RTYPE.stream)) !== 0;
-    return new Promise((resolve, reject) => {
-      const drop = (error: unknown): void => (isAwaited ? reject(error) : resolve(undefined));
-      const { address } = this.agent;
-      if (this.#state !== 'open') {
-        drop(new FabricError('LINK_DRAINING', `${address} is stopping and accepts no new messages`));
-        return;
+    const { address } = this.agent;
+    const { id: messageId, rtype = 0, ttl } = envelope;
+    const isAwaited = (rtype & (RTYPE.reply | RTYPE.stream)) !== 0;
+    const isWatched = isAwaited || (rtype & RTYPE.ack) !== 0;
+    if (!onMessage) {
+      if (!isWatched || isAwaited) return undefined;
+      throw new FabricError('OPERATION_UNSUPPORTED', `${address} handles calls only, and no other messages`);
+    }
+    if (this.#state !== 'open') {
+      if (!isWatched) return undefined;
+      throw new FabricError('LINK_DRAINING', `${address} is stopping and accepts no new messages`);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const drop = (error: unknown): void => (isAwaited ? reject(error) : resolve(undefined));
+    const context =
+      ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, { ttl }) };
+    const run = async (): Promise<void> => {
+      try {
+        resolve(await onMessage.call(this.#options, payload, envelope, context));
+      } catch (error) {
+        if (!isAwaited) this.#log.error('message handler failed', { messageId, error });
+        drop(error);
       }
-      const { ttl } = envelope;
-      const context =
-        ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, { ttl }) };
-      const run = async (): Promise<void> => {
-        try {
-          resolve(await onMessage.call(this.#options, payload, envelope, context));
-        } catch (error) {
-          if (!isAwaited) this.#log.error('message handler failed', { messageId: envelope.id, error });
-          drop(error);
-        }
-      };
-      const job = { scope: this.#context, run, abandon: () => drop(this.#closing.signal.reason) };
-      if (!this.#scheduler.submit(job)) {
-        this.#log.warn('message dropped: the queue is full', { messageId: envelope.id });
-        drop(new FabricError('NODE_BUSY', `${address} has too many waiting messages; send again later`));
-      }
-    });
+    };
+    const job = { scope: this.#context, run, abandon: () => drop(this.#closing.signal.reason) };
+    if (this.#scheduler.submit(job)) return promise;
+    if (isWatched) {
+      throw new FabricError('NODE_BUSY', `${address} has too many waiting messages; send again later`);
+    }
+    this.#log.warn('message dropped: the queue is full', { messageId });
+    return undefined;
   }
 
   async drain(timeoutMs: number): Promise<void> {

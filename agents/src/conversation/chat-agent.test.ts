@@ -20,7 +20,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
     stream: () => {
       throw new Error('not used');
     },
-    send: (...sent: unknown[]) => void late.push(sent),
+    send: async (...sent: unknown[]) => void late.push(sent),
   };
   const serving = await new ChatAgent({ model, ...options }).serve(link);
   servings.push(serving);

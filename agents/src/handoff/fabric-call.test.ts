@@ -28,7 +28,7 @@ function remoteAgent() {
         if (!isEnded) seen.push('cancelled');
       }
     },
-    send: () => {},
+    send: async () => {},
   };
   return { link, seen, finish: () => answer.resolve() };
 }

@@ -11,6 +11,7 @@ import {
   newId,
   type RpcReply,
   rpcError,
+  type Send,
   type Service,
 } from '@fame-fabric/shared';
 import type { AgentLink } from '../agent/agent-types.ts';
@@ -62,9 +63,10 @@ export class FakeLink implements AgentLink {
     this.bound.delete(address);
   }
 
-  send(to: string, payload: unknown): void {
+  readonly send: Send = ((to: string, payload: unknown) => {
     this.sent.push({ to, payload });
-  }
+    return Promise.resolve();
+  }) as Send;
 
   /** Delivers a message that is not a call. */
   deliver(address: string, payload: unknown): unknown {

@@ -205,10 +205,16 @@ export const ERRORS = Object.freeze({
   TASK_UNKNOWN: entry('task', false, 'There is no task with that id.', 'Check the id, or start the task.'),
   TASK_NOT_CANCELABLE: entry('task', false, 'The task has already ended.', 'Nothing to do.'),
   TASK_EXISTS: entry('task', false, 'A task with that id exists already.', 'Use a new id.'),
+  TASK_FAILED: entry(
+    'task',
+    false,
+    'A task that a client ran has failed, was canceled or asks for input; `details.state` says which.',
+    'The message has the text of the agent. Answer a task that asks for input with `start`, or start another one.',
+  ),
   OPERATION_UNSUPPORTED: entry(
     'task',
     false,
-    'The agent does not offer that task method. Also the answer to a KeyRequest or SecureOpen: keys and encryption are not supported.',
+    'The agent does not offer that task method, or handles calls only and no plain messages. Also the answer to a KeyRequest or SecureOpen: keys and encryption are not supported.',
     'Use another method or another agent.',
   ),
   OUTBOUND_FORBIDDEN: entry(

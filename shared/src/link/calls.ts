@@ -4,10 +4,8 @@
 import { backoffDelayMs } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
 import { Waiters } from '../async/waiters.ts';
-import { type ErrorCode, isErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { tryParseAddress } from '../protocol/address.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import { TIMEOUT_META, timeoutOf } from '../protocol/deadline.ts';
 import {
@@ -21,20 +19,19 @@ import { LIMITS } from '../protocol/limits.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
 import { Deliveries } from './deliveries.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
+import { nackError } from './nack-error.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { NodeIdentity } from './node-identity.ts';
-import { type CallOwner, type OpenCall, targetText, UnaryCall } from './open-call.ts';
+import { type CallOwner, type OpenCall, UnaryCall } from './open-call.ts';
 import { Pending } from './pending.ts';
 import { StreamCall } from './stream-call.ts';
+import { checkMs, checkTarget, targetText } from './target.ts';
 
 /** Default time limit of a call. */
 export const CALL_TIMEOUT_MS = 30_000;
 
 /** Delays before a request is repeated that was refused with NODE_BUSY. */
 const REPEAT_DELAYS = Object.freeze({ minMs: 20, maxMs: 1_000 });
-
-/** Codes with which foreign sentinels report a callee that is gone. */
-const GONE_CODES = new Set(['CHILD_UNREACHABLE', 'ROUTE_CONNECTOR_CLOSED', 'PEER_UNREACHABLE']);
 
 /**
  * Maximum number of calls in flight at a foreign sentinel. Such a sentinel waits for credit inside its receive loop, so more
@@ -100,12 +97,7 @@ export class Calls implements CallOwner {
       const text = `The call to ${targetText(target)} was not sent: agents call each other in a circle or a long chain`;
       throw new FabricError('HOPS_EXCEEDED', text);
     }
-    if (typeof target === 'string' ? !tryParseAddress(target) : target.capabilities.length === 0) {
-      throw new FabricError(
-        'ADDRESS_INVALID',
-        `"${targetText(target)}" is not an address, such as chat@fame.fabric`,
-      );
-    }
+    checkTarget(target);
     if (id === '') throw new FabricError('REQUEST_INVALID', 'The id of a call must not be empty');
     if (id !== undefined && this.#open.has(id)) {
       throw new FabricError('REQUEST_INVALID', `A call with the id "${id}" is already open`);
@@ -156,7 +148,8 @@ export class Calls implements CallOwner {
       call.bytes = encode(envelope);
       call.isQueued = !neighbor.sendEncoded(flow, envelope, call.bytes, call);
       // An undelivered request ends with the deadline of its call.
-      if (isNew) this.#deps.deliveries?.watch(neighbor, envelope, () => call.isOver).catch(() => {});
+      if (isNew)
+        this.#deps.deliveries?.watch(neighbor, envelope, { isOver: () => call.isOver }).catch(() => {});
     } catch (error) {
       if (isFabricError(error, 'NODE_BUSY')) call.refused(error, call.isRead);
       else call.fail(error);
@@ -326,20 +319,4 @@ export class Calls implements CallOwner {
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
-}
-
-function checkMs(name: string, ms: number | undefined): void {
-  if (ms === undefined || ms > 0) return;
-  throw new FabricError('PARAMS_INVALID', `${name} is ${ms}; expected a number larger than 0`);
-}
-
-/** Creates the error for a negative DeliveryAck. */
-function nackError(code: string | undefined, reason: string | undefined, target: string): FabricError {
-  let known: ErrorCode = 'NO_ROUTE';
-  if (isErrorCode(code)) known = code;
-  else if (code !== undefined && GONE_CODES.has(code)) known = 'NODE_GONE';
-  return new FabricError(
-    known,
-    reason || `The message to ${target} was not delivered (${code ?? 'no code'})`,
-  );
 }

@@ -84,6 +84,46 @@ export interface CallOptions {
   resend?: boolean | 'until-item' | undefined;
 }
 
+/** Options of a message that is sent once. */
+export interface SendOptions {
+  ack?: false | undefined;
+  /** Id of the call that the message answers; an earlier process may have received it. @default none */
+  corrId?: string | undefined;
+  /** Remaining hops, which travel with the message. At 0 it fails with HOPS_EXCEEDED. @default none */
+  ttl?: number | undefined;
+}
+
+/** Options of a message that is resent until its receiver acknowledges it. */
+export interface AcknowledgedSendOptions {
+  ack: true;
+  /** Time limit for the acknowledgement, in ms. @default 30_000 */
+  timeoutMs?: number | undefined;
+  /** Ends the wait and the resending. The receiver may have the message already. */
+  signal?: AbortSignal | undefined;
+  /** Remaining hops, which travel with the message. At 0 it fails with HOPS_EXCEEDED. @default none */
+  ttl?: number | undefined;
+}
+
+/** Sends a message that is not a call: `send(to, payload)` once, `send(to, payload, { ack: true })` at least once. */
+export interface Send {
+  /**
+   * Resends the message, with the same id, after 1, 2, 4, 8 and then every 10 s, and resolves when the receiver has accepted it. The
+   * receiver handles a repeated id once. After a restart of the sentinel or of the receiver it may handle the message twice. The handler
+   * may still fail: the acknowledgement does not wait for it.
+   * @throws {CALL_TIMEOUT} if no acknowledgement arrived in time
+   * @throws {NO_ROUTE | NODE_GONE | OPERATION_UNSUPPORTED | LINK_DRAINING | ...} if the sentinel or the receiver refused the message. A
+   *   refusal with NODE_BUSY is an error only when the time is over.
+   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | HOPS_EXCEEDED | NODE_BUSY | LINK_CLOSED}
+   * @throws the reason of `signal` when that aborts
+   */
+  (to: CallTarget, payload: unknown, options: AcknowledgedSendOptions): Promise<void>;
+  /**
+   * Sends the message once, without an acknowledgement. While the connection is lost, the message waits.
+   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | HOPS_EXCEEDED | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
+   */
+  (to: CallTarget, payload: unknown, options?: SendOptions): void;
+}
+
 /** A request to a bound address. The first of `reply`, `fail` and `end` ends it; later ones have no effect. */
 export interface IncomingCall {
   /** The address that it was sent to: a bound one, or this node's system address. */
@@ -127,7 +167,10 @@ export interface IncomingCall {
 /** Handles the messages to a bound address. */
 export interface Service {
   onCall(call: IncomingCall): void;
-  /** Handles a Data message that is not a JSON-RPC request. A result other than null or undefined goes to its replyTo. */
+  /**
+   * Handles a Data message that is not a JSON-RPC request. A result other than null or undefined goes to its replyTo. A FabricError that
+   * is thrown before the first await refuses the message: a sender that waits for an acknowledgement receives the error.
+   */
   onMessage?(payload: unknown, envelope: Envelope): unknown;
 }
 

@@ -7,14 +7,7 @@ import { type Clock, systemClock, type Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type Logger, silentLog } from '../log.ts';
-import { tryParseAddress } from '../protocol/address.ts';
-import {
-  type DataFrame,
-  type Envelope,
-  makeEnvelope,
-  type NodeAttach,
-  type NodeAttachAck,
-} from '../protocol/envelope.ts';
+import { type Envelope, makeEnvelope, type NodeAttach, type NodeAttachAck } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { Binder } from './binder.ts';
 import { Bindings } from './bindings.ts';
@@ -31,8 +24,19 @@ import { Control } from './control.ts';
 import { Deliveries } from './deliveries.ts';
 import { Dialer } from './dialer.ts';
 import { Heartbeat } from './heartbeat.ts';
-import type { BindOptions, CallOptions, CallTarget, LinkOptions, LinkState, Service } from './link-types.ts';
+import type {
+  AcknowledgedSendOptions,
+  BindOptions,
+  CallOptions,
+  CallTarget,
+  LinkOptions,
+  LinkState,
+  Send,
+  SendOptions,
+  Service,
+} from './link-types.ts';
 import { loopTransport } from './memory-transport.ts';
+import { Messages } from './messages.ts';
 import { Neighbor } from './neighbor.ts';
 import { NodeIdentity } from './node-identity.ts';
 import { Receiver } from './receiver.ts';
@@ -65,7 +69,8 @@ export class Link {
   readonly #control: Control;
   readonly #binder: Binder;
   readonly #calls: Calls;
-  readonly #deliveries: Deliveries | undefined;
+  readonly #deliveries: Deliveries;
+  readonly #messages: Messages;
   readonly #callers: Callers;
   readonly #serving: Serving;
   readonly #receiver: Receiver;
@@ -93,8 +98,8 @@ export class Link {
     this.#loop = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later);
     this.#bindings = new Bindings(this.#identity);
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
-    this.#deliveries = options.deliveryProfile === 'at-least-once' ? new Deliveries(clock) : undefined;
-    const deliveries = this.#deliveries;
+    this.#deliveries = new Deliveries(clock);
+    const deliveries = options.deliveryProfile === 'at-least-once' ? this.#deliveries : undefined;
     this.#callers = new Callers({
       control: this.#control,
       uplink: this.#uplink,
@@ -113,8 +118,13 @@ export class Link {
       identity: this.#identity,
       uplink: this.#uplink,
       loop: this.#loop,
-      isLocal: (target) => typeof target === 'string' && this.#isLocal(target),
+      isLocal: (target) => this.#isLocal(target),
       deliveries,
+    });
+    this.#messages = new Messages({
+      identity: this.#identity,
+      deliveries: this.#deliveries,
+      neighborOf: (target) => (this.#isLocal(target) ? this.#loop : this.#uplink),
     });
     this.#receiver = new Receiver({
       clock,
@@ -123,7 +133,7 @@ export class Link {
       calls: this.#calls,
       serving: this.#serving,
       control: this.#control,
-      deliveries,
+      deliveries: this.#deliveries,
     });
     this.#binder = new Binder({
       clock,
@@ -189,6 +199,7 @@ export class Link {
       pairFlows: this.#uplink.pairCount,
       flowsReceived: this.#uplink.received.size + this.#loop.received.size,
       control: this.#control.size,
+      unacknowledged: this.#deliveries.size,
       stateListeners: this.#stateListeners.size,
     };
   }
@@ -373,34 +384,18 @@ export class Link {
     });
   }
 
-  /**
-   * Sends a message without an acknowledgement. With `corrId` the message answers the call with that id, which an earlier
-   * process may have received.
-   * @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED | ADDRESS_INVALID | HOPS_EXCEEDED | NODE_BUSY | LINK_CLOSED | LINK_DRAINING}
-   */
-  send(
-    to: string,
-    payload: unknown,
-    { corrId, ttl }: { corrId?: string | undefined; ttl?: number | undefined } = {},
-  ): void {
-    this.#checkConnected();
-    if (!tryParseAddress(to)) throw new FabricError('ADDRESS_INVALID', `"${to}" is not an address`);
-    if (ttl !== undefined && ttl <= 0) {
-      throw new FabricError('HOPS_EXCEEDED', `The message to ${to} was not sent: its ttl is ${ttl}`);
+  readonly send: Send = ((to, payload, options: SendOptions | AcknowledgedSendOptions = {}) => {
+    const refusal = this.#refusal();
+    if (options.ack) {
+      return refusal ? Promise.reject(refusal) : this.#messages.sendAcknowledged(to, payload, options);
     }
-    const neighbor = this.#isLocal(to) ? this.#loop : this.#uplink;
-    const flow = neighbor.flowTo(to);
-    neighbor.send(
-      flow,
-      makeEnvelope<DataFrame>(
-        { type: 'Data', payload },
-        this.#identity.header({ traceId: newId(), to, corrId, flowId: flow.id, ttl }),
-      ),
-    );
-  }
+    if (refusal) throw refusal;
+    return this.#messages.send(to, payload, options);
+  }) as Send;
 
-  #isLocal(address: string): boolean {
-    return this.#identity.isOwn(address) || this.#bindings.find(address) !== undefined;
+  #isLocal(target: CallTarget): boolean {
+    if (typeof target !== 'string') return false;
+    return this.#identity.isOwn(target) || this.#bindings.find(target) !== undefined;
   }
 
   #refusal(): FabricError | undefined {
@@ -461,7 +456,7 @@ export class Link {
     this.#endAttachWaiters(error);
     this.#serving.cancelAll('link-closed');
     this.#calls.closeAll(error);
-    this.#deliveries?.closeAll(error);
+    this.#deliveries.closeAll(error);
     this.#loop.detach();
     const { transport } = this.#uplink;
     this.#uplink.drop(error);

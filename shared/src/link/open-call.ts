@@ -8,6 +8,7 @@ import type { Sender } from './flow.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { Waiter } from './pending.ts';
+import { targetText } from './target.ts';
 
 /** The table of open calls, as one call uses it. */
 export interface CallOwner {
@@ -27,9 +28,6 @@ export interface CallRequest {
   params: unknown;
   readonly options: CallOptions;
 }
-
-export const targetText = (target: CallTarget): string =>
-  typeof target === 'string' ? target : `[${target.capabilities.join(', ')}]`;
 
 export abstract class OpenCall implements Waiter, Sender {
   readonly corrId: string;

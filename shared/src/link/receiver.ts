@@ -25,7 +25,7 @@ export interface ReceiverDeps {
   calls: Calls;
   serving: Serving;
   control: Control;
-  deliveries?: Deliveries | undefined;
+  deliveries: Deliveries;
 }
 
 export class Receiver {
@@ -102,7 +102,11 @@ export class Receiver {
     const { to } = envelope;
     const { replyAddress, systemAddress } = serving.identity;
     const isAnswer = to === undefined || to === replyAddress;
-    if (isAnswer || to === systemAddress) deliveries?.acknowledged(envelope.frame.refId);
+    const { ok, code, reason, refId } = envelope.frame;
+    if (isAnswer || to === systemAddress) {
+      if (ok) deliveries.acknowledged(refId);
+      else deliveries.refused(refId, code, reason);
+    }
     if (isAnswer) calls.onDeliveryAck(envelope);
   }
 

@@ -11,9 +11,14 @@ export class SeenIds {
     this.#capacity = capacity;
   }
 
+  /** True if the id was seen before. */
+  has(id: string): boolean {
+    return this.#young.has(id) || this.#old.has(id);
+  }
+
   /** Adds an id. Returns false if it was seen before. */
   add(id: string): boolean {
-    if (this.#young.has(id) || this.#old.has(id)) return false;
+    if (this.has(id)) return false;
     this.#young.add(id);
     if (this.#young.size >= this.#capacity) {
       this.#old = this.#young;

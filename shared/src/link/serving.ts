@@ -3,7 +3,7 @@
 import type { Clock } from '../async/clock.ts';
 import { isThenable } from '../async/thenable.ts';
 import { Waiters } from '../async/waiters.ts';
-import type { ErrorCode } from '../errors/codes.ts';
+import { type ErrorCode, tableCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
@@ -72,19 +72,27 @@ export class Serving implements IncomingOwner {
   /** Handles a Data frame that is not an answer. */
   onData(neighbor: Neighbor, envelope: Envelope<DataFrame>, size: number): void {
     const { to, capabilities, replyTo } = envelope;
+    const wantsAck = expects(envelope, RTYPE.ack) && replyTo !== undefined;
     let binding: Binding | undefined;
     if (to !== undefined) binding = this.#bindings.find(to);
     else if (capabilities !== undefined) binding = this.#bindings.findCapable(capabilities);
     if (!binding) {
       // An answer whose call has ended. A refusal could reach another call with the same corrId.
-      if (to !== undefined && to === this.identity.replyAddress) return;
+      if (to !== undefined && to === this.identity.replyAddress) {
+        if (wantsAck) this.acknowledge(neighbor, envelope);
+        return;
+      }
       const target = to ?? `[${capabilities?.join(', ') ?? ''}]`;
       this.refuse(neighbor, envelope, 'NO_ROUTE', `No service for ${target} on this node`);
       return;
     }
-    const wantsAck = expects(envelope, RTYPE.ack) && replyTo !== undefined;
-    if (wantsAck && !this.acknowledge(neighbor, envelope)) return;
     const { payload } = envelope.frame;
+    const isMessage = !isRpcRequest(payload) && !isRpcAnswer(payload);
+    if (wantsAck && isMessage && !awaitsAnswer(envelope)) {
+      this.#onAcknowledged(neighbor, binding, envelope);
+      return;
+    }
+    if (wantsAck && !this.acknowledge(neighbor, envelope)) return;
     if (isRpcRequest(payload)) {
       this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload), size);
     } else if (isRpcAnswer(payload)) {
@@ -96,8 +104,33 @@ export class Serving implements IncomingOwner {
   acknowledge(neighbor: Neighbor, envelope: Envelope): boolean {
     const { id, replyTo } = envelope;
     this.#sendTo(neighbor, envelope, replyTo, { type: 'DeliveryAck', ok: true, refId: id });
-    // Ids are unique per sender only. A resent message has the same mailbox.
-    return id === '' || this.#seen.add(`${replyTo} ${id}`);
+    return id === '' || this.#seen.add(seenKey(envelope));
+  }
+
+  // A plain message whose sender waits for the acknowledgement. A message that the service refuses is not acknowledged.
+  #onAcknowledged(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): void {
+    const { service } = binding;
+    if (this.#seen.has(seenKey(envelope))) {
+      this.acknowledge(neighbor, envelope);
+      return;
+    }
+    if (!service.onMessage) {
+      const reason = `${binding.address} does not handle messages that are not calls`;
+      this.refuse(neighbor, envelope, 'OPERATION_UNSUPPORTED', reason);
+      return;
+    }
+    try {
+      const value = service.onMessage(envelope.frame.payload, envelope);
+      this.acknowledge(neighbor, envelope);
+      this.#answerLater(neighbor, binding, envelope, value);
+    } catch (error) {
+      if (isFabricError(error)) {
+        this.refuse(neighbor, envelope, tableCode(error.code), error.message);
+        return;
+      }
+      this.acknowledge(neighbor, envelope);
+      this.#messageFailed(neighbor, binding, envelope, error);
+    }
   }
 
   #onRequest(binding: Binding, call: Incoming, size: number): void {
@@ -205,6 +238,10 @@ export class Serving implements IncomingOwner {
       this.#messageFailed(neighbor, binding, envelope, error);
       return;
     }
+    this.#answerLater(neighbor, binding, envelope, value);
+  }
+
+  #answerLater(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>, value: unknown): void {
     if (isThenable(value)) {
       value.then(
         (later) => this.#answerMessage(neighbor, binding, envelope, later),
@@ -340,5 +377,8 @@ const awaitsAnswer = (envelope: Envelope<DataFrame>): boolean => {
     ? payload.some((item) => !isRpcAnswer(item) && rpcIdOf(item) !== undefined)
     : rpcIdOf(payload) !== undefined;
 };
+
+// Ids are unique per sender only. A resent message has the same mailbox.
+const seenKey = ({ id, replyTo }: Envelope): string => `${replyTo} ${id}`;
 
 const longKey = (corrId: string, replyTo: string): string => `${corrId}\n${replyTo}`;

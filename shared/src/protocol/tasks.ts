@@ -75,6 +75,7 @@ export interface TaskArtifactUpdateEvent {
   artifact: Artifact;
   metadata?: Record<string, unknown> | null;
 }
+/** An event of a task: a change of its state, or an artifact. `'status' in event` tells them apart. */
 export type TaskEvent = TaskStatusUpdateEvent | TaskArtifactUpdateEvent;
 
 export interface AgentSkill {

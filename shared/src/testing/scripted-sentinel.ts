@@ -175,7 +175,13 @@ export class ScriptedSentinel {
       this.send(
         from,
         makeEnvelope(
-          { type: 'DeliveryAck', ok: false, code: 'NO_ROUTE', reason: `Unroutable to ${to}` },
+          {
+            type: 'DeliveryAck',
+            ok: false,
+            code: 'NO_ROUTE',
+            reason: `Unroutable to ${to}`,
+            refId: envelope.id,
+          },
           { to: envelope.replyTo, corrId: envelope.corrId },
         ),
       );
