@@ -71,11 +71,11 @@ test('a fault of the environment is reported with its variable', async () => {
 });
 
 test('NF0: a security profile that is not built is refused', async () => {
-  vi.stubEnv('FAME_SECURITY_PROFILE', 'gated');
+  vi.stubEnv('FAME_SECURITY_PROFILE', 'strict-overlay');
   await expect(connect()).rejects.toMatchObject({
     code: 'CONFIG_INVALID',
     message: expect.stringContaining(
-      'FAME_SECURITY_PROFILE is "gated"; expected open, none, noop, or unset.',
+      'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
     ),
   });
 });
