@@ -2,55 +2,18 @@
 // that version), makes a virtual environment under `.fame/interop-python`, installs the peer from PyPI there once, starts our
 // sentinel, our agents and Python agents, and checks the output of a Python client and the replies of Python agents to our link.
 import { deepStrictEqual, match, ok } from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
 import { runFame, startOurAgent } from '../../kit/commands.ts';
 import { closeLinks, connectLink, mathService } from '../../kit/our-node.ts';
 import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
+import { pythonWith } from '../../kit/python.ts';
 import { restartAgent } from '../../kit/restarts.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
 
 const HERE = join(ROOT, 'test/interop/python');
-const VENV = join(ROOT, '.fame/interop-python');
-const PYTHON = join(VENV, 'bin/python');
-
-/** A Python 3.12 or later of this machine. */
-function findPython(): string {
-  const wanted = 'import sys; sys.exit(0 if sys.version_info >= (3, 12) else 1)';
-  for (const command of [process.env.PYTHON, 'python3.12', 'python3.13', 'python3'].filter((name) => name)) {
-    try {
-      execFileSync(command!, ['-c', wanted], { stdio: 'ignore' });
-      return command!;
-    } catch {
-      // Missing or too old: try the next one.
-    }
-  }
-  throw new Error(
-    'Python 3.12 was not found. Install it, or set its path: PYTHON=/path/to/python3.12 npm run interop-python',
-  );
-}
-
-function install(): void {
-  const requirements = readFileSync(join(HERE, 'requirements.txt'), 'utf8');
-  const stamp = join(VENV, 'installed.txt');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === requirements) return;
-  const python = findPython();
-  console.log(`installing the Python peer into .fame/interop-python with ${python}`);
-  execFileSync(python, ['-m', 'venv', '--clear', VENV], { stdio: 'inherit' });
-  const pip = [
-    '-m',
-    'pip',
-    'install',
-    '--quiet',
-    '--disable-pip-version-check',
-    '-r',
-    join(HERE, 'requirements.txt'),
-  ];
-  execFileSync(PYTHON, pip, { stdio: 'inherit' });
-  writeFileSync(stamp, requirements);
-}
+const PYTHON = pythonWith('interop-python', join(HERE, 'requirements.txt'));
 
 const startPython = (
   sentinel: OurSentinel,
@@ -117,7 +80,6 @@ const check = (what: string, run: () => void | Promise<void>): void => {
 };
 
 async function main(): Promise<number> {
-  install();
   const sentinel = await startOurSentinel();
   const [agent, link] = await Promise.all([connectLink(sentinel.url), connectLink(sentinel.url)]);
   await agent.bind('math@fame.fabric', mathService());
@@ -167,9 +129,9 @@ async function main(): Promise<number> {
     );
   }
   check('I2: the list of variables has every one that the Python packages name', () => {
-    const files = globSync('lib/python*/site-packages/naylence/**/*.py', { cwd: VENV });
+    const files = globSync(join(PYTHON, '../../lib/python*/site-packages/naylence/**/*.py'));
     const names = files.flatMap(
-      (file) => readFileSync(join(VENV, file), 'utf8').match(/\bFAME_[A-Z][A-Z\d_]*[A-Z\d]\b/g) ?? [],
+      (file) => readFileSync(file, 'utf8').match(/\bFAME_[A-Z][A-Z\d_]*[A-Z\d]\b/g) ?? [],
     );
     // A constant in their code, not a variable.
     const known = new Set([...NAYLENCE_VARIABLES.map(({ name }) => name), 'FAME_MAX_MESSAGE_SIZE']);
