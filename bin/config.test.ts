@@ -67,7 +67,7 @@ test('NF0: a security profile that is not built is refused', () => {
   const error = faultOf(() => readClientConfig({ FAME_SECURITY_PROFILE: 'strict-overlay' }));
   expect(error.code).toBe('CONFIG_INVALID');
   expect(error.message).toContain(
-    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, overlay, or unset.',
   );
 });
 

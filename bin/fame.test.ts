@@ -121,7 +121,7 @@ test.each([
   const { code, out, err } = await fame(args, { FAME_SECURITY_PROFILE: 'strict-overlay' });
   expect({ code, out }).toEqual({ code: 2, out: '' });
   expect(err).toContain(
-    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+    'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, overlay, or unset.',
   );
 });
 

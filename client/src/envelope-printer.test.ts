@@ -1,4 +1,4 @@
-import { type Envelope, makeEnvelope, rpcRequest } from '@fame-fabric/shared';
+import { type Envelope, type Frame, makeEnvelope, rpcRequest } from '@fame-fabric/shared';
 import { createStyle } from '@fame-fabric/shared/internal';
 import { expect, test } from 'vitest';
 import { createEnvelopePrinter } from './envelope-printer.ts';
@@ -125,7 +125,13 @@ test('HD29: unknown fields are not printed, known ones are cut, in both directio
   const long = 'x'.repeat(5_000);
   const hostile = {
     ...makeEnvelope(
-      { type: 'KeyRequest', [long]: 1, body: SECRETS[0], reason: long, address: { deep: SECRETS[1] } },
+      {
+        type: 'KeyRequest',
+        [long]: 1,
+        body: SECRETS[0],
+        reason: long,
+        address: { deep: SECRETS[1] },
+      } as unknown as Frame,
       { to: long, corrId: 'c', capabilities: Array.from({ length: 32 }, () => long) },
     ),
     note: SECRETS[2],

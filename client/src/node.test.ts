@@ -75,7 +75,7 @@ test('NF0: a security profile that is not built is refused', async () => {
   await expect(connect()).rejects.toMatchObject({
     code: 'CONFIG_INVALID',
     message: expect.stringContaining(
-      'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+      'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, overlay, or unset.',
     ),
   });
 });

@@ -22,7 +22,9 @@ export interface SentinelConfig {
   readonly nodeId: string | undefined;
   readonly dataDir: string;
   /** `gated` refuses requests without a credential, `open` admits them. @default decided by the configured credentials */
-  readonly securityProfile: 'gated' | 'open' | undefined;
+  readonly securityProfile: 'gated' | 'open' | 'overlay' | undefined;
+  /** True if the sentinel verifies signed Data messages that it forwards; only with the profile `overlay`. */
+  readonly verifiesData: boolean;
   /** Rules for tokens. Without them tokens are refused. */
   readonly tokenRules: TokenRules | undefined;
   readonly logLevel: LogLevel;
@@ -72,7 +74,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'choice',
     default: 'open',
     description:
-      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; open admits every node, also on loopback only.',
+      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; overlay requires signed envelopes, and a token if FAME_JWT_TRUSTED_ISSUER is set; open admits every node, also on loopback only.',
+  },
+  {
+    name: 'FAME_VERIFY_FORWARDED_DATA',
+    type: 'boolean',
+    default: 'true',
+    description:
+      'With the profile overlay: false leaves the signatures of forwarded messages to their receivers, which verify them in any case.',
   },
   ...TOKEN_VARIABLES,
   {
@@ -258,7 +267,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       env.check('FAME_ALLOWED_HOSTS', name, isHostName(name), expected);
     }
     const profile = env.unquoted('FAME_SECURITY_PROFILE')?.toLowerCase();
-    const securityProfile = profile === undefined ? undefined : profile === 'gated' ? 'gated' : 'open';
+    const isStrict = profile === 'gated' || profile === 'overlay';
+    const securityProfile = profile === undefined || isStrict ? profile : 'open';
     const hasTokens = securityProfile === 'gated' || env.list('FAME_JWT_TRUSTED_ISSUER').length > 0;
     const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
     const memoryLimitBytes = env.integer(
@@ -289,6 +299,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       nodeId,
       dataDir: env.text('FAME_DATA_DIR') ?? '.fame',
       securityProfile,
+      verifiesData: env.boolean('FAME_VERIFY_FORWARDED_DATA', true),
       tokenRules: hasTokens ? readTokenRules(env, env.boolean('FAME_ALLOW_HTTP_ISSUER', false)) : undefined,
       logLevel: env.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
       logFormat: env.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Logger } from '@fame-fabric/shared';
+import type { Envelope, Logger } from '@fame-fabric/shared';
 import {
   locationOf,
   makeDirectory,
@@ -33,11 +33,14 @@ export class Identity {
   /** Flow of everything that the sentinel itself sends. */
   readonly flowId = newId();
   readonly software = SOFTWARE;
+  /** Signs an envelope of the sentinel in place. Absent without the profile `overlay`. */
+  readonly sign: ((envelope: Envelope) => void) | undefined;
   #path: string;
   #sid: string;
 
-  constructor(id: string) {
+  constructor(id: string, sign?: (envelope: Envelope, path: string) => void) {
     this.id = id;
+    this.sign = sign && ((envelope) => sign(envelope, this.#path));
     this.#path = `/${id}`;
     this.#sid = sidOf(this.#path);
   }

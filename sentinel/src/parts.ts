@@ -12,6 +12,7 @@ import { Identity } from './identity.ts';
 import { LimitedLog } from './limited-log.ts';
 import { MemoryCeiling } from './memory-ceiling.ts';
 import { OpenCalls } from './open-calls.ts';
+import type { Overlay, Signatures } from './overlay/overlay.ts';
 import { Router } from './route.ts';
 import { Brake } from './session/brake.ts';
 import { CoarseClock } from './session/coarse-clock.ts';
@@ -44,14 +45,16 @@ export interface PartsDeps {
   clock: Clock;
   log: Logger;
   access: Access;
+  /** Keys of the profile `overlay`. @default envelopes are not signed */
+  signatures?: Signatures | undefined;
   /** Resident memory of the process, in bytes. @default that of this process */
   rssBytes?: (() => number) | undefined;
 }
 
 export function makeParts(deps: PartsDeps, options: PartsOptions) {
-  const { access, clock } = deps;
+  const { access, clock, signatures } = deps;
   const log = new LimitedLog(deps);
-  const identity = new Identity(options.id);
+  const identity = new Identity(options.id, signatures?.sign);
   const time = new CoarseClock(clock);
   const counters = new Counters();
   const budget = new QueueBudget(options);
@@ -66,6 +69,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     removed(session, removed) {
       announcer.removed(session, removed);
       challenge.removed(session, removed);
+      if (session.state === 'gone') overlay?.ended(session);
     },
   };
   const sessions = new Sessions(
@@ -91,9 +95,10 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     trace,
     log,
   });
+  const overlay: Overlay | undefined = signatures?.makeOverlay({ identity, clock, table, bindings, router });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, peerIds, counters, memory, log },
+    { identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },
     options,
   );
   const sweeper = new Sweeper({ access, clock, time, table, sessions, budget, memory, counters, log });
@@ -111,6 +116,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     peerIds,
     sessions,
     router,
+    overlay,
     admission,
     sweeper,
   };

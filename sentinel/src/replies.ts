@@ -12,11 +12,20 @@ export interface Refused {
 
 // JSON leaves undefined fields out.
 const envelopeOf = (
-  { sid, flowId }: Identity,
+  { sid, flowId, sign }: Identity,
   frame: Frame,
   header: { [Field in keyof EnvelopeHeader]?: EnvelopeHeader[Field] | undefined },
-): Uint8Array =>
-  encode(makeEnvelope(frame, { sid, flowId, seqId: 0, flowFlags: 0, ...header } as Partial<EnvelopeHeader>));
+): Uint8Array => {
+  const envelope = makeEnvelope(frame, {
+    sid,
+    flowId,
+    seqId: 0,
+    flowFlags: 0,
+    ...header,
+  } as Partial<EnvelopeHeader>);
+  sign?.(envelope);
+  return encode(envelope);
+};
 
 /** The answer to a link-local request: same corrId and traceId. */
 export function answer(
@@ -57,6 +66,13 @@ export function cancelNotice(
 ): Uint8Array {
   return envelopeOf(identity, { type: 'CallCancel', corrId, reason }, { replyTo });
 }
+
+/** A frame of this sentinel to a neighbor that answers it, if at all, with another frame of its own type. */
+export const requestTo = (
+  identity: Identity,
+  frame: Frame,
+  { corrId, traceId }: Partial<EnvelopeHeader>,
+): Uint8Array => envelopeOf(identity, frame, { corrId, traceId });
 
 /** A link-local request of this sentinel to a parent or peer. */
 export function announcement(identity: Identity, frame: Frame): Uint8Array {

@@ -282,7 +282,9 @@ test('HD27: a KeyRequest with a corrId is refused, and neither one without nor a
   expect(forged).toMatchObject({ corrId: 'k3', frame: { code: 'OPERATION_UNSUPPORTED' } });
   expect(forged!.to).toBeUndefined();
   expect(caller.send({ type: 'KeyRequest' }, { replyTo: mailbox })).toEqual([]);
-  expect(caller.send({ type: 'KeyAnnounce' }, { corrId: 'k4', replyTo: mailbox })).toEqual([]);
+  expect(
+    caller.send({ type: 'KeyAnnounce', physicalPath: '/S', keys: [] }, { corrId: 'k4', replyTo: mailbox }),
+  ).toEqual([]);
 });
 
 test('late answers to streams on a shared flow do not end the flow: its credit is still granted', () => {

@@ -479,6 +479,16 @@ export class Router {
     if (!ok && call !== undefined) calls.settle(call, header.rtype, time.now);
   }
 
+  /** Refuses a message that failed a check before the router. It gets no NACK if `isAnswered`. */
+  refuse(from: Session, bytes: Buffer, code: ErrorCode, reason: string, isAnswered: boolean): void {
+    const { counters, identity } = this.#deps;
+    from.markReceived();
+    counters.refuse(code);
+    const refused = refusedOf(bytes);
+    if (refused.flowId) this.#count(from, refused.flowId, bytes.length, undefined);
+    if (!isAnswered) from.outbound.sendControl(nack(identity, refused, code, reason));
+  }
+
   #refuseUnroutable(from: Session, header: Header, size: number): void {
     const { to } = header;
     if (to !== '' && tryParseAddress(to) === undefined) {

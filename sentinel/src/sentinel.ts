@@ -18,6 +18,7 @@ import type { TokenSourceDeps } from './access/tokens/token-source.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
+import type { Signatures } from './overlay/overlay.ts';
 import { makeParts } from './parts.ts';
 import type { Uplink, UplinkDeps, UplinkOptions } from './uplink/uplink.ts';
 
@@ -48,6 +49,8 @@ export interface SentinelOptions
   readonly addressHoldMs?: number | undefined;
   /** `gated` refuses requests without a credential. @default 'open' */
   readonly securityProfile?: SentinelConfig['securityProfile'];
+  /** With the profile `overlay`: verifies Data messages that it forwards. @default true */
+  readonly verifiesData?: boolean | undefined;
   /** Rules for tokens. @default tokens are refused */
   readonly tokenRules?: TokenRules | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
@@ -85,11 +88,14 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   });
   const access = new Access({
     sources: [localKey, tokens].filter((source) => source !== undefined),
-    isCredentialNeeded: options.securityProfile === 'gated',
+    isCredentialNeeded:
+      options.securityProfile === 'gated' ||
+      (options.securityProfile === 'overlay' && options.tokenRules !== undefined),
   });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
-  const parts = { access, clock, ...makeParts({ access, clock, log: baseLog }, partsOptions) };
+  const signatures = await openSignatures(partsOptions);
+  const parts = { access, clock, ...makeParts({ access, clock, log: baseLog, signatures }, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
@@ -162,6 +168,14 @@ async function openTokens(
   if (rules === undefined) return undefined;
   const { TokenCredentials } = await import('./access/tokens/token-source.ts');
   return new TokenCredentials(rules, deps);
+}
+
+// Loads the signing of envelopes only for the profile that needs it.
+async function openSignatures(
+  options: Pick<SentinelOptions, 'dataDir' | 'securityProfile' | 'verifiesData'> & { readonly id: string },
+): Promise<Signatures | undefined> {
+  if (options.securityProfile !== 'overlay') return undefined;
+  return (await import('./overlay/overlay.ts')).openSignatures(options);
 }
 
 // Loads the link only for a parent or peers: it takes a tenth of the time of a start.

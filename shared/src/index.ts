@@ -63,6 +63,8 @@ export {
   type Frame,
   type FrameOf,
   type FrameType,
+  type KeyAnnounce,
+  type KeyRequest,
   makeEnvelope,
   type NodeAttach,
   type NodeAttachAck,

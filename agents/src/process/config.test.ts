@@ -77,7 +77,7 @@ describe('readAgentConfig', () => {
       expect.objectContaining({
         code: 'CONFIG_INVALID',
         message: expect.stringContaining(
-          'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, or unset.',
+          'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, overlay, or unset.',
         ),
       }),
     );

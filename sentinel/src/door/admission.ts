@@ -31,6 +31,7 @@ import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
+import type { Overlay } from '../overlay/overlay.ts';
 import { answer } from '../replies.ts';
 import type { Router } from '../route.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
@@ -82,6 +83,8 @@ export interface AdmissionDeps {
   peerIds: PeerIds;
   counters: Counters;
   memory: MemoryCeiling;
+  /** Set if envelopes are signed. */
+  overlay: Overlay | undefined;
   log: Logger;
 }
 
@@ -209,19 +212,22 @@ export class Admission {
   }
 
   #begin(candidate: Candidate, authentication: Authentication, bytes: Uint8Array): void {
-    const { router, sessions } = this.#deps;
+    const { overlay, router, sessions } = this.#deps;
     const { transport } = candidate;
     const session = this.#admit(candidate, authentication, bytes);
     // A refused connection counts among the candidates until it is closed.
     if (session === undefined) return;
     this.#forget(candidate);
     transport.raiseLimits?.();
-    transport.onMessage = (message) => router.receive(session, message as Buffer);
+    const receiver = overlay ?? router;
+    transport.onMessage = (message) => receiver.receive(session, message as Buffer);
     transport.onDrain = () => session.outbound.flush();
     transport.onPong = () => session.markReceived();
     transport.onClose = (code) => sessions.detach(session, transport, code === CLOSE.normal);
     session.outbound.flush();
-    if (session.kind === 'peer') this.#deps.announcer.announceTo(session);
+    if (session.kind !== 'peer') return;
+    overlay?.announceTo(session);
+    this.#deps.announcer.announceTo(session);
   }
 
   #admit(
@@ -275,8 +281,8 @@ export class Admission {
     { principal, expiresAt, nodeFault }: Granted,
     envelope: Envelope<NodeAttach>,
   ): Session {
-    const { counters, identity, log } = this.#deps;
-    const { systemId, instanceId, originType, capabilities, resumeToken } = envelope.frame;
+    const { counters, identity, log, overlay } = this.#deps;
+    const { systemId, instanceId, originType, capabilities, keys, resumeToken } = envelope.frame;
     if (originType !== 'downstream' && originType !== 'peer') {
       throw refused('originType must be downstream or peer');
     }
@@ -308,7 +314,9 @@ export class Admission {
     };
     const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
     const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };
+    const jwks = overlay?.readKeys(keys, this.#sessionOf(request)?.path);
     const { session, isResumed } = this.#openOrResume(transport, request);
+    if (jwks !== undefined) overlay?.attached(session, jwks);
     counters.attached++;
     const ack: NodeAttachAck = {
       type: 'NodeAttachAck',
@@ -318,6 +326,7 @@ export class Admission {
       targetPhysicalPath: identity.path,
       assignedPath: session.path,
       routingEpoch: session.terms.epoch,
+      keys: overlay?.jwks,
       software: identity.software,
       resumed: isResumed,
       // Only sessions of nodes outlive their connection.

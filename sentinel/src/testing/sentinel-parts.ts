@@ -9,6 +9,7 @@ import {
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { Access } from '../access/access.ts';
+import type { Signatures } from '../overlay/overlay.ts';
 import { makeParts, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
 import { FakeTransport } from './fake-transport.ts';
@@ -49,16 +50,19 @@ export interface TestOptions extends Partial<PartsOptions> {
   access?: Access;
   /** Resident memory that the sentinel measures. @default 0 */
   rssBytes?: () => number;
+  /** Keys of the profile `overlay`. @default envelopes are not signed */
+  signatures?: Signatures;
 }
 
 export function makeTestParts({
   access = new Access({ sources: [] }),
   rssBytes = () => 0,
+  signatures,
   ...options
 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const parts = makeParts({ access, clock, log, rssBytes }, { ...DEFAULTS, ...options });
+  const parts = makeParts({ access, clock, log, rssBytes, signatures }, { ...DEFAULTS, ...options });
   const { admission, peerIds, table } = parts;
 
   const attach = (
@@ -71,6 +75,10 @@ export function makeTestParts({
       /** Wall time in ms at which the credential expires. */
       expiresAt?: number;
       resumeToken?: string | undefined;
+      /** Public keys of the node. */
+      keys?: readonly unknown[];
+      /** Signs what the node sends. */
+      sign?: (envelope: Envelope, path: string) => void;
     } = {},
   ): FakeNode => {
     const transport = new FakeTransport();
@@ -83,6 +91,7 @@ export function makeTestParts({
       instanceId: more.instanceId ?? `instance-${systemId}`,
       ...(more.capabilities ? { capabilities: more.capabilities } : {}),
       ...(more.resumeToken === undefined ? {} : { resumeToken: more.resumeToken }),
+      ...(more.keys ? { keys: more.keys } : {}),
     };
     const { principal = ANONYMOUS, expiresAt } = more;
     admission.open(transport, { origin, systemId, authentication: { ok: true, principal, expiresAt } });
@@ -91,6 +100,15 @@ export function makeTestParts({
     const { ok, assignedPath: path, resumeToken } = ack.frame as NodeAttachAck;
     if (!ok) throw new Error(`refused: ${JSON.stringify(ack)}`);
     const session = table.byPath(path!)!;
+    const deliver = (frame: Frame, header: Partial<Envelope>): void => {
+      const envelope = makeEnvelope(frame, {
+        ...(more.sign ? { sid: undefined } : {}),
+        flowId: `f-${systemId}`,
+        ...header,
+      });
+      more.sign?.(envelope, path!);
+      transport.receive(envelope);
+    };
     const node: FakeNode = {
       transport,
       session,
@@ -98,7 +116,7 @@ export function makeTestParts({
       resumeToken,
       ack,
       send(frame, header = {}) {
-        transport.receive(makeEnvelope(frame, { flowId: `f-${systemId}`, ...header }));
+        deliver(frame, header);
         return transport.take();
       },
       bind(address) {
@@ -119,12 +137,7 @@ export function makeTestParts({
       },
       reply(request, result) {
         const payload = { jsonrpc: '2.0', id: request.corrId!, result };
-        transport.receive(
-          makeEnvelope(
-            { type: 'Data', payload },
-            { to: request.replyTo!, corrId: request.corrId!, flowId: `f-${systemId}` },
-          ),
-        );
+        deliver({ type: 'Data', payload }, { to: request.replyTo!, corrId: request.corrId! });
       },
       lose: (closeCode = 1006) => transport.onClose?.(closeCode, ''),
     };

@@ -23,6 +23,7 @@ import { FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/rout
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
+import type { Overlay } from '../overlay/overlay.ts';
 import { announcement, nack } from '../replies.ts';
 import type { Router } from '../route.ts';
 import type { Session } from '../session/session.ts';
@@ -46,6 +47,8 @@ export interface UplinkDeps {
   router: Router;
   announcer: Announcements;
   peerIds: PeerIds;
+  /** Set if envelopes are signed. */
+  overlay: Overlay | undefined;
   dial: Dial;
   log: Logger;
 }
@@ -146,7 +149,8 @@ export class Uplink {
   }
 
   #makeAttach(): Envelope<NodeAttach> {
-    const { id, flowId } = this.#deps.identity;
+    const { identity, overlay } = this.#deps;
+    const { id, flowId } = identity;
     const isParent = this.#kind === 'parent';
     return makeEnvelope<NodeAttach>(
       {
@@ -157,6 +161,7 @@ export class Uplink {
         acceptedLogicals: [isParent ? 'fame.fabric' : '*'],
         // A sentinel keeps the flows of its nodes apart, so their credit may be withheld.
         capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
+        keys: overlay?.jwks,
         resumeToken: this.#resumeToken,
       },
       { corrId: newId(), flowId, seqId: 0, flowFlags: FLOW.syn },
@@ -168,11 +173,12 @@ export class Uplink {
   }
 
   #onAttached(inner: Transport, ack: NodeAttachAck): void {
-    const { announcer, identity, log, router, sessions } = this.#deps;
-    const { assignedPath, software, targetPhysicalPath: path, targetSystemId: systemId } = ack;
+    const { announcer, identity, log, overlay, router, sessions } = this.#deps;
+    const { assignedPath, keys, software, targetPhysicalPath: path, targetSystemId: systemId } = ack;
     if (!assignedPath || !path) {
       throw new FabricError('LINK_REFUSED', `The ${this.#kind} sentinel sent an incomplete NodeAttachAck`);
     }
+    const jwks = overlay?.readKeys(keys, path);
     if (this.#kind === 'parent' && identity.adoptPath(assignedPath)) {
       sessions.endNodes(CLOSE.serviceRestart, 'the path of this sentinel changed');
     }
@@ -194,11 +200,14 @@ export class Uplink {
     );
     this.#session = session;
     this.#reason = undefined;
-    transport.onMessage = (bytes) => router.receive(session, bytes as Buffer);
+    if (jwks !== undefined) overlay?.attached(session, jwks);
+    const receiver = overlay ?? router;
+    transport.onMessage = (bytes) => receiver.receive(session, bytes as Buffer);
     transport.onDrain = () => session.outbound.flush();
     transport.onClose = (code) => this.#onLost(session, transport, code);
     this.#heartbeat.start();
     log.info(`attached to the ${this.#kind} sentinel`, { url: this.#url, path: identity.path });
+    overlay?.announceTo(session);
     announcer.announceTo(session);
     // The other side kept its half of these calls for us to resume; our half was dropped with the connection.
     for (const call of this.#lostCalls) {

@@ -47,7 +47,6 @@ test('I2: each variable is read, refused or reported', () => {
 
 test.each([
   ['FAME_SECURITY_PROFILE', 'gated-callback'],
-  ['FAME_SECURITY_PROFILE', 'overlay'],
   ['FAME_SECURITY_PROFILE', 'overlay-callback'],
   ['FAME_SECURITY_PROFILE', 'STRICT-OVERLAY'],
   ['FAME_SECURITY_PROFILE', '"gated-callback"'],
@@ -81,6 +80,7 @@ test.each([
   ['FAME_SECURITY_PROFILE', 'open'],
   ['FAME_SECURITY_PROFILE', 'Open'],
   ['FAME_SECURITY_PROFILE', '"Gated"'],
+  ['FAME_SECURITY_PROFILE', 'overlay'],
   ['FAME_ADMISSION_PROFILE', 'direct'],
   ['FAME_SECURITY_PROFILE', ' '],
   ['FAME_AUTHORIZATION_PROFILE', 'noop'],

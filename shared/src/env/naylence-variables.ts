@@ -56,9 +56,9 @@ const VARIABLES: readonly NaylenceVariable[] = [
 
   {
     name: 'FAME_SECURITY_PROFILE',
-    same: ['open', 'none', 'noop', 'gated'],
+    same: ['open', 'none', 'noop', 'gated', 'overlay'],
     refuses: 'others',
-    note: `A sentinel with \`gated\` admits only nodes with a credential. ${PROFILES}`,
+    note: `A sentinel with \`gated\` admits only nodes with a credential. With \`overlay\`, set for all nodes and sentinels, envelopes are signed. ${PROFILES}`,
   },
   // `default` is another name of `jwt` in naylence.
   {

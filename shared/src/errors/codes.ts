@@ -178,6 +178,18 @@ export const ERRORS = Object.freeze({
     'The sid of an envelope is not the hash of the path of its sender.',
     'Leave `sid` out, or compute it from the path that NodeAttachAck assigned.',
   ),
+  SIGNATURE_MISSING: entry(
+    'route',
+    false,
+    'An envelope without a signature, or a payload without its digest, reached a node or sentinel with the profile overlay.',
+    'Set FAME_SECURITY_PROFILE=overlay for the sender.',
+  ),
+  SIGNATURE_INVALID: entry(
+    'route',
+    false,
+    'The signature of an envelope does not cover its content, or was not made with a key of its sender.',
+    'Do not change signed envelopes on their way; sign with the key that the node announced in NodeAttach.',
+  ),
   METHOD_NOT_FOUND: entry(
     'rpc',
     false,

@@ -1,7 +1,13 @@
 // Serving: requests, messages, acknowledgements, cancellation and queued replies.
 import { describe, expect, it, vi } from 'vitest';
 import { FabricError } from '../errors/error.ts';
-import { type DataFrame, type Envelope, type EnvelopeHeader, makeEnvelope } from '../protocol/envelope.ts';
+import {
+  type DataFrame,
+  type Envelope,
+  type EnvelopeHeader,
+  type Frame,
+  makeEnvelope,
+} from '../protocol/envelope.ts';
 import { attach, errorOf, serve } from '../testing/attach.ts';
 import { CaptureLog } from '../testing/capture-log.ts';
 import { ManualClock, settle } from '../testing/manual-clock.ts';
@@ -645,9 +651,16 @@ describe('HD27: a payload that is no request', () => {
 
   it('HD27: a KeyRequest or SecureOpen with a corrId is refused, and an announcement is not', async () => {
     const { sentinel, acks } = await served(serve(() => {}));
-    for (const type of ['KeyRequest', 'SecureOpen', 'KeyAnnounce', 'SecureAccept', 'SecureClose'] as const) {
-      sentinel.send(sentinel.node, makeEnvelope({ type }, { replyTo: CALLER, corrId: type }));
-      sentinel.send(sentinel.node, makeEnvelope({ type }, { replyTo: CALLER }));
+    const frames: Frame[] = [
+      { type: 'KeyRequest' },
+      { type: 'SecureOpen' },
+      { type: 'KeyAnnounce', physicalPath: '/S/other', keys: [] },
+      { type: 'SecureAccept' },
+      { type: 'SecureClose' },
+    ];
+    for (const frame of frames) {
+      sentinel.send(sentinel.node, makeEnvelope(frame, { replyTo: CALLER, corrId: frame.type }));
+      sentinel.send(sentinel.node, makeEnvelope(frame, { replyTo: CALLER }));
     }
     await settle();
     expect(acks.map(({ to, corrId, frame }) => [to, corrId, (frame as { code?: string }).code])).toEqual([

@@ -19,6 +19,8 @@ export interface NodeAttach {
   assignedPath?: string | undefined;
   capabilities?: string[] | undefined;
   acceptedLogicals?: string[] | undefined;
+  /** Public keys of the node, as JSON Web Keys, if it signs its envelopes. */
+  keys?: readonly unknown[] | undefined;
   /** Our extension: the token of an earlier attach, which resumes its session. Secret. */
   resumeToken?: string | undefined;
 }
@@ -32,6 +34,8 @@ export interface NodeAttachAck {
   targetPhysicalPath?: string | undefined;
   assignedPath?: string | undefined;
   routingEpoch?: string | undefined;
+  /** Public keys of the sentinel, as JSON Web Keys, if it signs its envelopes. */
+  keys?: readonly unknown[] | undefined;
   /** `name/version` of the sentinel's software. Our extension: a link paces its bursts for other software. */
   software?: string | undefined;
   /** Our extension: true if the node's earlier session was resumed with its queued messages, false if it is new. */
@@ -114,6 +118,8 @@ export interface DataFrame {
   type: 'Data';
   payload: unknown;
   codec?: string | undefined;
+  /** Digest of the payload, in signed envelopes. */
+  pd?: string | undefined;
 }
 export interface DeliveryAck {
   type: 'DeliveryAck';
@@ -151,9 +157,27 @@ export interface WhoIsAck {
   code?: string | undefined;
   reason?: string | undefined;
 }
+/** A node asks its sentinel for a key: by its id, or the encryption key of the node that serves an address. */
+export interface KeyRequest {
+  type: 'KeyRequest';
+  kid?: string | undefined;
+  address?: string | undefined;
+  /** The path of the node that asks. */
+  physicalPath?: string | undefined;
+}
+/** Keys of the node at `physicalPath`, as JSON Web Keys. With a corrId it answers a KeyRequest. */
+export interface KeyAnnounce {
+  type: 'KeyAnnounce';
+  physicalPath?: string | undefined;
+  keys?: readonly unknown[] | undefined;
+  /** ISO 8601. */
+  created?: string | undefined;
+  expires?: string | undefined;
+  address?: string | undefined;
+}
 /** Frames that sentinels only forward. Only the two ends read their content. */
 export interface OpaqueFrame {
-  type: 'SecureOpen' | 'SecureAccept' | 'SecureClose' | 'KeyRequest' | 'KeyAnnounce';
+  type: 'SecureOpen' | 'SecureAccept' | 'SecureClose';
   [key: string]: unknown;
 }
 
@@ -176,6 +200,8 @@ export type Frame =
   | CallCancel
   | WhoIs
   | WhoIsAck
+  | KeyRequest
+  | KeyAnnounce
   | OpaqueFrame;
 
 export type FrameType = Frame['type'];

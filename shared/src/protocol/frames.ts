@@ -13,6 +13,8 @@ const bool: Check = (v) => typeof v === 'boolean';
 const any: Check = () => true;
 const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabilities && v.every(text);
 const optionalNames: Check = (v) => v === undefined || v === null || names(v);
+
+const optionalList: Check = (v) => v === undefined || v === null || Array.isArray(v);
 const optionalCount: Check = (v) =>
   v === undefined || v === null || (Number.isSafeInteger(v) && (v as number) > 0);
 const credits: Check = (v) => Number.isSafeInteger(v) && (v as number) > 0 && (v as number) <= 1_000_000;
@@ -30,6 +32,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     assignedPath: optionalText,
     capabilities: optionalNames,
     acceptedLogicals: optionalNames,
+    keys: optionalList,
     resumeToken: optionalText,
   },
   NodeAttachAck: {
@@ -38,6 +41,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     targetPhysicalPath: optionalText,
     assignedPath: optionalText,
     routingEpoch: optionalText,
+    keys: optionalList,
     software: optionalText,
     resumeToken: optionalText,
     creditBytes: optionalCount,
@@ -53,7 +57,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   CapabilityWithdrawAck: ack,
   NodeHeartbeat: { address: optionalText, systemId: optionalText },
   NodeHeartbeatAck: { ...ack, routingEpoch: optionalText },
-  Data: { payload: any, codec: optionalText },
+  Data: { payload: any, codec: optionalText, pd: optionalText },
   DeliveryAck: ack,
   CreditUpdate: { flowId: text, credits },
   CallCancel: { corrId: text, reason },
@@ -62,8 +66,13 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   SecureOpen: {},
   SecureAccept: {},
   SecureClose: {},
-  KeyRequest: {},
-  KeyAnnounce: {},
+  KeyRequest: { kid: optionalText, address: optionalText, physicalPath: optionalText },
+  KeyAnnounce: {
+    physicalPath: optionalText,
+    keys: optionalList,
+    created: optionalText,
+    address: optionalText,
+  },
 };
 
 // Some nodes send NodeAttach with snake_case keys. All other frames are camelCase on the wire.
