@@ -177,9 +177,15 @@ export class Bindings {
 
   /**
    * One attached node that has all of these capabilities. While a node with a key has them, even a disconnected one, only
-   * nodes with a key are chosen. So a stranger that advertises the same capabilities takes no calls from them.
+   * nodes with a key are chosen. So a stranger that advertises the same capabilities takes no calls from them. With `mayCall`,
+   * only nodes are chosen that have the first capability at an address for which it is true.
    */
-  provider(capabilities: readonly string[], except: Session, messageId: string): Session | undefined {
+  provider(
+    capabilities: readonly string[],
+    except: Session,
+    messageId: string,
+    mayCall?: (address: string, provider: Session) => boolean,
+  ): Session | undefined {
     const [first, ...rest] = capabilities;
     const providers = first === undefined ? undefined : this.#capabilities.get(first);
     if (providers === undefined) return undefined;
@@ -188,6 +194,12 @@ export class Bindings {
       all = [...providers].filter((node) =>
         rest.every((name) => this.#byNode.get(node)?.capabilities.has(name)),
       );
+    }
+    if (mayCall !== undefined) {
+      all = [...all].filter((node) => {
+        const addresses = this.#byNode.get(node)?.capabilities.get(first!);
+        return addresses !== undefined && [...addresses].some((address) => mayCall(address, node));
+      });
     }
     const keyed = [...all].filter((node) => node !== except && isKeyed(node.terms.principal));
     return keyed.length > 0 ? (pick(keyed, except, messageId) ?? keyed[0]) : pick(all, except, messageId);
@@ -254,6 +266,11 @@ export class Bindings {
 
   capabilitiesOf(node: Session): Iterable<string> {
     return this.#byNode.get(node)?.capabilities.keys() ?? [];
+  }
+
+  /** Capabilities of a node, each with the addresses that have it. */
+  advertisementsOf(node: Session): ReadonlyMap<string, ReadonlySet<string>> {
+    return new Map(this.#byNode.get(node)?.capabilities);
   }
 
   /** Advertisements of a node: each capability counts once for each of its addresses. */

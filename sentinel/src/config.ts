@@ -4,6 +4,7 @@ import type { LogLevel } from '@fame-fabric/shared';
 import {
   checkNaylenceVariables,
   type Environment,
+  type EnvReader,
   LOG_FORMATS,
   type LogFormat,
   readEnv,
@@ -27,6 +28,10 @@ export interface SentinelConfig {
   readonly verifiesData: boolean;
   /** Rules for tokens. Without them tokens are refused. */
   readonly tokenRules: TokenRules | undefined;
+  /** Policy file. @default roles decide */
+  readonly authPolicyPath: string | undefined;
+  /** File of the audit log. @default none */
+  readonly auditLogPath: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   readonly resumeWindowMs: number;
@@ -84,6 +89,20 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
       'With the profile overlay: false leaves the signatures of forwarded messages to their receivers, which verify them in any case.',
   },
   ...TOKEN_VARIABLES,
+  {
+    name: 'FAME_AUTH_POLICY_PATH',
+    type: 'path',
+    default: '(none)',
+    description:
+      'Policy in YAML or JSON: which principals may attach, call, bind, advertise and watch. Read again when it changes and on SIGHUP.',
+  },
+  {
+    name: 'FAME_AUDIT_LOG',
+    type: 'path',
+    default: '(none)',
+    description:
+      'File to which the sentinel appends each refusal, attach and change of the policy, one JSON object per line; opened again on SIGHUP.',
+  },
   {
     name: 'FAME_NODE_ID',
     type: 'text',
@@ -301,6 +320,8 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       securityProfile,
       verifiesData: env.boolean('FAME_VERIFY_FORWARDED_DATA', true),
       tokenRules: hasTokens ? readTokenRules(env, env.boolean('FAME_ALLOW_HTTP_ISSUER', false)) : undefined,
+      authPolicyPath: env.text('FAME_AUTH_POLICY_PATH') ?? defaultPolicyPath(env),
+      auditLogPath: env.text('FAME_AUDIT_LOG'),
       logLevel: env.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
       logFormat: env.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),
       resumeWindowMs: Math.min(env.integer('FAME_RESUME_WINDOW_MS', 5_000, 0, 600_000), MAX_RESUME_WINDOW_MS),
@@ -320,4 +341,10 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       connectTimeoutMs: env.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 100, 3_600_000),
     };
   });
+}
+
+/** With the profile of naylence that asks for a policy, its default file is read, so that no sentinel starts without the policy. */
+function defaultPolicyPath(env: EnvReader): string | undefined {
+  const profile = env.unquoted('FAME_AUTHORIZATION_PROFILE')?.toLowerCase();
+  return profile?.startsWith('policy') ? './auth-policy.yaml' : undefined;
 }

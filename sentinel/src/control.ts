@@ -22,6 +22,7 @@ import {
   tryParseAddress,
 } from '@fame-fabric/shared/router';
 import { agentView } from './access/access.ts';
+import { forbidden, type Guard } from './access/guard.ts';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';
@@ -36,6 +37,7 @@ import type { SessionListener, Sessions } from './session/sessions.ts';
 const LINK_FACTOR = 16;
 
 export interface ControlDeps {
+  guard: Guard;
   identity: Identity;
   table: SessionTable;
   sessions: Sessions;
@@ -170,7 +172,16 @@ export class Control {
       else refuse('ADDRESS_FORBIDDEN', `${address} does not belong to ${from.path}`);
       return;
     }
-    const { announcer, bindings, challenge } = this.#deps;
+    const { announcer, bindings, challenge, guard } = this.#deps;
+    // Ask first: neither a limit nor a holder of the address may show that it exists.
+    const isAllowed = (): boolean => {
+      if (guard.may(from, 'Bind', address)) return true;
+      const { code, reason } = forbidden(from, 'bind', address);
+      refuse(code, reason);
+      return false;
+    };
+    if (!isAllowed()) return;
+    const { version } = guard.permissions;
     const bound = bindings.addressesOf(from);
     const count = (bound?.size ?? 0) + challenge.waitingCount(from);
     const limit = this.#limitOf(from);
@@ -186,6 +197,8 @@ export class Control {
         refuse('ADDRESS_IN_USE', refusal);
         return;
       }
+      // The policy may have changed while the bind waited.
+      if (guard.permissions.version !== version && !isAllowed()) return;
       const isNew = bindings.ownOwner(address) !== from || bindings.isReserved(address);
       bindings.add(address, from);
       ack();
@@ -222,9 +235,24 @@ export class Control {
 
   #advertise(from: Session, request: Request, { address, capabilities }: CapabilityAdvertise): void {
     const advertisement = { address, capabilities };
-    this.#deps.challenge.whenFree(advertisement, from, () =>
-      this.#advertiseNow(from, request, advertisement),
-    );
+    const { challenge, guard } = this.#deps;
+    // Ask before the wait, which shows that other nodes have the capabilities.
+    if (!this.#mayAdvertise(from, request, advertisement)) return;
+    const { version } = guard.permissions;
+    challenge.whenFree(advertisement, from, () => {
+      const hasChanged = guard.permissions.version !== version;
+      if (hasChanged && !this.#mayAdvertise(from, request, advertisement)) return;
+      this.#advertiseNow(from, request, advertisement);
+    });
+  }
+
+  // Returns `false` after it refused an advertisement that the policy does not allow.
+  #mayAdvertise(from: Session, request: Request, { address, capabilities }: Advertisement): boolean {
+    if (this.#deps.guard.may(from, 'Advertise', address)) return true;
+    const refusal = forbidden(from, 'advertise', address);
+    const ack = { type: 'CapabilityAdvertiseAck', refId: request.id, capabilities, address } as const;
+    this.#answer(from, request, { ...ack, ok: false, ...refusal });
+    return false;
   }
 
   #advertiseNow(from: Session, request: Request, { address, capabilities }: Advertisement): void {

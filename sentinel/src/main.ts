@@ -5,6 +5,7 @@ import {
   type Environment,
   EXIT,
   escapeControls,
+  exitCodeOf,
   isJsonLog,
   lifeLine,
   naylenceWarnings,
@@ -87,10 +88,12 @@ export async function runSentinelProcess({
     };
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
+    // A closed terminal sends the same signal, and must end its sentinel.
+    if (!process.stderr.isTTY) process.on('SIGHUP', () => sentinel.reload());
   } catch (error) {
     if (!isFabricError(error)) throw error;
     process.stderr.write(`${escapeControls(error.message)}\n`);
-    return error.code === 'LINK_TIMEOUT' ? EXIT.unreachable : EXIT.failure;
+    return exitCodeOf(error);
   }
   return ended;
 }

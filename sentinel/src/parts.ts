@@ -1,6 +1,10 @@
 // The parts of a sentinel between its sockets and its HTTP routes: everything that needs neither a port nor a started timer.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { Access } from './access/access.ts';
+import { type Audit, NO_AUDIT } from './access/audit-log.ts';
+import { Guard } from './access/guard.ts';
+import { Permissions, type PolicySource } from './access/permissions.ts';
+import { PolicyChange } from './access/policy-change.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
 import type { SentinelConfig } from './config.ts';
@@ -47,6 +51,10 @@ export interface PartsDeps {
   access: Access;
   /** Keys of the profile `overlay`. @default envelopes are not signed */
   signatures?: Signatures | undefined;
+  /** @default roles decide */
+  policy?: PolicySource | undefined;
+  /** @default none */
+  audit?: Audit | undefined;
   /** Resident memory of the process, in bytes. @default that of this process */
   rssBytes?: (() => number) | undefined;
 }
@@ -54,6 +62,11 @@ export interface PartsDeps {
 export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const { access, clock, signatures } = deps;
   const log = new LimitedLog(deps);
+  const permissions = new Permissions({
+    source: deps.policy,
+    isCredentialNeeded: access.isCredentialNeeded,
+  });
+  const guard = new Guard({ permissions, audit: deps.audit ?? NO_AUDIT, log });
   const identity = new Identity(options.id, signatures?.sign);
   const time = new CoarseClock(clock);
   const counters = new Counters();
@@ -78,11 +91,12 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
   const control = new Control(
-    { identity, table, sessions, bindings, challenge, calls, announcer, listener, trace },
+    { guard, identity, table, sessions, bindings, challenge, calls, announcer, listener, trace },
     options,
   );
   const brake = new Brake({ clock, sessions, counters, log });
   const router = new Router({
+    guard,
     identity,
     time,
     table,
@@ -98,11 +112,33 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const overlay: Overlay | undefined = signatures?.makeOverlay({ identity, clock, table, bindings, router });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
-    { identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },
+    { guard, identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },
     options,
   );
-  const sweeper = new Sweeper({ access, clock, time, table, sessions, budget, memory, counters, log });
+  const policyChange = new PolicyChange({
+    guard,
+    identity,
+    table,
+    sessions,
+    bindings,
+    calls,
+    listener,
+  });
+  const sweeper = new Sweeper({
+    policyChange,
+    access,
+    clock,
+    time,
+    table,
+    sessions,
+    budget,
+    memory,
+    counters,
+    log,
+  });
   return {
+    guard,
+    policyChange,
     log,
     identity,
     counters,

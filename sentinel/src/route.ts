@@ -21,6 +21,8 @@ import {
   timeoutOf,
   tryParseAddress,
 } from '@fame-fabric/shared/router';
+import { forbidden, type Guard } from './access/guard.ts';
+import { ALL_ROUTES, ROUTE, routeTo } from './access/permissions.ts';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
@@ -44,6 +46,7 @@ const MAX_LOGGED_PATH = 34;
 const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
 export interface RouterDeps {
+  guard: Guard;
   identity: Identity;
   time: CoarseClock;
   table: SessionTable;
@@ -63,8 +66,10 @@ export class Router {
   readonly #credit = new Credit();
   readonly #destinations = new DestinationCache();
   readonly #sids = new SidCache();
-  /** Destination of the message at hand, set by `#find`. */
+  /** Destination of the message at hand. */
   #destination: Destination = LOGICAL;
+  /** The ways that the message at hand may take, as bits of `ROUTE`. An answer needs a grant instead. */
+  #routes = ALL_ROUTES;
   #isDraining = false;
 
   constructor(deps: RouterDeps) {
@@ -126,6 +131,8 @@ export class Router {
   // `envelope` is present if the message had to be decoded.
   #route(from: Session, header: Header, bytes: Buffer, envelope: Envelope | undefined): void {
     // 3. Check.
+    this.#destination = header.to === '' ? LOGICAL : this.#destinations.of(header.to);
+    this.#routes = ALL_ROUTES;
     if (bytes.length > LIMITS.maxEnvelopeBytes) {
       this.#refuseLarge(from, header, bytes.length);
       return;
@@ -144,6 +151,15 @@ export class Router {
       const reason = `The sid ${header.sid} is not that of the sender: leave it out, or hash the path ${from.path}`;
       this.#refuse(from, header, 'SID_FORGED', reason, bytes.length);
       return;
+    }
+    if (header.to !== '' && this.#needsPermission(header)) {
+      this.#routes = this.#deps.guard.permissions.routes(from, header.to);
+      // Refuse before the look-up, so that the refusal does not depend on it. Any other message may be an answer or an ack.
+      const isAnswer = header.corrId !== '' && !this.#isRequest(header);
+      if (this.#routes === 0 && !isAnswer && envelope?.frame.type !== 'DeliveryAck') {
+        this.#refuseForbidden(from, header, bytes.length);
+        return;
+      }
     }
     if (envelope === undefined) {
       // 4. Look up.
@@ -176,12 +192,8 @@ export class Router {
         return;
       }
     }
-    const { bindings, table } = this.#deps;
-    this.#destination = LOGICAL;
     const target =
-      header.to === ''
-        ? (bindings.provider(capabilities!, from, header.id) ?? table.parent)
-        : this.#find(from, header);
+      header.to === '' ? this.#provider(from, capabilities!, header.id) : this.#find(from, header);
     if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame.ok, forwarded);
     else if (frame.type === 'Data') {
       header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
@@ -189,12 +201,37 @@ export class Router {
     } else this.#forwardSecure(from, target, header, frame.type, forwarded);
   }
 
+  // Mailboxes are protected by grants, except that anyone may send a request to the system mailbox of a node.
+  #needsPermission(header: Header): boolean {
+    const { mailbox } = this.#destination;
+    return mailbox === 'none' || (mailbox === 'system' && this.#isRequest(header));
+  }
+
+  #isRequest({ rtype }: Header): boolean {
+    return (rtype & REQUEST_RTYPES) !== 0 && this.#destination.mailbox !== 'reply';
+  }
+
+  #isPermitted(target: Session): boolean {
+    return this.#routes === ALL_ROUTES || (this.#routes & routeTo(target)) !== 0;
+  }
+
+  // Finds a node for a message that is routed by capabilities: one that the sender may call.
+  #provider(from: Session, capabilities: readonly string[], messageId: string): Session | undefined {
+    const { bindings, guard, table } = this.#deps;
+    const { permissions } = guard;
+    if (!permissions.restricts(from)) return bindings.provider(capabilities, from, messageId) ?? table.parent;
+    const mayCall = (address: string, provider: Session): boolean =>
+      (permissions.routes(from, address) & routeTo(provider)) !== 0;
+    const provider = bindings.provider(capabilities, from, messageId, mayCall);
+    if (provider !== undefined) return provider;
+    return (permissions.routes(from, '') & ROUTE.up) !== 0 ? table.parent : undefined;
+  }
+
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
   // that bound it, else to a pool member. What neither finds goes to the parent.
   #find(from: Session, header: Header): Session | undefined {
     const { bindings, table, identity } = this.#deps;
     const { to } = header;
-    this.#destination = this.#destinations.of(to);
     const { path } = this.#destination;
     if (path !== '') {
       const exact = table.byPath(path);
@@ -221,7 +258,11 @@ export class Router {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
-    const isRequest = (header.rtype & REQUEST_RTYPES) !== 0 && this.#destination.mailbox !== 'reply';
+    const isRequest = this.#isRequest(header);
+    if (isRequest && !this.#isPermitted(target)) {
+      this.#refuseUnroutable(from, header, bytes.length);
+      return;
+    }
     if (isRequest && header.corrId === '') {
       // Its callee could not be notified when its caller leaves, and a stream would never end.
       const reason = 'A message that requests an answer needs a corrId';
@@ -237,6 +278,10 @@ export class Router {
       opens = 'awaited';
     } else {
       const found = this.#callOf(from, target, header);
+      if (!found && !this.#isPermitted(target)) {
+        this.#refuseUnroutable(from, header, bytes.length);
+        return;
+      }
       if (found === null) {
         this.#drop(from, header, bytes.length);
         return;
@@ -430,12 +475,20 @@ export class Router {
     const opens = type === 'SecureOpen' && header.replyTo !== '';
     let call: OpenCall | undefined;
     if (type === 'SecureOpen' && this.#destination.mailbox !== 'reply') {
+      if (!this.#isPermitted(target)) {
+        this.#refuseUnroutable(from, header, bytes.length);
+        return;
+      }
       if (opens && !calls.hasRoom(from) && !this.#makeRoom(from)) {
         this.#refuseCall(from, header, bytes.length);
         return;
       }
     } else {
       const found = this.#callOf(from, target, header);
+      if (!found && !this.#isPermitted(target)) {
+        this.#refuseUnroutable(from, header, bytes.length);
+        return;
+      }
       if (found === null) {
         this.#drop(from, header, bytes.length);
         return;
@@ -465,7 +518,7 @@ export class Router {
       return;
     }
     const call = this.#callOf(from, target, header);
-    if (call === null) {
+    if (call === null || (call === undefined && !this.#isPermitted(target))) {
       this.#drop(from, header, bytes.length);
       return;
     }
@@ -489,14 +542,22 @@ export class Router {
     if (!isAnswered) from.outbound.sendControl(nack(identity, refused, code, reason));
   }
 
+  // Refuses a message that no node can receive, or whose route the sender may not use: the same refusal for both.
   #refuseUnroutable(from: Session, header: Header, size: number): void {
     const { to } = header;
-    if (to !== '' && tryParseAddress(to) === undefined) {
+    if (this.#routes === 0) this.#refuseForbidden(from, header, size);
+    else if (to !== '' && tryParseAddress(to) === undefined) {
       this.#refuse(from, header, 'ADDRESS_INVALID', `"${to}" is not an address`, size);
     } else {
       const reason = to === '' ? 'No node has these capabilities' : `No node serves ${to}`;
       this.#refuse(from, header, 'NO_ROUTE', reason, size);
     }
+  }
+
+  #refuseForbidden(from: Session, header: Header, size: number): void {
+    this.#deps.guard.may(from, 'Call', header.to);
+    const { code, reason } = forbidden(from, 'call', header.to);
+    this.#refuse(from, header, code, reason, size);
   }
 
   // Refuses an envelope above the size limit. If it was a reply, its caller is notified too.

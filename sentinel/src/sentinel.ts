@@ -2,7 +2,7 @@
 // that need no port are constructed in `parts.ts`, which unit tests use too.
 import type { Server } from 'node:http';
 import type { Clock, Logger } from '@fame-fabric/shared';
-import { admissionUrl } from '@fame-fabric/shared/internal';
+import { admissionUrl, configInvalid, errorMessage } from '@fame-fabric/shared/internal';
 import {
   newId,
   readSession,
@@ -12,7 +12,9 @@ import {
   writeSession,
 } from '@fame-fabric/shared/router';
 import { Access, type CredentialSource } from './access/access.ts';
+import { AuditLog, type AuditLogDeps } from './access/audit-log.ts';
 import { openLocalKey } from './access/local-key.ts';
+import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
 import type { TokenSourceDeps } from './access/tokens/token-source.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
@@ -53,6 +55,10 @@ export interface SentinelOptions
   readonly verifiesData?: boolean | undefined;
   /** Rules for tokens. @default tokens are refused */
   readonly tokenRules?: TokenRules | undefined;
+  /** Policy file. @default roles decide */
+  readonly authPolicyPath?: string | undefined;
+  /** File of the audit log. @default none */
+  readonly auditLogPath?: string | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
   readonly peerIds?: readonly string[] | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
@@ -67,6 +73,8 @@ export interface RunningSentinel {
   readonly port: number;
   /** Admission URL for nodes, `ws://host:port/fame/v1/attach/ws/downstream`. */
   readonly url: string;
+  /** Reads the policy file again, and opens the audit log again. */
+  reload(): void;
   /** Refuses new work, lets calls in flight finish for up to `drainMs`, then closes everything. */
   drain(): Promise<void>;
   /** Closes everything at once. */
@@ -92,10 +100,13 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       options.securityProfile === 'gated' ||
       (options.securityProfile === 'overlay' && options.tokenRules !== undefined),
   });
+  const policy = await openPolicy(options.authPolicyPath, baseLog);
+  const audit = await openAuditLog(options.auditLogPath, { clock, log: baseLog });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
-  const parts = { access, clock, ...makeParts({ access, clock, log: baseLog, signatures }, partsOptions) };
+  const deps = { access, audit, clock, log: baseLog, policy, signatures };
+  const parts = { access, clock, ...makeParts(deps, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
@@ -128,6 +139,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       await listener.close('the sentinel is shutting down');
       sessions.stop();
       log.flush();
+      await audit?.close();
     })();
     return closing;
   };
@@ -139,6 +151,10 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   };
 
   return {
+    reload() {
+      audit?.reopen();
+      parts.policyChange.check(true);
+    },
     id: identity.id,
     get path() {
       return identity.path;
@@ -176,6 +192,22 @@ async function openSignatures(
 ): Promise<Signatures | undefined> {
   if (options.securityProfile !== 'overlay') return undefined;
   return (await import('./overlay/overlay.ts')).openSignatures(options);
+}
+
+// Loads the YAML parser only for a policy.
+async function openPolicy(path: string | undefined, log: Logger): Promise<PolicySource | undefined> {
+  if (path === undefined) return undefined;
+  const { PolicyFile } = await import('./access/policy/policy-file.ts');
+  return new PolicyFile(path, log);
+}
+
+async function openAuditLog(path: string | undefined, deps: AuditLogDeps): Promise<AuditLog | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await AuditLog.open(path, deps);
+  } catch (error) {
+    throw configInvalid([`FAME_AUDIT_LOG: ${errorMessage(error)}`]);
+  }
 }
 
 // Loads the link only for a parent or peers: it takes a tenth of the time of a start.

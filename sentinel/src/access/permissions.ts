@@ -4,7 +4,7 @@
 import type { Principal, Role } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
 import { type Action, type Origin, OWN_ACTIONS, ROUTE_ACTIONS } from './policy/actions.ts';
-import { type AllowItem, isListed, isRestricted, parseAllow } from './policy/allow-list.ts';
+import { type AllowItem, compileAllow, isListed, isRestricted } from './policy/allow-list.ts';
 import type { PrincipalLimits } from './policy/limits.ts';
 import type { Policy } from './policy/policy.ts';
 
@@ -56,6 +56,11 @@ export function principalOf({ kind, terms }: Asker): Principal {
 
 const ORIGIN_OF = Object.freeze({ node: 'downstream', parent: 'upstream', peer: 'peer' } as const);
 
+/** The way that a message to this session takes, as a bit of `ROUTE`. */
+export const routeTo = ({ kind }: Asker): number => ROUTE_OF[kind];
+
+const ROUTE_OF = Object.freeze({ node: ROUTE.down, parent: ROUTE.up, peer: ROUTE.peer } as const);
+
 export const originOf = ({ kind }: Asker): Origin => ORIGIN_OF[kind];
 
 export class Permissions {
@@ -106,8 +111,8 @@ export class Permissions {
 
   /** The ways that a message of this session to `address` may take, as bits of `ROUTE`. An empty address has the rules without one. */
   routes(session: Asker, address: string): number {
+    if (!this.restricts(session)) return ALL_ROUTES;
     const principal = principalOf(session);
-    if (this.#source === undefined && principal.allow === undefined) return ALL_ROUTES;
     let cached = this.#routes.get(principal);
     if (cached === undefined) {
       cached = new Map();
@@ -126,6 +131,11 @@ export class Permissions {
     return routes;
   }
 
+  /** True if some messages of this session may be refused. */
+  restricts(session: Asker): boolean {
+    return this.#source !== undefined || session.terms.principal.allow !== undefined;
+  }
+
   /** True if nodes may attach below a node of this principal: it forwards their messages. */
   mayForward({ roles }: Principal): boolean {
     return !this.#isCredentialNeeded || roles.includes('sentinel') || roles.includes('admin');
@@ -139,7 +149,7 @@ export class Permissions {
   #itemsOf(allow: readonly string[]): readonly AllowItem[] {
     let items = this.#allowLists.get(allow);
     if (items === undefined) {
-      items = allow.map(parseAllow);
+      items = compileAllow(allow);
       this.#allowLists.set(allow, items);
     }
     return items;

@@ -27,6 +27,7 @@ import {
   tableCode,
 } from '@fame-fabric/shared/router';
 import { type Authentication, type Granted, isKeyed, type MaybePending } from '../access/access.ts';
+import type { Guard } from '../access/guard.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -74,6 +75,7 @@ interface Candidate {
 }
 
 export interface AdmissionDeps {
+  guard: Guard;
   identity: Identity;
   clock: Clock;
   table: SessionTable;
@@ -296,6 +298,13 @@ export class Admission {
       );
     }
     if (systemId === identity.id) throw refused('systemId is that of this sentinel');
+    const origin = { principal, action: 'Connect', remote: transport.remote } as const;
+    if (!this.#deps.guard.admits(origin, originType)) {
+      throw new FabricError(
+        'AUTH_FORBIDDEN',
+        'This node may not attach. The log of the sentinel has the rule.',
+      );
+    }
     const fault = nodeFault?.(systemId);
     if (fault !== undefined) throw fault;
     if (originType === 'peer') this.#checkPeer(systemId, instanceId);
@@ -307,6 +316,7 @@ export class Admission {
       instanceId,
       // A new epoch with every attach makes the node bind its addresses again; the detach removed them.
       epoch: newId(),
+      mayForward: this.#deps.guard.permissions.mayForward(principal),
       acceptsCancel: capabilities?.includes(CANCEL_CAPABILITY) ?? false,
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
       hasPairFlows: capabilities?.includes(PAIR_FLOWS_CAPABILITY) ?? false,

@@ -2,7 +2,7 @@
 // that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import type { Clock, Principal } from '@fame-fabric/shared';
+import type { Clock } from '@fame-fabric/shared';
 import { FabricError, tableCode } from '@fame-fabric/shared/router';
 import Fastify, {
   type FastifyError,
@@ -11,6 +11,7 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access.ts';
+import type { Guard } from '../access/guard.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
@@ -39,6 +40,7 @@ const PUBLIC = new Set(['/', '/version']);
 
 export interface HttpDeps {
   access: Access;
+  guard: Guard;
   identity: Identity;
   table: SessionTable;
   bindings: Bindings;
@@ -55,7 +57,12 @@ export interface HttpDeps {
   startedAt: number;
 }
 
-const isAdmin = ({ roles }: Principal): boolean => roles.includes('admin');
+/** The pages behind the permission Watch, as policies name them. Any other page that is not public needs Admin. */
+const PAGES = new Map([
+  ['/fame/v1/nodes', 'nodes'],
+  ['/fame/v1/trace', 'trace'],
+  ['/metrics', 'metrics'],
+]);
 
 const versionOf = ({ software }: Identity): string => software.replace(/^fame-fabric\//, '');
 
@@ -67,7 +74,8 @@ function noRouteText(method: string, url: string): string {
     : text;
 }
 
-const ADMIN_NEEDED = 'This page needs a key with the role admin. The key of this request has another role.';
+const NOT_PERMITTED =
+  'This page needs the role admin, or a policy that allows Watch. The key of this request has neither.';
 const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -78,8 +86,8 @@ export async function createHttp(
   deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { access, bindings, budget, calls, clock, counters, identity, memory, startedAt, table, trace } =
-    deps;
+  const { access, bindings, budget, calls, clock, counters, guard, identity, memory } = deps;
+  const { startedAt, table, trace } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -106,12 +114,17 @@ export async function createHttp(
     if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
     if (request.is404 || PUBLIC.has(request.routeOptions.url ?? '')) return;
     const authentication = await access.authenticate(request);
-    if (authentication.ok && isAdmin(authentication.principal)) {
-      callers.set(request, authentication);
-      return;
+    const page = PAGES.get(request.routeOptions.url ?? '');
+    if (authentication.ok) {
+      const { principal } = authentication;
+      const action = page === undefined ? 'Admin' : 'Watch';
+      if (guard.admits({ principal, action, address: page, remote: request.socket.remoteAddress })) {
+        callers.set(request, authentication);
+        return;
+      }
     }
     if (authentication.ok && isKeyed(authentication.principal)) {
-      return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', ADMIN_NEEDED));
+      return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', NOT_PERMITTED));
     }
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
     return reply
@@ -212,7 +225,8 @@ export async function createHttp(
     const stream = new Readable({ read() {} });
     const caller = callers.get(request)!;
     const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, () => {
-      if (!access.hasEnded(caller, clock.now())) return;
+      const isAllowed = guard.permissions.decide(caller.principal, 'Watch', 'trace').isAllowed;
+      if (isAllowed && !access.hasEnded(caller, clock.now())) return;
       stop();
       stream.push(null);
     });

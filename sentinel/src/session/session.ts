@@ -31,6 +31,8 @@ export interface AttachTerms {
   readonly instanceId: string;
   /** Routing epoch: a new one makes the node bind its addresses again, so its heartbeat acks must repeat it. */
   readonly epoch: string;
+  /** True if nodes may attach below this one, which then forwards their messages. */
+  readonly mayForward: boolean;
   /** True if the node accepts CallCancel frames. */
   readonly acceptsCancel: boolean;
   /** True if the node sends each stream in a flow of its own, which ends with the stream. */
@@ -124,7 +126,10 @@ export class Session implements SessionIdentity {
       const at = address.lastIndexOf('@');
       const path = address.slice(at + 1);
       if (at <= 0 || !isUnder(path, this.path) || tryParseAddress(address) === undefined) return false;
-      if (path !== this.path) this.#isSentinel = true;
+      if (path !== this.path) {
+        if (!this.#terms.mayForward) return false;
+        this.#isSentinel = true;
+      }
     }
     this.#checkedReplyTo = address;
     return true;
@@ -137,7 +142,8 @@ export class Session implements SessionIdentity {
 
   /** Learns the path of the node that serves an address. If it lies below this node, this node is a sentinel. */
   learnPath(path: string | undefined): void {
-    if (path !== undefined && path !== this.path && isUnder(path, this.path)) this.#isSentinel = true;
+    if (!this.#terms.mayForward || path === undefined || path === this.path) return;
+    if (isUnder(path, this.path)) this.#isSentinel = true;
   }
 
   /**

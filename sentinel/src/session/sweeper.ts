@@ -7,6 +7,7 @@
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { timeText } from '@fame-fabric/shared/internal';
 import type { Access, Revocations } from '../access/access.ts';
+import type { PolicyChange } from '../access/policy-change.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
@@ -33,6 +34,7 @@ const REVOKE_FOR_MS = 6_000;
 const MIN_SHED_BYTES = 65_536;
 
 export interface SweeperDeps {
+  policyChange: PolicyChange;
   access: Access;
   clock: Clock;
   time: CoarseClock;
@@ -66,8 +68,9 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, clock, sessions, time, table } = this.#deps;
+    const { access, clock, policyChange, sessions, time, table } = this.#deps;
     time.tick();
+    policyChange.check();
     sessions.endExpiredCalls(time.now);
     const isRevoked = access.revocations();
     if (isRevoked !== this.#revocations) {

@@ -9,6 +9,8 @@ import {
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { Access } from '../access/access.ts';
+import type { Audit } from '../access/audit-log.ts';
+import type { PolicySource } from '../access/permissions.ts';
 import type { Signatures } from '../overlay/overlay.ts';
 import { makeParts, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
@@ -48,6 +50,9 @@ const DEFAULTS: PartsOptions = Object.freeze({
 export interface TestOptions extends Partial<PartsOptions> {
   /** @default without a local key */
   access?: Access;
+  /** @default roles decide */
+  policy?: PolicySource;
+  audit?: Audit;
   /** Resident memory that the sentinel measures. @default 0 */
   rssBytes?: () => number;
   /** Keys of the profile `overlay`. @default envelopes are not signed */
@@ -58,11 +63,14 @@ export function makeTestParts({
   access = new Access({ sources: [] }),
   rssBytes = () => 0,
   signatures,
+  policy,
+  audit,
   ...options
 }: TestOptions = {}) {
   const clock = new ManualClock();
   const log = new CaptureLog();
-  const parts = makeParts({ access, clock, log, rssBytes, signatures }, { ...DEFAULTS, ...options });
+  const deps = { access, audit, clock, log, policy, rssBytes, signatures };
+  const parts = makeParts(deps, { ...DEFAULTS, ...options });
   const { admission, peerIds, table } = parts;
 
   const attach = (

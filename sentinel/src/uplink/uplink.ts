@@ -192,6 +192,7 @@ export class Uplink {
         principal: ANONYMOUS,
         instanceId: '',
         epoch: '',
+        mayForward: true,
         acceptsCancel: isOurs,
         hasStreamFlows: isOurs,
         hasPairFlows: isOurs,

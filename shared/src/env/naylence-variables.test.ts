@@ -55,7 +55,6 @@ test.each([
   ['FAME_AUTHORIZATION_PROFILE', 'default'], // another name of `jwt`
   ['FAME_AUTHORIZATION_PROFILE', 'oauth2'],
   ['FAME_AUTHORIZATION_PROFILE', 'oidc'],
-  ['FAME_AUTHORIZATION_PROFILE', 'policy-localfile'],
   ['FAME_ADMISSION_PROFILE', 'welcome'],
   ['FAME_ADMISSION_PROFILE', 'welcome-pkce'],
   ['FAME_ADMISSION_PROFILE', 'direct-pkce'],

@@ -46,6 +46,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'FAME_ADMISSION_TOKEN_URL',
   ]),
   ...read('Read by sentinels.', [
+    'FAME_AUTH_POLICY_PATH',
     'FAME_ENFORCE_TOKEN_SUBJECT_NODE_IDENTITY',
     'FAME_JWKS_URL',
     'FAME_JWT_ALGORITHM',
@@ -63,9 +64,9 @@ const VARIABLES: readonly NaylenceVariable[] = [
   // `default` is another name of `jwt` in naylence.
   {
     name: 'FAME_AUTHORIZATION_PROFILE',
-    same: ['noop', 'no-op', 'no_op', 'none', 'open'],
+    same: ['noop', 'no-op', 'no_op', 'none', 'open', 'policy', 'policy-localfile', 'policy_localfile'],
     refuses: 'others',
-    note: PROFILES,
+    note: `With \`policy\` or \`policy-localfile\` a sentinel reads FAME_AUTH_POLICY_PATH. ${PROFILES}`,
   },
   {
     name: 'FAME_ADMISSION_PROFILE',
@@ -109,6 +110,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'The sentinel has no URL of its own: clients set FAME_DIRECT_ADMISSION_URL.',
     'FAME_PUBLIC_URL',
   ),
+  ...withNote('Policies in YAML and in JSON are recognized.', 'FAME_AUTH_POLICY_FORMAT'),
   ...withNote('Use FAME_DATA_DIR.', 'FAME_STORAGE_DB_DIRECTORY'),
   ...withNote('Stores are not encrypted.', 'FAME_STORAGE_MASTER_KEY'),
   ...withNote(
@@ -138,8 +140,6 @@ const VARIABLES: readonly NaylenceVariable[] = [
   ),
   ...withNote(
     'naylence reads it for the profiles that are refused here.',
-    'FAME_AUTH_POLICY_FORMAT',
-    'FAME_AUTH_POLICY_PATH',
     'FAME_CA_CERTS',
     'FAME_CRYPTO_ALGORITHM',
     'FAME_DEFAULT_ENCRYPTION_LEVEL',

@@ -1,6 +1,5 @@
 // The patterns of a key (`fame key add NAME --allow PATTERN`): each names addresses that the key may call and bind, or with an action in
 // front, such as `Call:math@**`, only may do this. They restrict a key and grant nothing.
-import { FabricError } from '@fame-fabric/shared/router';
 import { type Action, findWord } from './actions.ts';
 import { compileGlob, type Glob, globFault } from './glob.ts';
 
@@ -13,17 +12,24 @@ export interface AllowItem {
   readonly glob: Glob;
 }
 
-/** Reads one pattern. @throws {CONFIG_INVALID} */
-export function parseAllow(text: string): AllowItem {
+/** Describes why `text` is no pattern; `undefined` if it is one. */
+export function allowFault(text: string): string | undefined {
+  const { word, action, pattern } = partsOf(text);
+  if (word !== undefined && action === undefined) return `the action must be one of ${RESTRICTED.join(', ')}`;
+  return pattern === '' ? 'it is empty' : globFault(pattern);
+}
+
+/** Compiles the patterns of a key. A faulty one matches nothing. */
+export const compileAllow = (texts: readonly string[]): AllowItem[] =>
+  texts
+    .filter((text) => allowFault(text) === undefined)
+    .map(partsOf)
+    .map(({ action, pattern }) => ({ action, glob: compileGlob(pattern) }));
+
+function partsOf(text: string) {
   const [, word, rest] = /^([A-Za-z_-]+):(.*)$/.exec(text) ?? [];
-  const pattern = (rest ?? text).trim();
   const action = word === undefined ? undefined : findWord(word, RESTRICTED);
-  const fault = pattern === '' ? 'it is empty' : globFault(pattern);
-  if (word !== undefined && action === undefined) {
-    throw new FabricError('CONFIG_INVALID', `--allow "${text}": the action must be ${RESTRICTED.join(', ')}`);
-  }
-  if (fault !== undefined) throw new FabricError('CONFIG_INVALID', `--allow "${text}": ${fault}`);
-  return { action, glob: compileGlob(pattern) };
+  return { word, action, pattern: rest ?? text };
 }
 
 /** True if `action` on `address` needs an item of the list. */

@@ -1,0 +1,96 @@
+// Asks the permissions for one session or request, and reports each refusal: to the log and to the audit log, with the rule that
+// decided. The node learns only that it was refused.
+import type { ErrorCode, Logger, Principal } from '@fame-fabric/shared';
+import type { Session } from '../session/session.ts';
+import type { Audit } from './audit-log.ts';
+import { type Asker, originOf, type Permissions, principalOf } from './permissions.ts';
+import type { Action } from './policy/actions.ts';
+
+/** The session or request that asks. */
+export interface Origin {
+  readonly principal: Principal;
+  readonly action: Action;
+  readonly address?: string | undefined;
+  readonly path?: string | undefined;
+  readonly remote?: string | undefined;
+}
+
+export interface GuardDeps {
+  permissions: Permissions;
+  audit: Audit;
+  log: Logger;
+}
+
+/** The refusal that a node receives. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+export class Guard {
+  readonly permissions: Permissions;
+  readonly #audit: Audit;
+  readonly #log: Logger;
+
+  constructor({ permissions, audit, log }: GuardDeps) {
+    this.permissions = permissions;
+    this.#audit = audit;
+    this.#log = log;
+  }
+
+  /** True if the session may bind, advertise or call; reports a refusal. */
+  may(session: Session, action: Action, address: string): boolean {
+    const principal = principalOf(session);
+    const { isAllowed, rule } = this.permissions.decide(principal, action, address, originOf(session));
+    if (isAllowed) return true;
+    const { path, transport } = session;
+    this.#report({ principal, action, address, path, remote: transport?.remote }, 'refused', rule);
+    return false;
+  }
+
+  /** Decides about an attach or a page, and records both outcomes. */
+  admits(origin: Origin, direction: 'downstream' | 'peer' = 'downstream'): boolean {
+    const { principal, action, address } = origin;
+    const { isAllowed, rule } = this.permissions.decide(principal, action, address, direction);
+    this.#report(origin, isAllowed ? 'allowed' : 'refused', rule);
+    return isAllowed;
+  }
+
+  /** Reports that a policy change ended a session, a binding or a call. */
+  ended(session: Session, action: Action, address?: string): void {
+    const principal = principalOf(session);
+    const { rule } = this.permissions.decide(principal, action, address, originOf(session));
+    this.#report({ principal, action, address, path: session.path }, 'ended', rule);
+  }
+
+  changed(): void {
+    this.#audit.record({ outcome: 'changed', action: 'Policy' });
+  }
+
+  #report(
+    { principal: { id }, ...event }: Origin,
+    outcome: 'allowed' | 'refused' | 'ended',
+    rule: string,
+  ): void {
+    const fields = { ...event, principal: id, rule };
+    if (outcome !== 'allowed') this.#log.warn(`the policy ${MESSAGE[outcome]}`, { ...fields });
+    this.#audit.record({ outcome, ...fields });
+  }
+}
+
+const MESSAGE = Object.freeze({ refused: 'refused a request', ended: 'ended what it no longer allows' });
+
+/**
+ * The refusal of a call, a bind or an advertisement. It is the same whether the address exists or not. Nodes of other software receive
+ * the code that naylence sends.
+ */
+export const forbidden = ({ terms }: Asker, verb: 'call' | 'bind' | 'advertise', address: string): Refusal =>
+  terms.acceptsCancel
+    ? {
+        code: 'AUTH_FORBIDDEN',
+        reason: `This node may not ${verb} ${address}. The log of the sentinel has the rule.`,
+      }
+    : {
+        code: 'NO_ROUTE',
+        reason: verb === 'call' ? `No node serves ${address}` : `${address} is not available`,
+      };
