@@ -17,6 +17,7 @@ export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';
 export { addressesOf } from './process/config.ts';
+export { ProcessStore } from './process/process-store.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { type OpenedStore, openStore, storePath } from './store/open-store.ts';

@@ -13,6 +13,7 @@ export type {
   SubscribeOptions,
   Task,
   TaskEvent,
+  TaskFields,
   TaskMethods,
   TaskOutcome,
   TaskPayload,

@@ -17,6 +17,7 @@ import { connect } from '@fame-fabric/client/node';
 import { startSentinel } from '@fame-fabric/sentinel';
 import { ERRORS, isFabricError } from '@fame-fabric/shared';
 import { createLog } from '@fame-fabric/shared/node';
+import { inProcess } from 'fame-fabric';
 import { z } from 'zod';
 
 export const shopAgent = new ChatAgent({
@@ -43,6 +44,10 @@ export const surface = [
   ERRORS,
   createLog,
 ];
+
+await using fabric = await inProcess({ agents: [mathAgent] });
+const sum: number = await fabric.client.agent<typeof mathAgent>('math@example.org').add({ x: 1, y: 2 });
+if (sum !== 3) throw new Error(`1 + 2 is ${sum}`);
 
 const client: Client = await connect({ url: process.argv[2] ?? '' });
 try {

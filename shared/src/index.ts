@@ -26,6 +26,7 @@ export type {
   RunTaskOptions,
   StartTaskOptions,
   SubscribeOptions,
+  TaskFields,
   TaskMethods,
   TaskOutcome,
   TaskPayload,

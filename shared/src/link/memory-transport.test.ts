@@ -46,9 +46,12 @@ describe('loopTransport', () => {
     };
     loop.send(new Uint8Array([1]));
     loop.send(new Uint8Array([2]));
+    let drains = 0;
+    loop.onDrain = () => drains++;
     expect(received).toEqual([]);
     await settle();
     expect(received).toEqual([1, 2, 3]);
+    expect([drains, loop.bufferedBytes]).toEqual([1, 0]);
     let closed = 0;
     loop.onClose = () => closed++;
     loop.close();

@@ -10,6 +10,7 @@ const MAX_QUEUED_BYTES = 16 * 1_048_576;
 class MemoryTransport implements Transport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
+  onDrain: (() => void) | undefined;
   /** The other end, or itself. */
   peer: MemoryTransport = this;
   /** True once this end can no longer send. */
@@ -71,7 +72,10 @@ class MemoryTransport implements Transport {
       return;
     }
     this.#isDelivering = false;
-    if (!this.#pendingClose) return;
+    if (!this.#pendingClose) {
+      this.peer.onDrain?.();
+      return;
+    }
     const { code, reason } = this.#pendingClose;
     this.#pendingClose = undefined;
     this.#end(code, reason);
@@ -82,6 +86,7 @@ class MemoryTransport implements Transport {
     const { onClose } = this;
     this.onClose = undefined;
     this.onMessage = undefined;
+    this.onDrain = undefined;
     onClose?.(code, reason);
   }
 }

@@ -25,7 +25,7 @@ export interface TaskRequestOptions {
 }
 
 /** The parts of a task besides its input. */
-interface TaskFields {
+export interface TaskFields {
   /** The id of the task. Also the id of a task that asked for input and is answered with this message. @default a new id */
   id?: string | undefined;
   /** Groups tasks. @default the id of the task */

@@ -1,0 +1,68 @@
+// A sentinel for the nodes of its own process: the same parts as behind a port, on transports in memory.
+import type { Clock, Dial, Logger, Principal } from '@fame-fabric/shared';
+import { memoryDial } from '@fame-fabric/shared';
+import { FabricError, newId, silentLog, systemClock } from '@fame-fabric/shared/router';
+import { Access } from './access/access.ts';
+import { CLOSE } from './close-codes.ts';
+import { readSentinelConfig } from './config.ts';
+import { makeParts } from './parts.ts';
+import { UplinkTransport } from './uplink/uplink-transport.ts';
+
+/** The far end is this process, so it is alive. */
+class MemoryNode extends UplinkTransport {
+  override ping(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+}
+
+export interface MemorySentinelOptions {
+  readonly clock?: Clock | undefined;
+  /** @default none */
+  readonly log?: Logger | undefined;
+}
+
+export interface MemorySentinel {
+  /** Dial function for links of this process. Their `url` may be any text. */
+  readonly dial: Dial;
+  /** Closes all connections and refuses new ones. */
+  close(): void;
+}
+
+/** Principal of every node: code of this process, which could read the local key as well. */
+const LOCAL: Principal = Object.freeze({ id: 'local', roles: Object.freeze(['admin'] as const) });
+
+/** Starts a sentinel without a port, with the default limits. Reads no environment. */
+export function startMemorySentinel({
+  clock = systemClock,
+  log: baseLog = silentLog,
+}: MemorySentinelOptions = {}): MemorySentinel {
+  const access = new Access({ sources: [] });
+  const options = { ...readSentinelConfig({}), id: newId() };
+  const { admission, log, sessions, sweeper } = makeParts({ access, clock, log: baseLog }, options);
+  const open = new Set<MemoryNode>();
+  const authentication = Object.freeze({ ok: true, principal: LOCAL } as const);
+  sweeper.start();
+  return {
+    dial: memoryDial((transport, url) => {
+      if (!admission.isOpen) throw new FabricError('LINK_REFUSED', 'The fabric is closed');
+      const node = new MemoryNode(transport, 'memory');
+      open.add(node);
+      const { onClose } = transport;
+      transport.onClose = (code, reason) => {
+        open.delete(node);
+        onClose?.(code, reason);
+      };
+      admission.open(node, { origin: 'downstream', systemId: systemIdOf(url), authentication });
+    }),
+    close() {
+      admission.stop();
+      sweeper.stop();
+      for (const node of open) node.close(CLOSE.goingAway, 'the fabric is closed');
+      sessions.stop();
+      log.flush();
+    },
+  };
+}
+
+/** The last segment of a link's URL is its system id. */
+const systemIdOf = (url: string): string => decodeURIComponent(url.slice(url.lastIndexOf('/') + 1));
