@@ -37,6 +37,7 @@ it('an operation learns its caller', async () => {
   expect((await call('who', {}, { principal: 'local' })).result).toEqual({
     principal: 'local',
     roles: [],
+    rights: { conversations: 'any' },
     path: '/sentinel/client',
   });
 });

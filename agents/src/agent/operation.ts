@@ -49,8 +49,9 @@ export interface OperationContext {
   /** Address that receives the answer. */
   readonly replyTo: string;
   /**
-   * The caller: `(await context.caller)?.principal` is `local` if it holds the local key, else `anonymous`. Asked for when this is
-   * first read, so read it before the call is answered. Undefined if the call expects no answer. Never rejects.
+   * The caller: `(await context.caller)?.principal` is the id of its principal, such as `local` or the name of its key, and `anonymous`
+   * without a credential. Asked for when this is first read, so read it before the call is answered. Undefined if the call expects no
+   * answer. Never rejects: if the sentinel did not answer, the caller is anonymous with `isUnknown`.
    */
   readonly caller: Promise<Caller | undefined>;
   /** True if the caller requested a stream. */

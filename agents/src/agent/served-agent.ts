@@ -19,6 +19,7 @@ import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Servin
 import { answer } from './answer.ts';
 import { CallScope } from './call-scope.ts';
 import { describeMethod } from './describe.ts';
+import { CallerUnknown } from './identified-caller.ts';
 import { ImmediateCalls } from './immediate-calls.ts';
 import type { Operation } from './operation.ts';
 import { Scheduler } from './scheduler.ts';
@@ -164,7 +165,8 @@ export class ServedAgent implements Serving, Service {
   #fail(call: IncomingCall, error: unknown, scope?: CallScope): void {
     const ids = { method: cutText(call.method, 64), callId: call.id };
     try {
-      if (isFabricError(error)) call.fail(error);
+      if (error instanceof CallerUnknown) call.refuse(error);
+      else if (isFabricError(error)) call.fail(error);
       else if (scope?.isAborted) {
         call.fail(new FabricError('CALL_CANCELLED', 'The call was cancelled'));
         this.#log.debug('operation failed after its call was cancelled', { ...ids, error });

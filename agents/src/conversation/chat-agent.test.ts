@@ -1,4 +1,5 @@
 import { FabricError, type IncomingCall, isFabricError, type Service, type Task } from '@fame-fabric/shared';
+import { callerOf } from '@fame-fabric/shared/internal';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Serving } from '../agent/agent-types.ts';
 import type { ChatModel, ModelRequest } from '../model/model.ts';
@@ -37,7 +38,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       params,
       isStream,
       replyTo: '__rpc__@/s/caller',
-      caller: Promise.resolve({ principal, roles: [], path: '/s/caller' }),
+      caller: Promise.resolve(callerOf({ id: principal, roles: [] }, '/s/caller')),
       traceId: undefined,
       meta: undefined,
       signal: controller.signal,

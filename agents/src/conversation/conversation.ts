@@ -12,6 +12,10 @@ import type { TurnPolicy } from './inbox.ts';
 /** Limits on input and output of callers, in UTF-16 code units; at three bytes each they still fit one envelope. */
 export const CONVERSATION_LIMITS = Object.freeze({
   maxIdChars: 256,
+  /** Id of a principal. */
+  maxPrincipalChars: 512,
+  /** Principals in a share. */
+  maxShares: 64,
   maxRetryKeyChars: 128,
   maxSearchChars: 200,
   /** Conversations in one page of a list. */

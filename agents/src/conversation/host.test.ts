@@ -319,7 +319,10 @@ describe('exactly one effect', () => {
     hosts.push(other);
     await expect(say(other, 'hi', 't')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     await expect(other.reads.get('c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
-    await expect(start(other)).rejects.toMatchObject({ code: 'CONVERSATION_EXISTS' });
+    const caller = { principal: 'local', mayUseAny: true };
+    await expect(other.reach(caller, 'c')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+    await start(other);
+    expect(await other.reach(caller, 'c')).not.toBe(await host.reach(caller, 'c'));
   });
 });
 

@@ -12,6 +12,7 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import { errorMessage, tableCode } from '@fame-fabric/shared/internal';
+import type { IdentifiedCaller } from '../agent/identified-caller.ts';
 import type { Outbound } from '../agent/operation.ts';
 import { noLink } from '../agent/scoped-link.ts';
 import { noUsage } from '../model/usage.ts';
@@ -206,13 +207,13 @@ export class ConversationHost {
    */
   async fork({ conversationId, at, model, ...request }: ForkRequest): Promise<ConversationView> {
     if (model !== undefined) checkModel(model, this.#runner.accepts ?? NO_OPTIONS, 'model');
-    const { turn } = await this.reads.peek(conversationId, at);
-    const start = await startOfFork(this.#store, conversationId, turn);
+    const { turn, publicId } = await this.reads.peek(conversationId, at);
+    const start = await startOfFork(this.#store, { id: conversationId, publicId, turn });
     return this.#create(request, model === undefined ? start : { ...start, model });
   }
 
   async #create(
-    { id, callId, principal, isEphemeral }: Omit<StartRequest, 'options' | 'messages'>,
+    { id, callId, principal, sharedWith, isEphemeral }: Omit<StartRequest, 'options' | 'messages'>,
     body: Bodies['conversation_started'],
   ): Promise<ConversationView> {
     mustBeText(id);
@@ -223,6 +224,7 @@ export class ConversationHost {
       agent: this.#agent,
       startCallId: callId,
       principal,
+      sharedWith,
       isEphemeral,
       historyTurns: body.max_history_length,
       totals: { ...totals },
@@ -231,13 +233,29 @@ export class ConversationHost {
       forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
       started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
     });
-    if (!created && !(record.startCallId === callId && record.agent === this.#agent)) {
+    if (!created && record.startCallId !== callId) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
     }
     // The conversation that had this id was removed from the store.
-    const removed = created ? this.#conversations.get(id) : undefined;
+    const removed = created ? this.#conversations.owned(record.principal, id) : undefined;
     if (removed?.open.length === 0) this.#conversations.drop(removed);
     return viewOf(record);
+  }
+
+  /**
+   * Returns the id in the store of the conversation that a caller names by its public id, and by its owner if it may use several with
+   * that id. The conversations of others do not exist for the caller: the same look-up finds nothing. @throws {CONVERSATION_UNKNOWN}
+   */
+  async reach(caller: IdentifiedCaller, publicId: string, owner?: string): Promise<string> {
+    this.#mustBeOpen();
+    mustBeText(publicId, owner ?? '');
+    const { principal, mayUseAny } = caller;
+    const isOwn = owner === undefined || owner === principal;
+    const own = isOwn ? this.#conversations.owned(principal, publicId) : undefined;
+    if (own) return own.id;
+    const id = await this.#store.reach({ agent: this.#agent, publicId, principal, mayUseAny, owner });
+    if (id === undefined) throw unknownConversation();
+    return id;
   }
 
   /**
@@ -275,7 +293,12 @@ export class ConversationHost {
       }
     }
     const retried = retry && this.#store.retried(this.#retryOf(request, retry));
-    const [peek, place] = await Promise.all([this.reads.peek(id, turnId), retried]);
+    const peeking = this.reads.peek(id, turnId).catch((error: unknown) => {
+      // Another process removed it. Its owner may start another one with its public id.
+      if (held?.open.length === 0) this.#conversations.drop(held);
+      throw error;
+    });
+    const [peek, place] = await Promise.all([peeking, retried]);
     const joined =
       peek.turn || !place
         ? await this.#join(id, turnId, peek)
@@ -418,7 +441,7 @@ export class ConversationHost {
   /**
    * Answers a question of a turn. The answer is durable when the promise resolves. The same answer again has no effect.
    * @throws {CONVERSATION_UNKNOWN | APPROVAL_UNKNOWN | APPROVAL_ANSWERED}
-   * @throws {AUTH_FORBIDDEN} if the principal neither started the conversation nor is `local`
+   * @throws {AUTH_FORBIDDEN} for `anonymous`, if the conversation belongs to another principal
    */
   async answerApproval(request: AnswerRequest): Promise<void> {
     const { conversationId: id, callId } = request;

@@ -38,6 +38,8 @@ const EVENT_CHARS = 64;
 
 export class Conversation {
   readonly id: string;
+  readonly publicId: string;
+  readonly principal: string;
   readonly options: ConversationOptions;
   readonly journal: JournalWriter;
   readonly history: History;
@@ -62,6 +64,8 @@ export class Conversation {
   ) {
     const { record, started, fence } = acquired;
     this.id = record.id;
+    this.publicId = record.publicId;
+    this.principal = record.principal;
     this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
     const { leaseMs, clock } = of;

@@ -32,6 +32,8 @@ export class LoadedConversations {
   readonly #deps: LoadedDeps;
   readonly #options: LoadedOptions;
   readonly #loaded = new Map<string, Conversation>();
+  /** The same, by owner and public id. */
+  readonly #owned = new Map<string, Conversation>();
   /** Conversations without open turns, the least recently used first. Some may have become busy since. */
   readonly #idle = new Set<Conversation>();
   /** Characters of all loaded conversations, and each one's share of them. */
@@ -50,6 +52,11 @@ export class LoadedConversations {
 
   get(id: string): Conversation | undefined {
     return this.#loaded.get(id);
+  }
+
+  /** Returns the conversation of an owner with a public id. */
+  owned(principal: string, publicId: string): Conversation | undefined {
+    return this.#owned.get(ownedKey({ principal, publicId }));
   }
 
   /** Conversations with turns that run or wait. */
@@ -123,6 +130,7 @@ export class LoadedConversations {
     const older = this.#loaded.get(id);
     if (older) this.drop(older);
     this.#loaded.set(id, conversation);
+    this.#owned.set(ownedKey(conversation), conversation);
     this.#idle.add(conversation);
     this.#count(conversation, conversation.chars);
     onLoaded(conversation, acquired);
@@ -174,6 +182,8 @@ export class LoadedConversations {
   drop(conversation: Conversation): void {
     if (this.#loaded.get(conversation.id) !== conversation) return;
     this.#loaded.delete(conversation.id);
+    const key = ownedKey(conversation);
+    if (this.#owned.get(key) === conversation) this.#owned.delete(key);
     this.#idle.delete(conversation);
     conversation.journal.close();
     this.#count(conversation, 0);
@@ -230,6 +240,7 @@ export class LoadedConversations {
     await Promise.all(busy.map((conversation) => this.#release(conversation, dormant.has(conversation))));
     for (const { journal } of this.#loaded.values()) journal.close();
     this.#loaded.clear();
+    this.#owned.clear();
   }
 
   async #release({ id: conversationId, journal }: Conversation, isDormant: boolean): Promise<void> {
@@ -241,6 +252,9 @@ export class LoadedConversations {
     }
   }
 }
+
+const ownedKey = ({ principal, publicId }: Pick<Conversation, 'principal' | 'publicId'>): string =>
+  JSON.stringify([principal, publicId]);
 
 const stopped = (): TurnReleased =>
   new TurnReleased('NODE_GONE', 'The agent stopped. Ask again with the same turn id.');

@@ -7,6 +7,7 @@ import { eventsConformance } from './conformance/events.conformance.ts';
 import { forksConformance } from './conformance/forks.conformance.ts';
 import { hostileConformance } from './conformance/hostile-input.conformance.ts';
 import { listsConformance } from './conformance/lists.conformance.ts';
+import { ownersConformance } from './conformance/owners.conformance.ts';
 import { progressConformance } from './conformance/progress.conformance.ts';
 import { reportsConformance } from './conformance/reports.conformance.ts';
 import { retriesConformance } from './conformance/retries.conformance.ts';
@@ -24,6 +25,7 @@ export function operationsConformance(kind: AgentKind, store: StoreKind): void {
     listsConformance(kind, store);
     retriesConformance(kind, store);
     forksConformance(kind, store);
+    ownersConformance(kind, store);
     if (kind.takes.includes('tools')) callerToolsConformance(kind, store);
     if (kind.hasTools) approvalsConformance(kind, store);
     budgetsConformance(kind, store);

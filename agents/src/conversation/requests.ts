@@ -5,20 +5,24 @@ import type { ConversationOptions, TurnOutcome } from './conversation.ts';
 import type { RetryKey } from './retry-keys.ts';
 
 export interface StartRequest {
+  /** Its public id. */
   id: string;
   options: ConversationOptions;
   /** Id of the call. A repeated call gets the same answer. */
   callId: string;
-  /** Id of the principal that starts it. @default 'local' */
+  /** Id of the principal that starts it and owns it. @default 'local' */
   principal?: string | undefined;
+  /** Principals that may use it beside the owner; `*` is every principal. @default none */
+  sharedWith?: readonly string[] | undefined;
   /** Messages that the history begins with. @default none */
   messages?: readonly ModelMessage[] | undefined;
   /** True to leave it out of lists and delete it 15 minutes after its end. @default false */
   isEphemeral?: boolean | undefined;
 }
 
-export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral'> {
-  /** Id of the origin. */
+export interface ForkRequest
+  extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral' | 'sharedWith'> {
+  /** Id of the origin in the store. */
   conversationId: string;
   /** Id of the last turn to copy. The turn must have ended. */
   at: string;
@@ -27,7 +31,10 @@ export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' |
 }
 
 export interface TurnRequest {
+  /** Id in the store. */
   conversationId: string;
+  /** Id of the principal that calls. */
+  principal?: string | undefined;
   userMessage: string;
   /** A repeated id is the same turn. */
   turnId: string;

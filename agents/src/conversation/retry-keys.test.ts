@@ -196,7 +196,7 @@ describe('on the wire', () => {
   test('keys belong to the principal of the caller, and each answer is the one of the joined turn', async () => {
     const model = scriptedModel(['one', 'two']);
     const { call, close } = await serve(model);
-    for (const id of ['a', 'b', 'c']) await call('start_task', { id }).done;
+    for (const id of ['a', 'b', 'c']) await call('start_task', { id, share: ['*'] }).done;
     expect(await call('run_turn', turnOf('a')).done).toMatchObject({ result: 'one' });
     expect(await call('run_turn', turnOf('b', { retry_count: 1 })).done).toMatchObject({ result: 'one' });
     const report = await call('run_turn', turnOf('b', { retry_count: 2, answer: 'outcome' })).done;

@@ -12,6 +12,7 @@ const MAX_CHARS = 2_097_152;
 /** A row of the list, in the order of the list. */
 export interface FindRow {
   readonly id: string;
+  readonly publicId: string;
   readonly agent: string;
   readonly state: StoredState;
   readonly changedAt: number;
@@ -51,7 +52,7 @@ export function find<Row extends FindRow>(
     last = { id, changedAt };
     if (!isListed(row, options)) continue;
     const isContinued = from?.turnId !== undefined && from.id === id && from.changedAt === changedAt;
-    if (search === undefined || (!isContinued && id.toLowerCase().includes(search))) {
+    if (search === undefined || (!isContinued && row.publicId.toLowerCase().includes(search))) {
       rows.push(row);
     } else {
       const texts = source.userEvents(row, isContinued ? from.turnId : undefined);

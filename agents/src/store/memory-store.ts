@@ -11,7 +11,7 @@ import type {
 import { type Acquisition, acquisitionOf, cursorOf, eventsAfter, fenceOf, seqBefore } from './cursor.ts';
 import { find } from './find.ts';
 import { MemoryAgentData, MemoryAgentStore } from './memory-agent-store.ts';
-import { joins, RETRY_MS, type RetriedTurn } from './retry.ts';
+import { joins, MAX_RETRIES, RETRY_MS, type RetriedTurn } from './retry.ts';
 import {
   type AcquiredConversation,
   type Append,
@@ -28,6 +28,7 @@ import {
   type NewConversation,
   type NewEvent,
   type Peek,
+  type ReachRequest,
   type ReadOptions,
   type RetryRequest,
   type RoomReport,
@@ -38,6 +39,7 @@ import {
   type TurnRecord,
 } from './store.ts';
 import { NO_TIME, readTime, type StoreTime, type TimeRecord, timeOf } from './store-time.ts';
+import { reachOf, suffixedId } from './stored-id.ts';
 
 /** An event with its body as JSON. Reads parse it, so they return copies, as those of any other store. */
 type StoredEvent = Omit<JournalEvent, 'body' | 'cursor'> & { json: string };
@@ -63,9 +65,39 @@ interface StoredRetry extends RetriedTurn {
   readonly stored: StoredConversation;
 }
 
+/** Conversations outside the trash by their ids in the store, with an index of their public ids. */
+class NamedConversations extends Map<string, StoredConversation> {
+  readonly #byName = new Map<string, Set<StoredConversation>>();
+
+  /** The conversations of an agent with a public id, in the order of their addition. */
+  named(agent: string, publicId: string): StoredConversation[] {
+    return [...(this.#byName.get(nameOf({ agent, publicId })) ?? [])];
+  }
+
+  override set(id: string, stored: StoredConversation): this {
+    const name = nameOf(stored.record);
+    const named = this.#byName.get(name) ?? new Set();
+    this.#byName.set(name, named.add(stored));
+    return super.set(id, stored);
+  }
+
+  override delete(id: string): boolean {
+    const stored = this.get(id);
+    if (!stored) return false;
+    const name = nameOf(stored.record);
+    const named = this.#byName.get(name);
+    named?.delete(stored);
+    if (named?.size === 0) this.#byName.delete(name);
+    return super.delete(id);
+  }
+}
+
+const nameOf = ({ agent, publicId }: Pick<ConversationRecord, 'agent' | 'publicId'>): string =>
+  JSON.stringify([agent, publicId]);
+
 /** State of the store that its writers share. */
 interface Shared {
-  readonly conversations: Map<string, StoredConversation>;
+  readonly conversations: NamedConversations;
   readonly trash: Map<string, StoredConversation>;
   readonly living: Set<string>;
   /** The latest turn of each retry key, by agent, principal and key. */
@@ -92,7 +124,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
   readonly #maxBytes: number;
   readonly #onRoom: MemoryStoreOptions['onRoom'];
   readonly #shared: Shared;
-  readonly #conversations: Map<string, StoredConversation>;
+  readonly #conversations: NamedConversations;
   readonly #trash: Map<string, StoredConversation>;
   readonly #agents: MemoryAgentStore;
   #isClosed = false;
@@ -104,7 +136,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
     this.#shared = options.sharedWith
       ? options.sharedWith.#shared
       : {
-          conversations: new Map(),
+          conversations: new NamedConversations(),
           trash: new Map(),
           living: new Set(),
           retries: new Map(),
@@ -127,17 +159,20 @@ export class MemoryStore implements ConversationStore, AgentStore {
 
   async create(conversation: NewConversation) {
     this.#assertOpen();
-    const existing = this.#conversations.get(conversation.id);
+    const { id: publicId, agent, startCallId, started, historyTurns, forkedFrom } = conversation;
+    const { principal = 'local', sharedWith = [], isEphemeral = false } = conversation;
+    const existing = this.#owned({ agent, principal, publicId });
     if (existing) return { created: false, record: { ...existing.record } };
-    this.#assertNotFull(conversation.id);
-    const { id, agent, startCallId, started, historyTurns, forkedFrom } = conversation;
-    const { principal = 'local', isEphemeral = false } = conversation;
+    this.#assertNotFull(publicId);
+    const id = this.#conversations.has(publicId) ? suffixedId(publicId, agent, principal) : publicId;
     this.#freeId(id);
     const event = toStored(started, 1);
     const record = {
       id,
+      publicId,
       agent,
       principal,
+      sharedWith: [...sharedWith],
       startCallId,
       state: conversation.state ?? 'working',
       startedAt: started.at,
@@ -164,6 +199,18 @@ export class MemoryStore implements ConversationStore, AgentStore {
       trashedRunningMs: 0,
     });
     return { created: true, record: { ...record } };
+  }
+
+  async reach(request: ReachRequest): Promise<string | undefined> {
+    this.#assertOpen();
+    const { agent, publicId, owner } = request;
+    const reached = this.#conversations
+      .named(agent, publicId)
+      .filter(({ record }) => owner === undefined || record.principal === owner)
+      .map(({ record }) => ({ id: record.id, order: reachOf(record, request) ?? Number.POSITIVE_INFINITY }))
+      .filter(({ order }) => order < Number.POSITIVE_INFINITY);
+    // The conversations are in the order of their creation, and the sort is stable.
+    return reached.sort((a, b) => a.order - b.order)[0]?.id;
   }
 
   async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
@@ -195,10 +242,11 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const stored = this.#conversations.get(conversationId);
     if (!stored) return undefined;
     const turn = turnId === undefined ? undefined : stored.turns.get(turnId);
-    const { agent, state, lastSeq } = stored.record;
+    const { publicId, agent, state, lastSeq } = stored.record;
     const isFull = this.#isFull() && !this.#makeRoom(conversationId);
     const isDormant = isDormantNow(stored);
-    return { agent, state, lastSeq, epoch: stored.epoch, isFull, isDormant, turn: turn && { ...turn } };
+    const { epoch } = stored;
+    return { publicId, agent, state, lastSeq, epoch, isFull, isDormant, turn: turn && { ...turn } };
   }
 
   async append(append: Append): Promise<void> {
@@ -332,7 +380,15 @@ export class MemoryStore implements ConversationStore, AgentStore {
     }
     const { turnId, count } = request;
     const turn = { stored, turnId, at: this.#clock.now(), isByRetry: count > 0, joinedBy: '' };
-    this.#shared.retries.set(retryKeyOf(request), turn);
+    const { retries } = this.#shared;
+    const name = retryKeyOf(request);
+    // The latest key is the last one in the map.
+    retries.delete(name);
+    retries.set(name, turn);
+    if (retries.size <= MAX_RETRIES) return;
+    const owner = retryOwnerOf(request);
+    const own = [...retries.keys()].filter((key) => key.startsWith(owner));
+    for (const oldest of own.slice(0, Math.max(0, own.length - MAX_RETRIES))) retries.delete(oldest);
   }
 
   /** The turn of its retry key that a request joins. */
@@ -354,6 +410,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
         byChange(this.#conversations)
           .reverse()
           .filter(isFrom)
+          .filter(({ record }) => options.principal === undefined || record.principal === options.principal)
           .slice(0, limit)
           .map((stored) => ({
             ...stored.record,
@@ -394,6 +451,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const stored = this.#trash.get(conversationId);
     if (!stored) return false;
     this.#trash.delete(conversationId);
+    if (this.#owned(stored.record)) stored.record.publicId = stored.record.id;
     stored.record.trashedAt = 0;
     this.#conversations.set(conversationId, stored);
     return true;
@@ -532,6 +590,14 @@ export class MemoryStore implements ConversationStore, AgentStore {
     this.#shared.living.delete(this.#holder);
   }
 
+  #owned({
+    agent,
+    principal,
+    publicId,
+  }: Pick<ConversationRecord, 'agent' | 'principal' | 'publicId'>): StoredConversation | undefined {
+    return this.#conversations.named(agent, publicId).find(({ record }) => record.principal === principal);
+  }
+
   #bytes(): number {
     return charsIn(this.#conversations) + charsIn(this.#trash) + this.#shared.agents.chars;
   }
@@ -661,8 +727,8 @@ const oldestFirst = (
 const byChange = (conversations: ReadonlyMap<string, StoredConversation>): StoredConversation[] =>
   [...conversations.values()].sort((a, b) => oldestFirst(a.record, b.record));
 
-const retryKeyOf = ({ agent, principal, key }: RetryRequest): string =>
-  JSON.stringify([agent, principal, key]);
+const retryOwnerOf = ({ agent, principal }: RetryRequest): string => JSON.stringify([agent, principal]);
+const retryKeyOf = (request: RetryRequest): string => `${retryOwnerOf(request)}${request.key}`;
 
 function* userEvents(stored: StoredConversation, after: string | undefined) {
   const [started] = stored.events;

@@ -4,6 +4,8 @@ import type { RetryRequest } from './store.ts';
 
 /** Time for which the turn of a retry key is kept, in ms. */
 export const RETRY_MS = 86_400_000;
+/** Retry keys of one principal at one agent that a store keeps. Beyond it the oldest are forgotten early. */
+export const MAX_RETRIES = 10_000;
 
 /** The latest turn of a retry key. */
 export interface RetriedTurn {

@@ -12,6 +12,7 @@ import type {
   FindOptions,
   NewConversation,
   NewEvent,
+  ReachRequest,
   RetryRequest,
   RoomReport,
 } from './store.ts';
@@ -298,6 +299,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await append('c', fence, 1, wholeTurn('t'));
       await append('c', fence, 5, [event('turn_accepted', 'o')]);
       expect(await store.peek('c', 't')).toEqual({
+        publicId: 'c',
         agent: 'chat@fame.fabric',
         state: 'working',
         lastSeq: 6,
@@ -493,6 +495,90 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         await store.create(conversation('mine'));
         clock.stepWall(1);
         expect(await all()).toEqual({ ids: ['mine'], pages: 2 });
+      });
+    });
+
+    describe('owners', () => {
+      const agent = 'chat@fame.fabric';
+      const add = async (id: string, more: Partial<NewConversation> = {}) =>
+        (await store.create(conversation(id, more))).record;
+      const reach = (publicId: string, principal: string, more: Partial<ReachRequest> = {}) =>
+        store.reach({ agent, publicId, principal, mayUseAny: false, ...more });
+
+      test('one public id is a conversation for each agent and owner, and stays the same one', async () => {
+        const owners = [
+          { principal: 'local' },
+          { principal: 'ada' },
+          { principal: 'local', agent: 'other@fame.fabric' },
+        ];
+        const records = [];
+        for (const owner of owners) records.push(await add('c', owner));
+        expect(records.map(({ publicId, principal }) => [publicId, principal])).toEqual([
+          ['c', 'local'],
+          ['c', 'ada'],
+          ['c', 'local'],
+        ]);
+        expect(records[0]!.id).toBe('c');
+        expect(new Set(records.map(({ id }) => id)).size).toBe(3);
+        for (const [i, owner] of owners.entries()) {
+          const again = await store.create(conversation('c', owner));
+          expect(again).toMatchObject({ created: false, record: { id: records[i]!.id } });
+          expect(await reach('c', owner.principal, owner)).toBe(records[i]!.id);
+          expect(await store.peek(records[i]!.id)).toMatchObject({ publicId: 'c' });
+          expect(await store.record(records[i]!.id)).toMatchObject(owner);
+        }
+      });
+
+      test('a principal reaches its own conversation, then a shared one, then with the right another one', async () => {
+        const any = { mayUseAny: true };
+        expect(await reach('c', 'eve', any)).toBeUndefined();
+        const { id: ofAda } = await add('c', { principal: 'ada' });
+        expect(await reach('c', 'ada')).toBe(ofAda);
+        expect(await reach('c', 'eve')).toBeUndefined();
+        expect(await reach('c', 'eve', any)).toBe(ofAda);
+        const { id: ofBob } = await add('c', { principal: 'bob', sharedWith: ['eve', 'x"y'] });
+        expect(await reach('c', 'eve')).toBe(ofBob);
+        expect(await reach('c', 'x"y')).toBe(ofBob);
+        expect(await reach('c', 'ev')).toBeUndefined();
+        expect(await reach('c', 'eve', any)).toBe(ofBob);
+        expect(await reach('c', 'eve', { ...any, owner: 'ada' })).toBe(ofAda);
+        expect(await reach('c', 'eve', { owner: 'ada' })).toBeUndefined();
+        const { id: ofEve } = await add('c', { principal: 'eve' });
+        expect(await reach('c', 'eve', any)).toBe(ofEve);
+        expect(await reach('c', 'eve', { owner: 'bob' })).toBe(ofBob);
+        const { id: ofAll } = await add('d', { principal: 'bob', sharedWith: ['*'] });
+        for (const principal of ['eve', 'anonymous', '*']) expect(await reach('d', principal)).toBe(ofAll);
+        // The owner of the name * is no share.
+        await add('e', { principal: '*' });
+        expect(await reach('e', 'eve')).toBeUndefined();
+      });
+
+      test('a conversation in the trash is not reached, and returns beside a later one of its owner', async () => {
+        await add('c', { principal: 'local' });
+        const { id: first } = await add('c', { principal: 'ada' });
+        await store.trash(first);
+        expect(await reach('c', 'ada', { mayUseAny: true })).toBe('c');
+        const { id: second } = await add('c', { principal: 'ada' });
+        expect(await reach('c', 'ada')).toBe(second);
+        const [trashed] = await store.list({ inTrash: true });
+        expect(trashed).toMatchObject({ publicId: 'c', principal: 'ada' });
+        expect(await store.restore(trashed!.id)).toBe(true);
+        expect(await reach('c', 'ada')).toBe(second);
+        expect(await reach(trashed!.id, 'ada')).toBe(trashed!.id);
+        await store.remove(second);
+        await store.trash(trashed!.id);
+        await store.restore(trashed!.id);
+        expect(await reach(trashed!.id, 'ada')).toBe(trashed!.id);
+      });
+
+      test('find returns the conversations of one owner', async () => {
+        await add('a', { principal: 'ada' });
+        await add('b', { principal: 'bob' });
+        const found = async (principal?: string) =>
+          (await store.find({ agent, principal, limit: 10 })).records.map(({ id }) => id).sort();
+        expect(await found('ada')).toEqual(['a']);
+        expect(await found('eve')).toEqual([]);
+        expect(await found()).toEqual(['a', 'b']);
       });
     });
 

@@ -46,11 +46,16 @@ export const isEndedState = (state: StoredState): boolean => state === 'complete
 
 /** Summary of a conversation, available without reading its journal. */
 export interface ConversationRecord {
+  /** Id in the store, unique in it. The other methods take this one. */
   readonly id: string;
+  /** Id that callers use. It is unique for an agent and an owner, and mostly the same as `id`. */
+  readonly publicId: string;
   /** Address of its agent. */
   readonly agent: string;
-  /** Id of the principal that started it: `local` or `anonymous`. `local` for conversations of versions without principals. */
+  /** Owner: the id of the principal that started it. `local` for conversations of versions without principals. */
   readonly principal: string;
+  /** Principals that may use it beside the owner; `*` is every principal. */
+  readonly sharedWith: readonly string[];
   /** Id of the call that started it. A repeated id is the same start. */
   readonly startCallId: string;
   readonly state: StoredState;
@@ -93,11 +98,14 @@ export interface TurnRecord {
 }
 
 export interface NewConversation {
+  /** Its public id. */
   readonly id: string;
   readonly agent: string;
   readonly startCallId: string;
-  /** Id of the principal that starts it. @default 'local' */
+  /** Id of the principal that starts it and owns it. @default 'local' */
   readonly principal?: string | undefined;
+  /** Principals that may use it beside the owner; `*` is every principal. @default none */
+  readonly sharedWith?: readonly string[] | undefined;
   /** Length of the history, in turns. `acquire` returns that many. */
   readonly historyTurns: number;
   /** @default false */
@@ -167,8 +175,21 @@ export interface AcquiredConversation {
   readonly open: readonly (readonly JournalEvent[])[];
 }
 
+/** A conversation as a caller names it. */
+export interface ReachRequest {
+  readonly agent: string;
+  readonly publicId: string;
+  /** Id of the principal that calls. */
+  readonly principal: string;
+  /** True if the principal may use the conversations of all owners. */
+  readonly mayUseAny: boolean;
+  /** Only a conversation of this owner. @default any owner */
+  readonly owner?: string | undefined;
+}
+
 /** State of a conversation, read without acquiring it. */
 export interface Peek {
+  readonly publicId: string;
   readonly agent: string;
   readonly state: StoredState;
   readonly lastSeq: number;
@@ -217,6 +238,8 @@ export interface FindCursor extends Pick<ConversationRecord, 'changedAt' | 'id'>
 
 export interface FindOptions {
   readonly agent: string;
+  /** Only conversations of this owner. @default of all owners */
+  readonly principal?: string | undefined;
   readonly state?: StoredState | undefined;
   /** True finds conversations whose last turn failed, false the others. */
   readonly failed?: boolean | undefined;
@@ -283,8 +306,13 @@ export interface RoomReport {
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */
   readonly place: string;
-  /** Creates a conversation, or returns the existing one with its id. */
+  /** Creates a conversation, or returns the existing one of its agent and owner with its public id. */
   create(conversation: NewConversation): Promise<{ created: boolean; record: ConversationRecord }>;
+  /**
+   * Returns the id in the store of the conversation that a principal reaches under a public id: its own, else one that is shared with
+   * it, else with `mayUseAny` one of another owner. The oldest one if there are several. `undefined` if there is none.
+   */
+  reach(request: ReachRequest): Promise<string | undefined>;
   /**
    * Acquires the conversation for this writer, for a lease of `leaseMs`. Fences off the previous writer, even if that was
    * this one. Resolves to `undefined` if there is no conversation with that id.
@@ -327,11 +355,14 @@ export interface ConversationStore {
   /** Returns records, latest change first, without ephemeral ones unless they are in the trash. */
   list(options?: ListOptions): Promise<readonly ConversationRecord[]>;
   /**
-   * Moves a conversation to the trash, where only `list`, `record`, `read`, `restore` and `remove` find it. Its id is free for
+   * Moves a conversation to the trash, where only `list`, `record`, `read`, `restore` and `remove` find it. Its ids are free for
    * another conversation. Resolves to `false` if there is none. @throws {STORE_CONFLICT} while it is held
    */
   trash(conversationId: string): Promise<boolean>;
-  /** Moves a conversation back from the trash. Resolves to `false` if it is not there. */
+  /**
+   * Moves a conversation back from the trash. If its owner has another one with its public id, its id in the store becomes its public
+   * id. Resolves to `false` if it is not there.
+   */
   restore(conversationId: string): Promise<boolean>;
   /**
    * Deletes a conversation with its events, also from the trash. Resolves to `false` if there is none.

@@ -9,11 +9,13 @@ import {
   LIMITS,
   makeEnvelope,
   newId,
+  type Rights,
   type RpcReply,
   rpcError,
   type Send,
   type Service,
 } from '@fame-fabric/shared';
+import { callerOf } from '@fame-fabric/shared/internal';
 import type { AgentLink } from '../agent/agent-types.ts';
 
 export interface FakeCallOptions {
@@ -22,6 +24,8 @@ export interface FakeCallOptions {
   replyTo?: string | undefined;
   /** Principal of the caller. @default 'anonymous' */
   principal?: string | undefined;
+  /** @default every conversation for `local`, else its own ones */
+  rights?: Rights | undefined;
   meta?: Record<string, unknown> | undefined;
   signal?: AbortSignal | undefined;
   /** Delays each pushed item until its promise resolves. */
@@ -110,7 +114,12 @@ export class FakeLink implements AgentLink {
       params,
       isStream: options.isStream ?? false,
       replyTo,
-      caller: Promise.resolve({ principal, roles: [], path: replyTo.slice(replyTo.indexOf('@') + 1) }),
+      caller: Promise.resolve(
+        callerOf(
+          { id: principal, roles: [], rights: options.rights },
+          replyTo.slice(replyTo.indexOf('@') + 1),
+        ),
+      ),
       traceId: 'trace',
       meta: options.meta,
       signal: controller.signal,

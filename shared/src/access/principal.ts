@@ -33,6 +33,14 @@ export interface Caller {
   /** Id of its principal: `local`, the name of a key, or `anonymous` if it sent no key or its sentinel is another one. */
   readonly principal: string;
   readonly roles: readonly string[];
+  /** Claims of its token, those that its sentinel hands to agents. */
+  readonly claims?: Readonly<Record<string, ClaimValue>> | undefined;
+  readonly rights: Rights;
+  /**
+   * True if the sentinel did not state who it is, because a connection was lost or the call has ended. Its principal is then
+   * `anonymous`. @default false
+   */
+  readonly isUnknown?: boolean | undefined;
   /** Path that receives the answer. */
   readonly path: string;
 }
@@ -41,15 +49,58 @@ export interface Caller {
 export const ANONYMOUS: Principal = Object.freeze({ id: 'anonymous', roles: Object.freeze([]) });
 
 const MAX_ROLES = 32;
-const MAX_CHARS = 256;
+/** Claims that a sentinel hands to agents. */
+const MAX_CLAIMS = 32;
+const MAX_CHARS = 512;
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= MAX_CHARS;
 
-/** Reads a principal from the wire: `{ id, roles }`. Keeps roles of newer versions. Returns undefined for any other value. */
+/** Rights of a principal whose sentinel states none: the local key may use every conversation. */
+const rightsOf = (id: string): Rights => ({ conversations: id === 'local' ? 'any' : 'own' });
+
+/** The caller that a principal is to its agents. */
+export const callerOf = ({ id, roles, claims, rights = rightsOf(id) }: Principal, path: string): Caller => ({
+  principal: id,
+  roles,
+  ...(claims ? { claims } : {}),
+  rights,
+  path,
+});
+
+/**
+ * Reads a principal from the wire: `{ id, roles, claims?, rights? }`. Keeps roles of newer versions, and ignores claims and rights
+ * that it does not know. Returns undefined for any other value.
+ */
 export function readPrincipal(value: unknown): Principal | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { id, roles } = value as Partial<Record<string, unknown>>;
+  if (!isObject(value)) return undefined;
+  const { id, roles, claims, rights } = value;
   if (!isName(id) || !Array.isArray(roles) || roles.length > MAX_ROLES || !roles.every(isName))
     return undefined;
-  return { id, roles: roles as Role[] };
+  const known = readClaims(claims);
+  return {
+    id,
+    roles: roles as Role[],
+    ...(known ? { claims: known } : {}),
+    ...(isObject(rights) ? { rights: readRights(rights) } : {}),
+  };
 }
+
+const readRights = ({ conversations, onBehalf }: Record<string, unknown>): Rights => ({
+  conversations: conversations === 'any' ? 'any' : 'own',
+  ...(onBehalf === true ? { onBehalf } : {}),
+});
+
+function readClaims(claims: unknown): Record<string, ClaimValue> | undefined {
+  if (!isObject(claims)) return undefined;
+  const known = Object.entries(claims).filter(([, value]) => isClaim(value));
+  return known.length === 0 || known.length > MAX_CLAIMS
+    ? undefined
+    : (Object.fromEntries(known) as Record<string, ClaimValue>);
+}
+
+const isClaim = (value: unknown): boolean =>
+  ['string', 'number', 'boolean'].includes(typeof value) ||
+  (Array.isArray(value) && value.every((item) => typeof item === 'string'));
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -91,7 +91,7 @@ export const ERRORS = Object.freeze({
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or a caller without the local key requested the list of conversations, or answered an approval in a conversation that another principal started.',
+    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or a caller without a credential requested the list of conversations, or answered an approval in a conversation that belongs to a principal.',
     'The log of the sentinel has the rule; see docs/policy.md. For an Origin or Host, add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   ADMIT_REFUSED: entry(

@@ -35,7 +35,12 @@ describe('caller', () => {
     unread.reply(1);
     expect(asked()).toEqual([]);
     const read = await arrive('c2');
-    const expected: Caller = { principal: 'local', roles: ['admin'], path: '/S/client' };
+    const expected: Caller = {
+      principal: 'local',
+      roles: ['admin'],
+      rights: { conversations: 'any' },
+      path: '/S/client',
+    };
     expect(await Promise.all([read.caller, read.caller])).toEqual([expected, expected]);
     expect(asked().map(({ frame }) => frame)).toEqual([
       { type: 'WhoIs', address: read.replyTo, corrId: 'c2' },
@@ -47,6 +52,7 @@ describe('caller', () => {
     expect(await (await arrive('c')).caller).toEqual({
       principal: 'anonymous',
       roles: [],
+      rights: { conversations: 'own' },
       path: '/S/client',
     });
     expect(asked()).toEqual([]);
@@ -102,7 +108,7 @@ describe('caller', () => {
       }),
     );
     await agent.call('own@fame.fabric', 'work');
-    expect(await seen!.caller).toEqual({ principal: 'local', roles: ['admin'], path: '/S/agent' });
+    expect(await seen!.caller).toMatchObject({ principal: 'local', roles: ['admin'], path: '/S/agent' });
     expect(asked()).toEqual([]);
   });
 

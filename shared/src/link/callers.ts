@@ -1,11 +1,15 @@
 // The callers of incoming calls. Only their sentinel knows who they are, and it is asked only for calls whose service reads it.
 // It answers for open calls only, because a path may belong to another node by the time a call is handled.
-import { ANONYMOUS, type Caller, type Principal, readPrincipal } from '../access/principal.ts';
+import { ANONYMOUS, type Caller, callerOf, type Principal, readPrincipal } from '../access/principal.ts';
+import type { ErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 import { locationOf } from '../protocol/address.ts';
 import type { WhoIsAck } from '../protocol/envelope.ts';
 import type { Control } from './control.ts';
 import type { Neighbor } from './neighbor.ts';
+
+/** Code of a WhoIsAck about a call that is not open. */
+const CALL_UNKNOWN: ErrorCode = 'NODE_GONE';
 
 /** The part of an incoming call that identifies it. */
 interface AnsweredCall {
@@ -36,8 +40,9 @@ export class Callers {
     if (replyTo === '') return undefined;
     // A call of this node to itself does not pass its sentinel.
     const isFromHere = neighbor !== this.#deps.uplink;
-    const { id, roles } = (isFromHere ? this.own : await this.#ask(call)) ?? ANONYMOUS;
-    return { principal: id, roles, path: locationOf(replyTo) };
+    const path = locationOf(replyTo);
+    const principal = isFromHere ? (this.own ?? ANONYMOUS) : await this.#ask(call);
+    return principal ? callerOf(principal, path) : { ...callerOf(ANONYMOUS, path), isUnknown: true };
   }
 
   // After a lost connection the sentinel still knows the open calls of a session that was resumed, so ask once more.
@@ -45,9 +50,12 @@ export class Callers {
     const { control, nextAttach } = this.#deps;
     const { corrId, replyTo: address } = call;
     const request = async (): Promise<Principal | undefined> => {
-      if (this.own === undefined || call.isOver) return undefined;
+      if (call.isOver) return undefined;
+      if (this.own === undefined) return ANONYMOUS;
       const ack = (await control.request({ type: 'WhoIs', address, corrId })) as WhoIsAck;
-      return ack.ok ? readPrincipal(ack.principal) : undefined;
+      // A refusal without this code is from an older sentinel, for a caller behind another one.
+      if (!ack.ok) return ack.code === CALL_UNKNOWN ? undefined : ANONYMOUS;
+      return readPrincipal(ack.principal) ?? ANONYMOUS;
     };
     try {
       return await request().catch(async (error: unknown) => {

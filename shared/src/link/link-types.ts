@@ -143,7 +143,7 @@ export interface IncomingCall {
   readonly signal: AbortSignal;
   /**
    * The node that made the call; asked for when this is first read. Read it before the call ends. Undefined if the call has no
-   * replyTo. Anonymous if the sentinel is not of this software, or the caller is not one of its own nodes. Never rejects.
+   * replyTo. Anonymous if the sentinel is not of this software, and if the sentinel did not answer. Never rejects.
    */
   readonly caller: Promise<Caller | undefined>;
   /**

@@ -1,5 +1,6 @@
 // Records the answer of a person to a question of a turn. The turn continues by itself when the answer is durable.
 import { FabricError } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import type { ConversationRecord } from '../../store/store.ts';
 import type { ApprovalAnswer } from '../../turn/approval.ts';
 import type { LiveTurn } from '../live-turn.ts';
@@ -14,12 +15,15 @@ export interface AnswerRequest extends ApprovalAnswer {
   readonly principal: string;
 }
 
-/** @throws {AUTH_FORBIDDEN} */
-export function checkMayAnswer({ principal }: AnswerRequest, conversation: ConversationRecord): void {
-  if (principal === 'local' || principal === conversation.principal) return;
+/**
+ * An approval runs a tool that its author does not want to run without one. So a share with every caller, and the id of a conversation
+ * of version 0.1.0, do not include approvals. @throws {AUTH_FORBIDDEN}
+ */
+export function checkMayAnswer({ principal }: AnswerRequest, { principal: owner }: ConversationRecord): void {
+  if (principal !== ANONYMOUS.id || principal === owner) return;
   throw new FabricError(
     'AUTH_FORBIDDEN',
-    'Only the principal that started the conversation, or a caller with the local key, may answer for it.',
+    'The conversation belongs to a principal. A caller without a credential may not answer for it: attach with the local key, or with another credential.',
   );
 }
 

@@ -647,7 +647,7 @@ describe('callers', () => {
     else first.cancel(how);
     await settle();
     expect((await store.peek('c', 't'))!.turn).toMatchObject({ state: 'open' });
-    expect(await approve('anonymous')).toMatchObject({ error: { data: { code: 'AUTH_FORBIDDEN' } } });
+    expect(await approve('anonymous')).toMatchObject({ error: { data: { code: 'CONVERSATION_UNKNOWN' } } });
     expect(await approve('ada')).toMatchObject({ result: null });
     expect(await again()).toMatchObject({ result: 'Done.' });
     expect(paid).toEqual([5]);

@@ -38,13 +38,12 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
       await subject.close();
       store.remove();
     });
-    const turn = (more: Record<string, unknown> = {}) =>
-      subject.stream('run_turn_stream', {
-        conversation_id: id,
-        user_message: 'Send it',
-        turn_id: 't',
-        ...more,
-      });
+    const turn = (params: Record<string, unknown> = {}, more?: CallMore) =>
+      subject.stream(
+        'run_turn_stream',
+        { conversation_id: id, user_message: 'Send it', turn_id: 't', ...params },
+        more,
+      );
     const answer = (call_id: unknown, approve: boolean, note?: string, more?: CallMore) =>
       subject.call(
         'answer_approval',
@@ -61,9 +60,9 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
         .at(-1)!
         .messages.flatMap((message) => (message.role === 'tool' ? [message.content] : []));
     /** Starts a turn that asks, and returns it with the id of the approval. */
-    async function ask(): Promise<{ following: Following; call: unknown }> {
+    async function ask(more?: CallMore): Promise<{ following: Following; call: unknown }> {
       subject.model.push(callTools({ name: 'send', arguments: { to: 'Ada' } }));
-      const following = turn();
+      const following = turn({}, more);
       const approval = await following.until({ type: 'approval' });
       expect(approval).toMatchObject({ kind: 'tool', name: 'send', args: { to: 'Ada' }, turn_id: 't' });
       return { following, call: approval.id };
@@ -143,12 +142,12 @@ export function approvalsConformance(kind: AgentKind, store: StoreKind): void {
       expect(sent).toEqual([]);
     });
 
-    test('only the principal that started the conversation, or the local one, may answer', async () => {
+    test('the owner and the principal local may answer; others do not see the conversation', async () => {
       id = await subject.begin({}, { principal: 'ada' });
-      const { following, call } = await ask();
+      const { following, call } = await ask({ principal: 'ada' });
       for (const principal of ['bob', 'anonymous']) {
         await expect(answer(call, true, undefined, { principal })).rejects.toMatchObject({
-          code: 'AUTH_FORBIDDEN',
+          code: 'CONVERSATION_UNKNOWN',
         });
       }
       subject.model.push('Done.');

@@ -11,6 +11,7 @@ interface Page {
 
 export function listsConformance(kind: AgentKind, store: StoreKind): void {
   describe('lists', () => {
+    const local = { principal: 'local' };
     let subject: Subject;
     let turned: string;
     let failed: string;
@@ -19,15 +20,15 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
     let fresh: string;
     beforeAll(async () => {
       subject = await Subject.open(kind, store);
-      turned = await subject.begin({ id: `turned-${newId()}` }, { principal: 'local' });
-      const turn = await subject.turn(turned, 'Where is the Zebra?', 'In the zoo');
+      turned = await subject.begin({ id: `turned-${newId()}` }, local);
+      const turn = await subject.turn(turned, 'Where is the Zebra?', 'In the zoo', {}, local);
       failed = await subject.begin();
       subject.model.push(failing(new FabricError('MODEL_AUTH', 'Wrong key')));
       await subject.call('run_turn', { conversation_id: failed, user_message: 'x' }).catch(() => {});
       ended = await subject.begin();
       await subject.call('end_conversation', { conversation_id: ended });
       fork = newId();
-      await subject.call('fork', { conversation_id: turned, at: turn, id: fork });
+      await subject.call('fork', { conversation_id: turned, at: turn, id: fork }, local);
       fresh = await subject.begin();
       await subject.begin({ ephemeral: true });
     });
@@ -36,7 +37,7 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
       store.remove();
     });
     const list = (params: Record<string, unknown> = {}) =>
-      subject.call<Page>('list_conversations', params, { principal: 'local' });
+      subject.call<Page>('list_conversations', params, local);
     const ids = async (params: Record<string, unknown> = {}): Promise<unknown[]> => {
       const all: unknown[] = [];
       for (let before: string | null | undefined; before !== null; ) {
@@ -87,13 +88,28 @@ export function listsConformance(kind: AgentKind, store: StoreKind): void {
       for (const limit of [1, 2, 200]) expect(await ids({ limit })).toEqual(all);
     });
 
-    test('only callers with the local key receive it', async () => {
-      for (const principal of ['anonymous', 'someone']) {
-        await expect(subject.call('list_conversations', {}, { principal })).rejects.toMatchObject({
-          code: 'AUTH_FORBIDDEN',
-          message: expect.stringContaining('local key'),
-        });
+    test('a caller without a credential receives none, because it shares its principal with others', async () => {
+      await expect(subject.call('list_conversations', {})).rejects.toMatchObject({
+        code: 'AUTH_FORBIDDEN',
+        message: expect.stringContaining('local key'),
+      });
+    });
+
+    test('the pages and cursors of a principal have its own conversations only', async () => {
+      const more = { principal: 'ada' };
+      const own = [];
+      for (let i = 0; i < 3; i++) {
+        own.unshift(await subject.begin({}, more));
+        await subject.begin();
       }
+      const found: unknown[] = [];
+      for (let before: string | null | undefined; before !== null; ) {
+        const page: Page = await subject.call('list_conversations', { limit: 1, before }, more);
+        found.push(...page.conversations.map(({ id }) => id));
+        before = page.next;
+        if (before) expect(own).toContain(JSON.parse(atob(before))[1]);
+      }
+      expect(found.sort()).toEqual(own.sort());
     });
 
     test('values out of bounds are refused by name', async () => {

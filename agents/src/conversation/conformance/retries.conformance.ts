@@ -106,6 +106,7 @@ export function retriesConformance(kind: AgentKind, store: StoreKind): void {
 
     test('keys of different principals are different keys', async () => {
       subject.says('One', 'Two');
+      id = await subject.begin({ share: ['ada', 'bob'] });
       const first = await run(0, {}, { principal: 'ada' });
       expect(await run(1, {}, { principal: 'ada' })).toEqual(first);
       expect(await run(1, {}, { principal: 'bob' })).toMatchObject({ text: kind.answer('Two') });

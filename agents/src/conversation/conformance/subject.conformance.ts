@@ -184,12 +184,13 @@ export class Subject {
     conversation: string,
     message: string,
     text: string,
-    more: Record<string, unknown> = {},
+    params: Record<string, unknown> = {},
+    more?: CallMore,
   ): Promise<string> {
     const turn_id = newId();
     this.says(text);
-    const params = { conversation_id: conversation, user_message: message, turn_id, ...more };
-    await this.call('run_turn', params);
+    const turn = { conversation_id: conversation, user_message: message, turn_id, ...params };
+    await this.call('run_turn', turn, more);
     return turn_id;
   }
 }

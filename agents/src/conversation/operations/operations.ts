@@ -1,7 +1,8 @@
 // The operations of every agent that has conversations, and the equivalent task methods. They are immediate, so they do not count
 // towards the agent's limit on calls, because the host's inbox decides when a turn runs.
-import type { Message, Task, TaskSendParams } from '@fame-fabric/shared';
+import { isFabricError, type Message, type Task, type TaskSendParams } from '@fame-fabric/shared';
 import { z } from 'zod';
+import { identifiedCaller } from '../../agent/identified-caller.ts';
 import { type Operation, type OperationContext, operation } from '../../agent/operation.ts';
 import type { ModelMessage } from '../../model/model.ts';
 import { MAX_ANSWER_BYTES, newestThatFit } from '../../turn/newest-that-fit.ts';
@@ -19,12 +20,13 @@ import { taskOperations } from './task-operations.ts';
 import {
   conversationId,
   optionsOf,
+  owner,
   payloadOf,
   type StartPayload,
   startTaskParams,
   taskOf,
 } from './task-view.ts';
-import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, principalOf, streamLost } from './turn-calls.ts';
+import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, reached, streamLost } from './turn-calls.ts';
 import { forkParams, include, turnId, turnParamsOf } from './turn-params.ts';
 
 export interface OperationsOptions {
@@ -65,21 +67,35 @@ export function conversationOperations(
       history: Message[];
       messages?: ModelMessage[];
       isEphemeral?: boolean;
+      sharedWith?: readonly string[];
     },
     context: OperationContext,
   ): Promise<Task> => {
     const { callId } = context;
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
-    const principal = await principalOf(context);
-    const { messages, isEphemeral, sessionId, history } = more;
-    const view = await host.start({ id, callId, principal, options: settings, messages, isEphemeral });
+    const { principal } = await identifiedCaller(context);
+    const { messages, isEphemeral, sharedWith, sessionId, history } = more;
+    const view = await host.start({
+      id,
+      callId,
+      principal,
+      sharedWith,
+      options: settings,
+      messages,
+      isEphemeral,
+    });
     const task = { sessionId, history };
     const userMessage = options.opening?.(settings.payload ?? {});
     if (userMessage === undefined) return taskOf(view, task);
-    const turn = await host.turn({ conversationId: id, userMessage, turnId: `start-${callId}` });
+    const turn = await host.turn({
+      conversationId: view.id,
+      principal,
+      userMessage,
+      turnId: `start-${callId}`,
+    });
     const text = textOf(await turn.outcome);
-    return taskOf(await host.reads.get(id), { ...task, text });
+    return taskOf(await host.reads.get(view.id), { ...task, text });
   };
 
   const sendTask = async (params: TaskSendParams, context: OperationContext): Promise<Task> => {
@@ -98,7 +114,8 @@ export function conversationOperations(
         const { historyLength, sessionId } = params;
         const messages = messagesOf(params.messages ?? []);
         const isEphemeral = params.ephemeral ?? false;
-        const more = { historyLength, sessionId, history: [], messages, isEphemeral };
+        const sharedWith = params.share ?? [];
+        const more = { historyLength, sessionId, history: [], messages, isEphemeral, sharedWith };
         return start(params.id ?? context.callId, given, more, context);
       },
     }),
@@ -107,12 +124,12 @@ export function conversationOperations(
       description:
         'Starts a conversation with the history of another one, up to one of its turns, and returns its task.',
       params: forkParams,
-      async run({ conversation_id, at, id, model }, context) {
+      async run({ at, id, model, ...named }, context) {
         const { callId } = context;
-        const principal = await principalOf(context);
+        const { principal } = await identifiedCaller(context);
         return taskOf(
           await host.fork({
-            conversationId: conversation_id,
+            conversationId: await reached(host, named, context),
             at,
             id: id ?? callId,
             callId,
@@ -127,7 +144,7 @@ export function conversationOperations(
       mayTakeLong,
       description:
         'Sends a message to a conversation and returns the whole reply, or the report of the turn.',
-      params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text') }),
+      params: turnParams.extend({ answer: z.enum(['text', 'outcome']).default('text'), owner }),
       async run({ answer, ...params }, context) {
         const turn = await acceptTurn(host, params, context, answer === 'outcome' ? { answer } : {});
         const outcome = await outcomeFor(host, turn, context.signal);
@@ -140,7 +157,7 @@ export function conversationOperations(
     run_turn_stream: operation({
       immediate,
       description: 'Sends a message to a conversation and streams the reply as events.',
-      params: turnParams.extend({ after: z.int().min(0).optional(), include: include.optional() }),
+      params: turnParams.extend({ after: z.int().min(0).optional(), include: include.optional(), owner }),
       async *run(params, context): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
         const turn = await acceptTurn(host, params, context, { after: params.after });
         if (isRepeatedByLink(turn, params, context)) throw streamLost();
@@ -157,8 +174,9 @@ export function conversationOperations(
       mayTakeLong,
       description:
         'Cancels the running turn of a conversation, or the one with the given id. Returns false if there was none.',
-      params: z.object({ conversation_id: conversationId, turn_id: turnId.optional() }),
-      run: ({ conversation_id, turn_id }) => host.cancelTurn(conversation_id, turn_id),
+      params: z.object({ conversation_id: conversationId, turn_id: turnId.optional(), owner }),
+      run: async ({ turn_id, ...named }, context) =>
+        host.cancelTurn(await reached(host, named, context), turn_id),
     }),
     answer_approval: operation({
       immediate,
@@ -170,11 +188,12 @@ export function conversationOperations(
         call_id: z.string().min(1).max(CONVERSATION_LIMITS.maxIdChars),
         approve: z.boolean(),
         note: z.string().max(CONVERSATION_LIMITS.maxNoteChars).optional(),
+        owner,
       }),
-      async run({ conversation_id, call_id, approve, note }, context) {
-        const principal = await principalOf(context);
+      async run({ call_id, approve, note, ...named }, context) {
+        const { principal } = await identifiedCaller(context);
         await host.answerApproval({
-          conversationId: conversation_id,
+          conversationId: await reached(host, named, context),
           callId: call_id,
           approve,
           note: note === '' ? undefined : note,
@@ -187,22 +206,28 @@ export function conversationOperations(
       immediate,
       mayTakeLong,
       description: 'Ends a conversation and its running turn.',
-      params: z.object({ conversation_id: conversationId }),
-      run: ({ conversation_id }) => host.end(conversation_id),
+      params: z.object({ conversation_id: conversationId, owner }),
+      run: async (named, context) => {
+        try {
+          await host.end(await reached(host, named, context));
+        } catch (error) {
+          if (!isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
+        }
+      },
     }),
     get_history: operation({
       immediate,
       description: 'Returns the messages of a conversation that the model still receives.',
-      params: z.object({ conversation_id: conversationId }),
-      run: async ({ conversation_id }) =>
-        newestThatFit(await host.reads.messages(conversation_id), MAX_ANSWER_BYTES),
+      params: z.object({ conversation_id: conversationId, owner }),
+      run: async (named, context) =>
+        newestThatFit(await host.reads.messages(await reached(host, named, context)), MAX_ANSWER_BYTES),
     }),
     get_prompt: operation({
       immediate,
       description: 'Rebuilds the messages that a model received in one step of a turn.',
-      params: z.object({ conversation_id: conversationId, turn_id: turnId, step: z.int().min(1) }),
-      run: ({ conversation_id, turn_id, step }, { signal }) =>
-        host.reads.prompt(conversation_id, turn_id, step, signal),
+      params: z.object({ conversation_id: conversationId, turn_id: turnId, step: z.int().min(1), owner }),
+      run: async ({ turn_id, step, ...named }, context) =>
+        host.reads.prompt(await reached(host, named, context), turn_id, step, context.signal),
     }),
     ...readingOperations(host),
     ...taskOperations(host, sendTask),

@@ -11,23 +11,42 @@ import { type Operation, type OperationContext, operation } from '../../agent/op
 import { taskQueryParams, taskSendParams } from '../../agent/tasks/task-methods.ts';
 import { MAX_ANSWER_BYTES, newestThatFit } from '../../turn/newest-that-fit.ts';
 import type { ConversationHost } from '../host.ts';
-import { taskOf, visibleMessages } from './task-view.ts';
+import { owner, taskOf, visibleMessages } from './task-view.ts';
+import { reached } from './turn-calls.ts';
 
 /** Starts the conversation of a task, and resolves with the task. */
 export type SendTask = (params: TaskSendParams, context: OperationContext) => Promise<Task>;
+
+/** A task as its caller names it. */
+interface TaskRef {
+  readonly id: string;
+  readonly owner?: string | undefined;
+}
+
+const taskParams = taskQueryParams.extend({ owner });
 
 /** Builds the task methods on the conversations of `host`. */
 export function taskOperations(host: ConversationHost, sendTask: SendTask): Record<string, Operation> {
   const immediate = true;
   const mayTakeLong = true;
 
-  async function* subscribe(id: string, signal: AbortSignal): AsyncGenerator<TaskStatusUpdateEvent, void> {
-    const first = taskOf(await host.reads.get(id));
+  /** Returns the id in the store of a task's conversation. @throws {CONVERSATION_UNKNOWN} also for those of others */
+  const find = ({ id, owner }: TaskRef, context: OperationContext): Promise<string> =>
+    reached(host, { conversation_id: id, owner }, context);
+
+  async function* subscribe(
+    params: TaskRef,
+    context: OperationContext,
+  ): AsyncGenerator<TaskStatusUpdateEvent, void> {
+    const { id } = params;
+    const { signal } = context;
+    const stored = await find(params, context);
+    const first = taskOf(await host.reads.get(stored));
     if (!isFinalState(first.status.state)) {
       yield { id, status: first.status, final: false, metadata: null };
-      if (!(await host.whenEnded(id, signal))) return;
+      if (!(await host.whenEnded(stored, signal))) return;
     }
-    yield { id, status: taskOf(await host.reads.get(id)).status, final: true, metadata: null };
+    yield { id, status: taskOf(await host.reads.get(stored)).status, final: true, metadata: null };
   }
 
   return {
@@ -47,22 +66,23 @@ export function taskOperations(host: ConversationHost, sendTask: SendTask): Reco
           // Clients subscribe after tasks/send to the conversation that it started.
           if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
         }
-        yield* subscribe(params.id, context.signal);
+        yield* subscribe({ id: params.id }, context);
       },
     }),
     'tasks/resubscribe': operation({
       immediate,
-      params: taskQueryParams,
-      async *run({ id }, { signal }) {
-        yield* asTask(subscribe(id, signal));
+      params: taskParams,
+      async *run(params, context) {
+        yield* asTask(subscribe(params, context));
       },
     }),
     'tasks/sendUnsubscribe': operation({ immediate, params: taskQueryParams, run: () => null }),
     'tasks/get': operation({
       immediate,
-      params: taskQueryParams,
-      async run({ id, historyLength }) {
+      params: taskParams,
+      async run({ historyLength, ...params }, context) {
         try {
+          const id = await find(params, context);
           const view = await host.reads.get(id);
           const history = visibleMessages(
             newestThatFit(await host.reads.messages(id), MAX_ANSWER_BYTES),
@@ -77,9 +97,10 @@ export function taskOperations(host: ConversationHost, sendTask: SendTask): Reco
     'tasks/cancel': operation({
       immediate,
       mayTakeLong,
-      params: taskQueryParams,
-      async run({ id }) {
+      params: taskParams,
+      async run(params, context) {
         try {
+          const id = await find(params, context);
           const { state } = await host.reads.get(id);
           if (isFinalState(state))
             throw new FabricError('TASK_NOT_CANCELABLE', `The task is ${state} already.`);

@@ -15,9 +15,19 @@ import type { ConversationView } from '../reading/conversation-reader.ts';
 import { isoTime } from '../reading/recorded-event.ts';
 import { startMessages } from '../start/start-messages.ts';
 
-const { maxIdChars, maxSystemPromptChars, maxHistoryLength } = CONVERSATION_LIMITS;
+const { maxIdChars, maxPrincipalChars, maxShares, maxSystemPromptChars, maxHistoryLength } =
+  CONVERSATION_LIMITS;
 
 export const conversationId = z.string().min(1).max(maxIdChars);
+
+const principalId = z.string().min(1).max(maxPrincipalChars);
+/** Owner of the conversation, for a caller that may use several with one id. */
+export const owner = principalId.optional();
+/** Principals that may use a conversation beside its owner: a list, or `['*']` for every caller. */
+const share = z
+  .array(principalId)
+  .max(maxShares)
+  .refine((all) => all.length < 2 || !all.includes('*'), '"*" is every principal, so give it alone.');
 
 const settings = {
   system_prompt: z.string().max(maxSystemPromptChars).nullish(),
@@ -37,6 +47,7 @@ export const startTaskParams = z.object({
   ephemeral: z.boolean().nullish(),
   historyLength: z.int().min(0).max(maxHistoryLength).nullish(),
   sessionId: z.string().max(maxIdChars).nullish(),
+  share: share.nullish(),
 });
 
 /** Reads the settings in the first data part of `tasks/send`. @throws {PARAMS_INVALID} naming the invalid one */
@@ -75,8 +86,8 @@ export function taskOf(
   extra: { sessionId?: string | null | undefined; text?: string; history?: readonly Message[] } = {},
 ): Task {
   return {
-    id: view.id,
-    sessionId: extra.sessionId ?? view.id,
+    id: view.publicId,
+    sessionId: extra.sessionId ?? view.publicId,
     status: {
       state: view.state,
       message: {

@@ -1,6 +1,6 @@
 // Calls that run or follow a turn: the acceptance on behalf of a caller, and the cancellation when the caller leaves.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
-import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { identifiedCaller } from '../../agent/identified-caller.ts';
 import type { OperationContext } from '../../agent/operation.ts';
 import type { ConversationHost } from '../host.ts';
 import type { LiveTurn } from '../live-turn.ts';
@@ -10,29 +10,41 @@ import type { TurnParams } from './turn-params.ts';
 /** Accepts the turn of a call, or joins it. */
 export async function acceptTurn(
   host: ConversationHost,
-  params: TurnParams,
+  params: TurnParams & Pick<Named, 'owner'>,
   context: OperationContext,
   { answer, after }: { answer?: Answer; after?: number | undefined } = {},
 ): Promise<LiveTurn> {
   const { callId, replyTo, isStream, traceId, ttl } = context;
   const { retry_key: key, retry_count: count } = params;
+  const caller = await identifiedCaller(context);
+  const { principal } = caller;
   return host.turn({
-    conversationId: params.conversation_id,
+    conversationId: await host.reach(caller, params.conversation_id, params.owner),
+    principal,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
     after,
     options: params.options,
     toolResults: params.tool_results,
-    retry: key === undefined ? undefined : { principal: await principalOf(context), key, count },
+    retry: key === undefined ? undefined : { principal, key, count },
     traceId,
     ttl,
     answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
   });
 }
 
-/** Id of the principal that calls. */
-export const principalOf = async ({ caller }: OperationContext): Promise<string> =>
-  (await caller)?.principal ?? ANONYMOUS.id;
+/** The conversation of a call, by its public id. */
+export interface Named {
+  conversation_id: string;
+  owner?: string | undefined;
+}
+
+/** Returns the id in the store of the conversation that a call names. @throws {CONVERSATION_UNKNOWN} also for those of others */
+export const reached = async (
+  host: ConversationHost,
+  { conversation_id, owner }: Named,
+  context: Pick<OperationContext, 'caller'>,
+): Promise<string> => host.reach(await identifiedCaller(context), conversation_id, owner);
 
 /**
  * Counts the call among the followers of a turn until `stop`. A caller that cancels its call cancels the turn, unless another caller

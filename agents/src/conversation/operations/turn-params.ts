@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { responseFormat } from '../../model/response-format.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import { PROGRESS_KINDS } from '../turn-progress.ts';
-import { conversationId } from './task-view.ts';
+import { conversationId, owner } from './task-view.ts';
 
 const {
   maxIdChars,
@@ -108,5 +108,6 @@ export const forkParams = z.object({
   at: turnId,
   id: conversationId.nullish(),
   model: z.string().min(1).max(maxIdChars).nullish(),
+  owner,
 });
 export type TurnParams = z.output<ReturnType<typeof turnParamsOf>>;

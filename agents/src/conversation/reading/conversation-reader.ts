@@ -1,4 +1,5 @@
 // Reads the conversations of an agent from its store: records, histories, events, reports and prompts. It acquires none of them.
+// Its ids are those of the store; reports have the public id.
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import type { ModelMessage } from '../../model/model.ts';
 import type {
@@ -19,7 +20,8 @@ import type { RecordedEvent } from './recorded-event.ts';
 import { type TurnReport, turnReport } from './turn-report.ts';
 
 /** View of a conversation for its callers. */
-export interface ConversationView extends Pick<ConversationRecord, 'id' | 'state' | 'changedAt' | 'turns'> {
+export interface ConversationView
+  extends Pick<ConversationRecord, 'id' | 'publicId' | 'state' | 'changedAt' | 'turns'> {
   readonly totals: Totals;
 }
 
@@ -99,9 +101,9 @@ export class ConversationReader {
 
   /** Returns the report of a turn. @throws {CONVERSATION_UNKNOWN | TURN_UNKNOWN} */
   async report(id: string, turnId: string): Promise<TurnReport> {
-    const { turn } = await this.peek(id, turnId);
+    const { turn, publicId } = await this.peek(id, turnId);
     if (!turn) throw unknownTurn();
-    return turnReport(id, await this.eventsOf(id, turn));
+    return turnReport(publicId, await this.eventsOf(id, turn));
   }
 
   /**
@@ -110,13 +112,13 @@ export class ConversationReader {
    */
   async prompt(id: string, turnId: string, step: number, signal: AbortSignal): Promise<PromptReport> {
     const { store, runner, maxWindowTokens } = this.#deps;
-    const { turn } = await this.peek(id, turnId);
+    const { turn, publicId } = await this.peek(id, turnId);
     if (!turn) throw unknownTurn();
     const [started, events] = await Promise.all([this.#started(id), this.eventsOf(id, turn)]);
     const until = events.find(({ kind }) => kind === 'model_called')?.seq ?? 0;
     const history = await store.history(id, { until });
     const options = { runner, maxWindowTokens, signal };
-    return promptOf({ conversationId: id, started, history, events }, step, options);
+    return promptOf({ conversationId: publicId, started, history, events }, step, options);
   }
 
   /** Returns all events of a turn. @throws {CONVERSATION_UNKNOWN} */
@@ -151,6 +153,7 @@ export function mustBeText(...ids: string[]): void {
 
 export const viewOf = (record: ConversationRecord): ConversationView => ({
   id: record.id,
+  publicId: record.publicId,
   state: record.state,
   changedAt: record.changedAt,
   turns: record.turns,

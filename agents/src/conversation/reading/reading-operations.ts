@@ -1,8 +1,9 @@
-// The operations that read conversations: the list of an agent, the events of a conversation, and the reports of turns. A caller that
-// knows the id of a conversation may read it, so only a caller with the local key gets the list.
+// The operations that read conversations: the list of an agent, the events of a conversation, and the reports of turns.
 import { FabricError } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
-import { type Operation, type OperationContext, operation } from '../../agent/operation.ts';
+import { identifiedCaller } from '../../agent/identified-caller.ts';
+import { type Operation, operation } from '../../agent/operation.ts';
 import type { Cost } from '../../model/cost.ts';
 import type { Usage } from '../../model/model.ts';
 import { noUsage } from '../../model/usage.ts';
@@ -10,9 +11,11 @@ import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from
 import { MAX_ANSWER_BYTES } from '../../turn/newest-that-fit.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
-import { conversationId } from '../operations/task-view.ts';
+import { conversationId, owner } from '../operations/task-view.ts';
+import { reached } from '../operations/turn-calls.ts';
 import { turnId } from '../operations/turn-params.ts';
-import { isoTime } from './recorded-event.ts';
+import type { EventPage } from './conversation-follower.ts';
+import { isoTime, type RecordedEvent } from './recorded-event.ts';
 
 const { maxIdChars, maxSearchChars, maxListed, maxEvents } = CONVERSATION_LIMITS;
 /** Searches of the store for one page. Each does a bounded amount of work, and other requests run in between. */
@@ -53,11 +56,13 @@ const listParams = z.object({
 export const readingOperations = (host: ConversationHost): Record<string, Operation> => ({
   list_conversations: operation({
     immediate: true,
-    description: 'Lists the conversations of this agent, latest change first. Needs the local key.',
+    description:
+      'Lists the conversations of the caller at this agent, latest change first; all with the right to use all.',
     params: listParams,
     async run(params, context): Promise<ConversationList> {
-      await mustBeLocal(context);
-      return list(host, params);
+      const { principal, mayUseAny } = await identifiedCaller(context);
+      if (principal === ANONYMOUS.id) throw noPrincipal();
+      return list(host, { ...params, principal: mayUseAny ? undefined : principal });
     },
   }),
   read_events: operation({
@@ -70,32 +75,39 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
       after: z.int().min(0).default(0),
       limit: z.int().min(1).max(maxEvents).default(100),
       follow: z.boolean().default(false),
+      owner,
     }),
-    run({ conversation_id, after, limit, follow }, { isStream, signal }) {
-      if (!follow) return host.reads.events(conversation_id, { after, limit, maxBytes: MAX_ANSWER_BYTES });
-      if (isStream) return host.reads.follow(conversation_id, after, signal);
-      throw new FabricError('PARAMS_INVALID', 'follow: Only a call that asks for a stream can follow.');
+    async run(
+      { after, limit, follow, ...named },
+      context,
+    ): Promise<EventPage | AsyncIterable<RecordedEvent>> {
+      if (follow && !context.isStream)
+        throw new FabricError('PARAMS_INVALID', 'follow: Only a call that asks for a stream can follow.');
+      const id = await reached(host, named, context);
+      return follow
+        ? host.reads.follow(id, after, context.signal)
+        : host.reads.events(id, { after, limit, maxBytes: MAX_ANSWER_BYTES });
     },
   }),
   get_turn: operation({
     immediate: true,
     description: 'Returns the report of a turn: its state, times, outcome, cost and steps.',
-    params: z.object({ conversation_id: conversationId, turn_id: turnId }),
-    run: ({ conversation_id, turn_id }) => host.reads.report(conversation_id, turn_id),
+    params: z.object({ conversation_id: conversationId, turn_id: turnId, owner }),
+    run: async ({ turn_id, ...named }, context) =>
+      host.reads.report(await reached(host, named, context), turn_id),
   }),
 });
 
-async function mustBeLocal({ caller }: OperationContext): Promise<void> {
-  if ((await caller)?.principal === 'local') return;
-  throw new FabricError(
+/** All callers without a credential are the principal `anonymous`, so each would see the conversations of the others. */
+const noPrincipal = (): FabricError =>
+  new FabricError(
     'AUTH_FORBIDDEN',
-    'The list of conversations needs the local key. Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file "token" in it.',
+    'The list of conversations needs a credential, such as the local key. Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file "token" in it.',
   );
-}
 
 async function list(
   host: ConversationHost,
-  { before, limit, search, ...filter }: z.output<typeof listParams>,
+  { before, limit, search, ...filter }: z.output<typeof listParams> & { principal: string | undefined },
 ): Promise<ConversationList> {
   const conversations: ConversationEntry[] = [];
   let bytes = 0;
@@ -125,7 +137,7 @@ function entryOf(record: ConversationRecord): ConversationEntry {
   const { usage = noUsage(), cost = 'unknown' } = record.totals as { usage?: Usage; cost?: Cost };
   const { forkedFrom } = record;
   return {
-    id: record.id,
+    id: record.publicId,
     state: record.state,
     owner: record.principal,
     turns: record.turns,
@@ -145,7 +157,7 @@ const writeCursor = ({ changedAt, id, turnId }: FindCursor): string =>
     'base64url',
   );
 
-const cursor = z.tuple([z.int().min(0), z.string().max(maxIdChars)], z.string().max(maxIdChars));
+const cursor = z.tuple([z.int().min(0), z.string().max(2 * maxIdChars)], z.string().max(maxIdChars));
 
 function readCursor(text: string): FindCursor {
   try {

@@ -126,13 +126,13 @@ test('a repeated call is the same fork, and belongs to its caller', async () => 
   await one.start({ id: 'origin' });
   await one.say('origin', 'a');
   const params = { conversation_id: 'origin', at: 'a' };
-  const task = await one.call<Task>('fork', params, { id: 'call', principal: 'local' });
+  const local = { principal: 'local' };
+  const task = await one.call<Task>('fork', params, { id: 'call', ...local });
   expect(task.id).toBe('call');
-  await one.say('call', 'b');
-  expect(await one.call<Task>('fork', params, { id: 'call', principal: 'local' })).toMatchObject({
-    id: 'call',
-  });
-  expect(await textsOf(one, 'call')).toEqual(['a', 'a', 'b', 'a b']);
+  const turn = { conversation_id: 'call', user_message: 'b' };
+  expect(await one.call('run_turn', turn, local)).toBe('a b');
+  expect(await one.call<Task>('fork', params, { id: 'call', ...local })).toMatchObject({ id: 'call' });
+  await expect(textsOf(one, 'call')).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
   expect(await store.record('call')).toMatchObject({ principal: 'local', turns: 1 });
   expect(await store.record('origin')).toMatchObject({ principal: 'anonymous', turns: 1 });
 });

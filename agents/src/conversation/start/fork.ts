@@ -9,8 +9,7 @@ import { unknownConversation, unknownTurn } from '../loaded-conversations.ts';
 /** @throws {TURN_UNKNOWN} @throws {PARAMS_INVALID} while the turn is open @throws {CONVERSATION_UNKNOWN} */
 export async function startOfFork(
   store: ConversationStore,
-  conversationId: string,
-  turn: TurnRecord | undefined,
+  { id: conversationId, publicId, turn }: { id: string; publicId: string; turn: TurnRecord | undefined },
 ): Promise<Bodies['conversation_started']> {
   if (!turn) throw unknownTurn();
   if (turn.state === 'open') {
@@ -27,6 +26,6 @@ export async function startOfFork(
     ...settings,
     messages: historyOf(started, turns).messages,
     ...(state === undefined ? {} : { state }),
-    forked_from: { conversation_id: conversationId, turn_id: turn.turnId },
+    forked_from: { conversation_id: publicId, turn_id: turn.turnId },
   };
 }

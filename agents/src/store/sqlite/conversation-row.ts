@@ -5,6 +5,7 @@ import type { Statements } from './statements.ts';
 export interface Row {
   key: number;
   id: string;
+  public_id: string;
   agent: string;
   start_call: string;
   state: StoredState;
@@ -20,6 +21,8 @@ export interface Row {
   fence: number;
   dormant_fence: number;
   principal: string;
+  /** A JSON array. */
+  shared_with: string;
   trashed_at: number;
   forked_from: string;
   forked_at: string;
@@ -30,8 +33,10 @@ export interface Row {
 /** A `ConversationRecord` with its totals as JSON. */
 export interface RawRecord {
   id: string;
+  publicId: string;
   agent: string;
   principal: string;
+  sharedWith: string[];
   startCallId: string;
   state: StoredState;
   startedAt: number;
@@ -50,14 +55,30 @@ export interface RawRecord {
 export const rowOf = (sql: Statements, id: string): Row | undefined =>
   sql.get<Row>('SELECT * FROM conversation WHERE id = ? AND trashed_at = 0', id);
 
+/** Returns a conversation that is not in the trash, by its public id. */
+export const ownedRowOf = (
+  sql: Statements,
+  agent: string,
+  principal: string,
+  publicId: string,
+): Row | undefined =>
+  sql.get<Row>(
+    'SELECT * FROM conversation WHERE public_id = ? AND agent = ? AND principal = ? AND trashed_at = 0',
+    publicId,
+    agent,
+    principal,
+  );
+
 /** Returns a conversation in the trash. */
 export const trashedRowOf = (sql: Statements, id: string): Row | undefined =>
   sql.get<Row>('SELECT * FROM conversation WHERE id = ? AND trashed_at > 0', id);
 
 export const recordOf = (row: Row): RawRecord => ({
   id: row.id,
+  publicId: row.public_id,
   agent: row.agent,
   principal: row.principal,
+  sharedWith: JSON.parse(row.shared_with) as string[],
   startCallId: row.start_call,
   state: row.state,
   startedAt: row.started_at,

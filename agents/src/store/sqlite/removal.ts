@@ -9,7 +9,7 @@ import {
   type SweepOptions,
   type SweepReport,
 } from '../store.ts';
-import { isLeased, type Row, rowOf, trashedRowOf } from './conversation-row.ts';
+import { isLeased, ownedRowOf, type Row, rowOf, trashedRowOf } from './conversation-row.ts';
 import { freePages, StoreFault, usedBytes } from './sqlite-database.ts';
 import type { Statements } from './statements.ts';
 
@@ -45,6 +45,9 @@ export class Removal {
   }
 
   restore(id: string): boolean {
+    const row = trashedRowOf(this.#sql, id);
+    if (row && ownedRowOf(this.#sql, row.agent, row.principal, row.public_id))
+      this.#sql.run('UPDATE conversation SET public_id = id WHERE key = ?', row.key);
     return (
       this.#sql.run(
         'UPDATE conversation SET trashed_at = 0, trashed_running_ms = 0 WHERE id = ? AND trashed_at > 0',

@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import { type Acquisition, acquisitionOf, fenceOf, NO_ACQUISITION, seqBefore } from '../cursor.ts';
 import { type FindRow, find, type UserEvent } from '../find.ts';
-import { joins } from '../retry.ts';
+import { joins, MAX_RETRIES } from '../retry.ts';
 import {
   type EventKind,
   endOfTurn,
@@ -15,6 +15,7 @@ import {
   type HistoryOptions,
   type ListOptions,
   MAX_LEASE_MS,
+  type ReachRequest,
   type ReadOptions,
   type RetryRequest,
   type StoredState,
@@ -22,7 +23,16 @@ import {
   type TurnState,
 } from '../store.ts';
 import { readTime, type StoreTime, timeOf } from '../store-time.ts';
-import { isLeased, type RawRecord, type Row, recordOf, rowOf, trashedRowOf } from './conversation-row.ts';
+import { suffixedId } from '../stored-id.ts';
+import {
+  isLeased,
+  ownedRowOf,
+  type RawRecord,
+  type Row,
+  recordOf,
+  rowOf,
+  trashedRowOf,
+} from './conversation-row.ts';
 import { Removal } from './removal.ts';
 import { StoreFault, usedBytes } from './sqlite-database.ts';
 import { Statements } from './statements.ts';
@@ -45,6 +55,7 @@ export interface RawCreate {
   id: string;
   agent: string;
   principal?: string | undefined;
+  sharedWith?: readonly string[] | undefined;
   startCallId: string;
   historyTurns: number;
   isEphemeral?: boolean | undefined;
@@ -103,6 +114,8 @@ interface JournalOptions {
   isDead(holder: string): boolean;
 }
 
+/** Retry keys that are kept between two checks of their number. */
+const RETRIES_PER_CHECK = 64;
 const EVENT_COLUMNS = 'seq, at, kind, turn_id, body, parts';
 
 export class SqliteJournal {
@@ -111,6 +124,7 @@ export class SqliteJournal {
   readonly #sql: Statements;
   /** The operations that remove conversations. */
   readonly removal: Removal;
+  #keptRetries = 0;
 
   constructor(db: DatabaseSync, options: JournalOptions) {
     this.#db = db;
@@ -120,20 +134,22 @@ export class SqliteJournal {
   }
 
   create(now: number, given: RawCreate): { created: boolean; record: RawRecord } {
-    const existing = rowOf(this.#sql, given.id);
+    const { id: publicId, agent, principal = 'local', sharedWith = [] } = given;
+    const existing = ownedRowOf(this.#sql, agent, principal, publicId);
     if (existing) return { created: false, record: recordOf(existing) };
     this.assertNotFull();
-    this.removal.freeId(given.id);
+    const id = rowOf(this.#sql, publicId) ? suffixedId(publicId, agent, principal) : publicId;
+    this.removal.freeId(id);
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#sql
       .prepare(
         `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
-         chars, totals, holder, lease_until, fence, principal, forked_from, forked_at, is_ephemeral)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?)`,
+         chars, totals, holder, lease_until, fence, principal, public_id, shared_with, forked_from, forked_at, is_ephemeral)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
-        given.id,
-        given.agent,
+        id,
+        agent,
         given.startCallId,
         given.state ?? 'working',
         given.historyTurns,
@@ -141,13 +157,32 @@ export class SqliteJournal {
         now,
         body.length,
         given.totals,
-        given.principal ?? 'local',
+        principal,
+        publicId,
+        JSON.stringify(sharedWith),
         given.forkedFrom?.conversationId ?? '',
         given.forkedFrom?.turnId ?? '',
         given.isEphemeral ? 1 : 0,
       );
     this.#insertEvent(Number(lastInsertRowid), 1, given.started);
-    return { created: true, record: recordOf(rowOf(this.#sql, given.id)!) };
+    return { created: true, record: recordOf(rowOf(this.#sql, id)!) };
+  }
+
+  reach({ agent, publicId, principal, mayUseAny, owner }: ReachRequest): string | undefined {
+    // One query for every caller and every id, so that its time does not depend on conversations that are not shared.
+    return this.#sql.get<{ id: string }>(
+      `SELECT id, principal <> ? AS is_foreign,
+         NOT EXISTS (SELECT 1 FROM json_each(shared_with) WHERE value IN (?, '*')) AS is_unshared
+       FROM conversation WHERE public_id = ? AND agent = ? AND trashed_at = 0 AND coalesce(?, principal) = principal
+         AND (NOT is_foreign OR NOT is_unshared OR ?)
+       ORDER BY is_foreign, is_unshared, key LIMIT 1`,
+      principal,
+      principal,
+      publicId,
+      agent,
+      owner ?? null,
+      mayUseAny ? 1 : 0,
+    )?.id;
   }
 
   acquire(now: number, id: string, leaseMs: number) {
@@ -195,6 +230,7 @@ export class SqliteJournal {
     if (!row) return undefined;
     const turn = turnId === undefined ? undefined : this.#turn(row.key, turnId);
     return {
+      publicId: row.public_id,
       agent: row.agent,
       state: row.state,
       lastSeq: row.last_seq,
@@ -368,6 +404,18 @@ export class SqliteJournal {
     }
     const sql = `INSERT OR REPLACE INTO retry VALUES (?, ?, ?, ?, ?, ?, ?, '')`;
     this.#sql.run(sql, agent, principal, key, conversation, turnId, now, count > 0 ? 1 : 0);
+    // Checked now and then, because the check reads all keys of the owner.
+    this.#keptRetries += 1;
+    if (this.#keptRetries % RETRIES_PER_CHECK !== 0) return;
+    this.#sql.run(
+      `DELETE FROM retry WHERE agent = ? AND principal = ? AND at <= (
+         SELECT at FROM retry WHERE agent = ? AND principal = ? ORDER BY at DESC LIMIT 1 OFFSET ?)`,
+      agent,
+      principal,
+      agent,
+      principal,
+      MAX_RETRIES,
+    );
   }
 
   #retryRow({ agent, principal, key }: RetryRequest): RetryRow | undefined {
@@ -382,25 +430,33 @@ export class SqliteJournal {
   }
 
   find(options: FindOptions): { records: RawRecord[]; next: FindCursor | undefined } {
-    const { from } = options;
+    const { from, principal } = options;
     const { rows, next } = find<Row & FindRow>(options, {
-      rows: (limit) => this.#findRows(from, limit),
+      rows: (limit) => this.#findRows(from, principal, limit),
       userEvents: (row, after) => this.#userEvents(row.key, after),
     });
     return { records: rows.map(recordOf), next };
   }
 
-  *#findRows(from: FindCursor | undefined, limit: number): Iterable<Row & FindRow> {
+  // The cursor of a page names the last row that was read, so the query has no rows of other owners.
+  *#findRows(
+    from: FindCursor | undefined,
+    principal: string | undefined,
+    limit: number,
+  ): Iterable<Row & FindRow> {
     const isContinued = from?.turnId !== undefined;
     const rows = this.#sql.iterate<Row>(
-      `SELECT * FROM conversation ${from ? `WHERE (changed_at, id) ${isContinued ? '<=' : '<'} (?, ?)` : ''}
+      `SELECT * FROM conversation WHERE ${from ? `(changed_at, id) ${isContinued ? '<=' : '<'} (?, ?)` : 'true'}
+       ${principal === undefined ? '' : 'AND principal = ? AND trashed_at = 0'}
        ORDER BY changed_at DESC, id DESC LIMIT ?`,
       ...(from ? [from.changedAt, from.id] : []),
+      ...(principal === undefined ? [] : [principal]),
       limit,
     );
     for (const row of rows) {
       yield {
         ...row,
+        publicId: row.public_id,
         changedAt: row.changed_at,
         lastOutcome: row.last_outcome,
         isEphemeral: row.is_ephemeral === 1,

@@ -325,6 +325,14 @@ describe('a store in a file', () => {
       old.close();
       const again = await open();
       expect(await again.record('new')).toMatchObject({ principal: 'local', trashedAt: 0 });
+      // Clients of 0.1.0 have no credential, and continue it.
+      for (const principal of ['local', 'anonymous']) {
+        const request = { agent: 'a', publicId: 'new', principal, mayUseAny: false };
+        expect(await again.reach(request)).toBe('new');
+      }
+      expect(await again.reach({ agent: 'a', publicId: 'new', principal: 'ada', mayUseAny: false })).toBe(
+        undefined,
+      );
       expect(await again.record(record!.id, { inTrash: true })).toBeDefined();
     });
 

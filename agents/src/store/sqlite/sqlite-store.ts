@@ -33,6 +33,7 @@ import type {
   NewConversation,
   NewEvent,
   Peek,
+  ReachRequest,
   ReadOptions,
   RetryRequest,
   RoomReport,
@@ -144,6 +145,10 @@ export class SqliteStore implements ConversationStore, AgentStore {
       history: raw.history.map((turn) => turn.map(eventOf)),
       open: raw.open.map((turn) => turn.map(eventOf)),
     };
+  }
+
+  reach(request: ReachRequest): Promise<string | undefined> {
+    return this.#request('reach', request);
   }
 
   peek(conversationId: string, turnId?: string): Promise<Peek | undefined> {

@@ -59,6 +59,7 @@ const WRITES = [
   ...AGENT_WRITES,
 ] as const;
 const READS = [
+  'reach',
   'peek',
   'record',
   'read',
@@ -185,6 +186,8 @@ function serve({ db, journal, agents, room }: ReturnType<typeof open>): void {
         return journal.turnOfApproval(...(args as [never, never]));
       case 'unfinished':
         return journal.unfinished(now, ...(args as [never, never]));
+      case 'reach':
+        return journal.reach(...(args as [never]));
       case 'peek':
         return journal.peek(...(args as [never, never]));
       case 'record':

@@ -3,6 +3,7 @@
 import { sql as journal } from './0001-journal.ts';
 import { sql as trash } from './0002-trash.ts';
 import { sql as operations } from './0003-operations.ts';
+import { sql as owners } from './0004-owners.ts';
 import { sql as agentStore } from './0005-agent-store.ts';
 
 export interface Migration {
@@ -17,5 +18,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 1, sql: journal },
   { version: 2, sql: trash, isAdditive: true },
   { version: 3, sql: operations, isAdditive: true },
+  { version: 4, sql: owners, isAdditive: true },
   { version: 5, sql: agentStore, isAdditive: true },
 ];
