@@ -52,6 +52,10 @@ export async function attach(options: AttachOptions): Promise<Client> {
 }
 
 function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientConfig): unknown {
+  if (isFabricError(error, 'LINK_REFUSED') && error.details?.answer === 'not-http') {
+    const text = `The server at ${redactUrl(url)} is not a sentinel: its answer is not HTTP. Check FAME_DIRECT_ADMISSION_URL and FAME_LISTENER_PORT`;
+    return new FabricError('LINK_REFUSED', text, { cause: error });
+  }
   if (isFabricError(error, 'LINK_REFUSED') && error.details?.status !== undefined) {
     const { reason, status } = error.details;
     if (typeof reason === 'string') {

@@ -9,6 +9,7 @@ import { readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
 import { type RunningSentinel, readSentinelConfig, startSentinel } from '@fame-fabric/sentinel';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attach } from './attach.ts';
 import { readClientConfig, sentinelOf } from './config.ts';
 import { probeModel } from './model-probe.ts';
 import { getNodes, isReady } from './sentinel-http.ts';
@@ -164,6 +165,15 @@ test('a server that does not answer in HTTP is named as such', async () => {
     await expect(getNodes(sentinelOf(config))).rejects.toMatchObject({
       code: 'LINK_REFUSED',
       message: expect.stringContaining(`127.0.0.1:${port} is not a Fame Fabric sentinel`),
+    });
+    const attaching = attach({ config, writeNote() {}, onConnection() {} });
+    await expect(attaching).rejects.toMatchObject({
+      code: 'LINK_REFUSED',
+      message: expect.stringMatching(
+        new RegExp(
+          `^The server at ws://127\\.0\\.0\\.1:${port}/\\S*/downstream is not a sentinel: its answer is not HTTP`,
+        ),
+      ),
     });
   } finally {
     server.close();

@@ -162,6 +162,13 @@ test.each([
   expect(out).not.toContain('A>');
 });
 
+test('fame call --timeout also limits the wait for a sentinel', async () => {
+  const args = ['call', 'chat@fame.fabric', 'describe', '--timeout', '200ms'];
+  const { code, err } = await fame(args, { FAME_LISTENER_PORT: String(await freePort()) });
+  expect(code).toBe(69);
+  expect(err).toContain('within 0.2 s');
+});
+
 test('a server on the port that is not a sentinel is recognized', async () => {
   const server = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));

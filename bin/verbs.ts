@@ -160,7 +160,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       timeout: {
         type: 'string',
         value: 'TIME',
-        about: 'how long to wait, such as 500ms, 30s or 2m; a plain number is seconds (default 30s)',
+        about:
+          'how long to wait for a sentinel and then for an answer, such as 500ms, 30s or 2m; a plain number is seconds (default 30s)',
       },
       json,
     },

@@ -20,7 +20,9 @@ export async function run(input: VerbInput): Promise<number> {
   const timeout = textFlag(input, 'timeout');
   const timeoutMs = timeout === undefined ? undefined : readDuration(timeout, '--timeout');
   const print = (value: unknown): void => writeOut(`${resultText(value, input.flags.json === true)}\n`);
-  return withClient(readClientConfig(input.env), async (client, signal) => {
+  const config = readClientConfig(input.env);
+  const connectTimeoutMs = Math.min(config.connectTimeoutMs, timeoutMs ?? Number.POSITIVE_INFINITY);
+  return withClient({ ...config, connectTimeoutMs }, async (client, signal) => {
     const options = { signal, timeoutMs };
     if (input.flags.stream) {
       for await (const item of client.stream(address, method, params, options)) print(item);

@@ -119,6 +119,11 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
       resolve(new WsTransport(ws));
     });
     ws.once('error', (cause: Error) => {
+      if (isParseFault(cause)) {
+        const text = `The server at ${url} is not a sentinel: its answer is not HTTP`;
+        fail(new FabricError('LINK_REFUSED', text, { cause, details: { answer: 'not-http' } }));
+        return;
+      }
       const fault = tlsFault(cause);
       fail(
         fault === undefined
@@ -140,6 +145,9 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
     if (signal?.aborted) onAbort();
     else signal?.addEventListener('abort', onAbort);
   });
+
+/** True for an error of the HTTP parser of Node. */
+const isParseFault = ({ code }: Error & { code?: string }): boolean => code?.startsWith('HPE_') ?? false;
 
 /** Reads the reason in the body of a refusal, `{ error: { message } }`. Returns undefined if there is none. */
 function reasonIn(response: IncomingMessage): Promise<string | undefined> {
