@@ -93,7 +93,7 @@ export class DevAgent {
       [
         ...process.execArgv,
         '--disable-warning=ExperimentalWarning',
-        `--import=${PRELOAD}`,
+        `--import=${PRELOAD}${this.#hasServed ? '?restart' : ''}`,
         this.#options.file,
       ],
       {

@@ -9,6 +9,7 @@ import type { DevMessage } from './dev-message.ts';
 
 const file = realpathSync(process.argv[1]!);
 const fileUrl = pathToFileURL(file).href;
+const isRestart = new URL(import.meta.url).searchParams.has('restart');
 let hasRunAgents = false;
 
 const send = (message: DevMessage): void => {
@@ -41,8 +42,10 @@ registerHooks({
 });
 
 subscribe('fame-fabric.agents', (message) => {
-  const { state, agents } = message as { state: string; agents: readonly Agent[] };
+  const report = message as { state: string; agents: readonly Agent[]; isRestart?: boolean };
+  const { state, agents } = report;
   hasRunAgents = true;
+  if (state === 'started') report.isRestart = isRestart;
   if (state !== 'served') return;
   send({
     type: 'served',

@@ -27,7 +27,7 @@ afterEach(async () => {
 
 const write = (file: string, text: string): void => writeFileSync(join(project, file), text);
 const args = (...files: string[]): string[] => fameArgs('dev', ...files, '--port', String(port));
-const env = (): Record<string, string> => ({ FAME_DATA_DIR: join(project, '.fame') });
+const env = (): Record<string, string> => ({ FAME_DATA_DIR: join(project, '.fame'), FAME_PLUGINS: 'x' });
 const dev = (...files: string[]): Proc =>
   startNode(args(...files), { name: 'fame dev', cwd: project, env: env() });
 
@@ -64,20 +64,24 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Waits until the new output of `proc` matches. */
-async function next(proc: Proc, pattern: RegExp): Promise<void> {
+/** Waits until the new output of `proc` matches, and returns it. */
+async function next(proc: Proc, pattern: RegExp): Promise<string> {
   await proc.waitFor(pattern);
+  const { output } = proc;
   proc.output = '';
+  return output;
 }
 
 test('a change of an imported file restarts the agent, and a broken file is reported until it is repaired', async () => {
   writeShop();
   const proc = dev('shop.ts');
-  await next(proc, /npx fame-fabric describe shop@fame\.fabric/);
+  const warning = 'These variables of naylence have no effect here: FAME_PLUGINS';
+  expect(await next(proc, /npx fame-fabric describe shop@fame\.fabric/)).toContain(warning);
   const client = await attach();
   expect(await client.call(SHOP, 'price', { item: 'tea' })).toBe('tea: 1');
   write('price.ts', "export const price = (item: string): string => item + ': 2';\n");
-  await next(proc, /price\.ts has changed[\s\S]*Restarted shop\.ts in \d+ ms/);
+  const restarted = await next(proc, /price\.ts has changed[\s\S]*Restarted shop\.ts in \d+ ms/);
+  expect(restarted).not.toContain(warning);
   expect(await client.call(SHOP, 'price', { item: 'tea' })).toBe('tea: 2');
   write('price.ts', "export const price = (item: string): string => item + (': 3';\n");
   await next(proc, /SyntaxError[\s\S]*shop\.ts ended with exit code 1\. Waiting for a change of its files/);

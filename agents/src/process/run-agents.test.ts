@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,4 +96,12 @@ test('I2: an agent process names the variables of naylence without an effect', a
     expect.stringMatching(/^These variables of naylence have no effect here: FAME_PLUGINS\. /),
     expect.stringContaining('No sentinel'),
   ]);
+
+  // `fame dev` restarts the process, and its author has read the line.
+  const onReport = (report: unknown): void => void Object.assign(report as object, { isRestart: true });
+  subscribe('fame-fabric.agents', onReport);
+  onTestFinished(() => void unsubscribe('fame-fabric.agents', onReport));
+  lines.length = 0;
+  expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(69);
+  expect(lines).toEqual([expect.stringContaining('No sentinel')]);
 });

@@ -48,6 +48,13 @@ export interface RunOptions {
 /** Reports the start and the served agents within this process, for `fame dev`. */
 const reports = channel('fame-fabric.agents');
 
+/** A subscriber sets `isRestart` if an earlier process has printed the warnings about the environment. */
+interface StartReport {
+  readonly state: 'started';
+  readonly agents: readonly Agent[];
+  isRestart: boolean;
+}
+
 /** Writes one line to stderr. Escapes control characters, because other nodes may have sent the text. */
 export const writeStderr = (line: string): void => void process.stderr.write(`${escapeControls(line)}\n`);
 
@@ -65,12 +72,13 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
-  reports.publish({ state: 'started', agents: [] });
+  const started: StartReport = { state: 'started', agents: [], isRestart: false };
+  reports.publish(started);
   try {
     const env = options.env ?? process.env;
     const config = readAgentConfig(env);
     const writeLife = options.write ?? lifeWriter(config);
-    for (const line of naylenceWarnings(env)) writeLife(line);
+    if (!started.isRestart) for (const line of naylenceWarnings(env)) writeLife(line);
     return await run(sources, config, stop.signal, writeLife);
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;

@@ -1,7 +1,7 @@
 // Tasks of other agents: start, run, follow, cancel, and run many at once. The requests are the A2A task methods, which agents of this
 // software and of naylence serve.
 import { onAbort } from '../async/abort.ts';
-import { type Clock, systemClock } from '../async/clock.ts';
+import { type Clock, LONGEST_TIMER_MS, systemClock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import {
@@ -105,7 +105,7 @@ class TasksOf implements AgentTasks {
     const limit = new AbortController();
     const stopListening = onAbort(signal, () => limit.abort(signal?.reason));
     const timer =
-      timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY
+      timeoutMs === undefined || timeoutMs > LONGEST_TIMER_MS
         ? undefined
         : this.#clock.after(timeoutMs, () => limit.abort(this.#timeoutError(id, timeoutMs)));
     try {

@@ -51,7 +51,7 @@ export interface SubscribeOptions {
 }
 
 export interface RunTaskOptions extends TaskFields {
-  /** Time limit for the whole task, in ms. @default none */
+  /** Time limit for the whole task, in ms. Above 24 days there is none. @default none */
   timeoutMs?: number | undefined;
   /** Cancels the task, at the agent too. */
   signal?: AbortSignal | undefined;
