@@ -179,9 +179,11 @@ describe('links and names', () => {
     expect(lost).toEqual([]);
   });
 
-  test('the decisions are numbered without gaps, and each has its three sections', () => {
+  test('each decision has a number of its own and three sections', () => {
     const files = globSync('docs/decisions/*.md', { cwd: ROOT }).sort();
-    expect(files.map((file) => Number(/\/(\d{4})-/.exec(file)?.[1]))).toEqual(files.map((_, i) => i + 1));
+    const numbers = files.map((file) => Number(/\/(\d{4})-/.exec(file)?.[1]));
+    expect(numbers).not.toContain(Number.NaN);
+    expect(new Set(numbers).size).toBe(files.length);
     for (const file of files) {
       for (const heading of ['## Decision', '## Why', '## Rejected'])
         expect(read(file), file).toContain(heading);

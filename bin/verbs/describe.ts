@@ -42,7 +42,8 @@ async function describe(client: Client, address: string, signal: AbortSignal): P
   const text = `${address} does not list its operations: it runs version 0.1 of this software, or other software`;
   const skills = namesOf(await ask('agent.get_card'));
   const known = skills.length > 0 ? `. Its card names ${skills.join(', ')}` : '';
-  throw new FabricError('METHOD_NOT_FOUND', `${text}${known}.`);
+  const fix = `Call an operation by its name: npx fame-fabric call ${address} NAME PARAMS.`;
+  throw new FabricError('METHOD_NOT_FOUND', `${text}${known}.`, { details: { fix } });
 }
 
 const MAX_SKILLS = 20;

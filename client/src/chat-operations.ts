@@ -123,11 +123,16 @@ export class ChatOperations {
     try {
       await this.#startTask(callId, this.#canDescribe === false ? withPrompt(settings) : settings);
     } catch (error) {
-      // Chat agents of naylence fail without a system prompt. They have no `describe` either.
-      if (settings.system_prompt !== undefined || !isFaultOfAgent(error)) throw error;
+      if (!isFaultOfAgent(error)) throw error;
       if (this.#canDescribe === undefined) await this.describe();
       if (this.#canDescribe !== false) throw error;
-      await this.#startTask(newId(), withPrompt(settings));
+      if (settings.system_prompt !== undefined) throw notStarted(this.#address, error);
+      // Chat agents of naylence fail without a system prompt. They have no `describe` either.
+      try {
+        await this.#startTask(newId(), withPrompt(settings));
+      } catch (error) {
+        throw isFaultOfAgent(error) ? notStarted(this.#address, error) : error;
+      }
     }
   }
 
@@ -266,11 +271,17 @@ export class ChatOperations {
 
 /** Builds the error for an operation or a parameter that the agent lacks. */
 export const notSupported = (address: string, what: string, cause?: unknown): FabricError =>
-  new FabricError(
-    'METHOD_NOT_FOUND',
-    `The agent ${address} does not support ${what}. Agents of Fame Fabric 0.2 and later do.`,
-    { cause },
-  );
+  new FabricError('METHOD_NOT_FOUND', `The agent ${address} does not support ${what}.`, {
+    cause,
+    details: { fix: 'Agents of Fame Fabric 0.2 and later do.' },
+  });
+
+/** Builds the error for an agent of other software that failed to start a conversation. It may be an agent of another kind. */
+const notStarted = (address: string, cause: FabricError): FabricError =>
+  new FabricError('INTERNAL', `${address} did not start a conversation: ${cause.message}`, {
+    cause,
+    details: { fix: 'Check that it is a chat agent. Its log may have the cause.' },
+  });
 
 /** Waits for the answer of an operation that agents of other versions lack. @throws {METHOD_NOT_FOUND} naming it */
 export async function required<T>(address: string, method: string, answer: Promise<T>): Promise<T> {
@@ -287,7 +298,7 @@ const withPrompt = (settings: StartSettings): StartSettings => ({
 });
 
 /** True for the codes of an exception in an agent of another implementation. */
-const isFaultOfAgent = (error: unknown): boolean =>
+const isFaultOfAgent = (error: unknown): error is FabricError =>
   isFabricError(error, 'INTERNAL') || isFabricError(error, 'PARAMS_INVALID');
 
 // Omits system prompts, tool calls and tool results.

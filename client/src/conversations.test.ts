@@ -51,7 +51,8 @@ test('the error for an agent that lacks an operation names both', async () => {
   for (const [method, attempt] of attempts) {
     await expect(attempt()).rejects.toMatchObject({
       code: 'METHOD_NOT_FOUND',
-      message: `The agent ${ADDRESS} does not support ${method}. Agents of Fame Fabric 0.2 and later do.`,
+      message: `The agent ${ADDRESS} does not support ${method}.`,
+      details: { fix: 'Agents of Fame Fabric 0.2 and later do.' },
     });
   }
 });

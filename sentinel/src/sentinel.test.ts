@@ -58,6 +58,8 @@ const statusOf = (
     sent.end();
   });
 
+const OCTETS = { 'content-type': 'application/octet-stream' };
+
 describe('HTTP', () => {
   let port: number;
   beforeAll(async () => {
@@ -77,6 +79,7 @@ describe('HTTP', () => {
     ['/metrics', 403],
     ['/metrics?/health', 403],
     ['/nothing/health', 403],
+    ['/fame/v1/ingress/downstream/n', 403],
     ['/', 403],
     ['/version', 403],
     ['/healthz', 200],
@@ -87,6 +90,26 @@ describe('HTTP', () => {
   ])('HD4: %s under a foreign Host answers %d', async (path, status) => {
     expect(await statusOf(port, path, evil)).toBe(status);
     expect(await statusOf(port, path, evil, 'HEAD')).toBe(status);
+  });
+
+  test.each<[string, RequestInit]>([
+    ['/fame/v1/ingress/downstream/n', { method: 'POST', body: 'x'.repeat(5_000) }],
+    [
+      '/fame/v1/ingress/downstream/n',
+      { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } },
+    ],
+    ['/fame/v1/ingress/downstream/n', { method: 'POST', body: Buffer.from('{}'), headers: OCTETS }],
+    ['/fame/v1/ingress/upstream', { method: 'PUT' }],
+    ['/fame/v1/ingress/x', {}],
+  ])('HTTP attach is refused with the way to attach: %s %o', async (path, request) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`, request);
+    expect(answer.status).toBe(501);
+    expect(await answer.json()).toEqual({
+      error: {
+        code: 'OPERATION_UNSUPPORTED',
+        message: expect.stringContaining('ws://HOST:PORT/fame/v1/attach/ws/downstream'),
+      },
+    });
   });
 
   test.each<[Record<string, string>, number]>([

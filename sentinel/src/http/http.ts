@@ -35,6 +35,9 @@ const CREDENTIAL_CHECK_MS = 2_000;
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
+/** Where nodes of naylence send their envelopes when they attach over HTTP (decision 41). */
+const HTTP_ATTACH = '/fame/v1/ingress/*';
+
 /** Routes that need no key. Their answers contain nothing about the fabric. */
 const PUBLIC = new Set(['/', '/version']);
 
@@ -74,6 +77,10 @@ function noRouteText(method: string, url: string): string {
     : text;
 }
 
+const HTTP_ATTACH_REFUSED =
+  'This sentinel has no HTTP attach. Attach over a WebSocket: set FAME_DIRECT_ADMISSION_URL to ' +
+  'ws://HOST:PORT/fame/v1/attach/ws/downstream, and FAME_ADMISSION_PROFILE to open, or to direct if the node has a token';
+
 const NOT_PERMITTED =
   'This page needs the role admin, or a policy that allows Watch. The key of this request has neither.';
 const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
@@ -112,6 +119,10 @@ export async function createHttp(
     if (PROBES.has(request.routeOptions.url ?? '')) return;
     const fault = originFault(request.headers, options);
     if (fault !== undefined) return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', fault));
+    // Before the body is read, which may have any size and type.
+    if (request.routeOptions.url === HTTP_ATTACH) {
+      return reply.code(501).send(refusalBody('OPERATION_UNSUPPORTED', HTTP_ATTACH_REFUSED));
+    }
     if (request.is404 || PUBLIC.has(request.routeOptions.url ?? '')) return;
     const authentication = await access.authenticate(request);
     const page = PAGES.get(request.routeOptions.url ?? '');
@@ -165,6 +176,8 @@ export async function createHttp(
   );
   app.get('/fame/v1/attach/health', async () => attachHealth());
   app.get('/fame/v1/ingress/health', async () => attachHealth());
+  // The hook above refuses every request.
+  app.all(HTTP_ATTACH, async () => undefined);
   app.get('/metrics', async (_request, reply) => {
     let queuedMessages = 0;
     let withheldGrants = 0;

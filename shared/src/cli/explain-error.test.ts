@@ -21,6 +21,11 @@ test('a fix that is already in the message is not repeated', () => {
   expect(text.split(ERRORS.NODE_BUSY.fix)).toHaveLength(2);
 });
 
+test('an error with a fix of its own has that one', () => {
+  const own = new FabricError('METHOD_NOT_FOUND', 'No describe', { details: { fix: 'Call it by name\n.' } });
+  expect(explainError(own)).toBe('No describe. Call it by name . (METHOD_NOT_FOUND)');
+});
+
 test('each fault of a configuration is on a separate line', () => {
   expect(explainError(configInvalid(['A is "x"', 'B is "y\u202e\n"']))).toBe(
     'The configuration has 2 faults:\n  A is "x"\n  B is "y\\u202e "',

@@ -24,7 +24,8 @@ export function explainError(error: unknown): string {
     ].join('\n');
   }
   // The agent wrote the message of an error with a code of its own.
-  const { area, fix } = isErrorCode(code) ? ERRORS[code] : { area: undefined, fix: '' };
+  const { area, fix: usual } = isErrorCode(code) ? ERRORS[code] : { area: undefined, fix: '' };
+  const fix = typeof details?.fix === 'string' ? escapeLine(details.fix) : usual;
   // The message of a model error already names the fix for the agent's model server.
   const isComplete = fix === '' || area === 'model' || EMPTY_FIX.test(fix) || message.includes(fix);
   const hint = isComplete ? '' : ` ${fix}`;

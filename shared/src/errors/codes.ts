@@ -226,7 +226,7 @@ export const ERRORS = Object.freeze({
   OPERATION_UNSUPPORTED: entry(
     'task',
     false,
-    'The agent does not offer that task method, or handles calls only and no plain messages. Also the answer to a KeyRequest or SecureOpen: keys and encryption are not supported.',
+    'The agent does not offer that task method, or handles calls only and no plain messages. Also the answer to a KeyRequest or SecureOpen, because keys and encryption are not supported, and to an attach over HTTP.',
     'Use another method or another agent.',
   ),
   OUTBOUND_FORBIDDEN: entry(

@@ -4,7 +4,10 @@ import { ERRORS, type ErrorCode } from './codes.ts';
 export interface FabricErrorOptions {
   /** @default the value of the error table */
   readonly retryable?: boolean | undefined;
-  /** Plain JSON that helps the caller. It travels on the wire: no secrets, no message bodies. */
+  /**
+   * Plain JSON that helps the caller. It travels on the wire: no secrets, no message bodies. Commands print the text `fix` in place of the
+   * fix of the error table.
+   */
   readonly details?: Record<string, unknown> | undefined;
   /** The caught error. Never sent to other nodes. */
   readonly cause?: unknown;
