@@ -18,7 +18,7 @@ export interface AttachOptions {
 /** Delay before a note about the wait. */
 const NOTE_DELAY_MS = 700;
 
-/** Attaches to the sentinel of `config`. @throws {LINK_TIMEOUT | LINK_REFUSED | AUTH_INVALID} */
+/** Attaches to the sentinel of `config`. @throws {LINK_TIMEOUT | LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_FORBIDDEN} */
 export async function attach(options: AttachOptions): Promise<Client> {
   const { config, writeNote, onConnection } = options;
   const note = systemClock.after(NOTE_DELAY_MS, () => {

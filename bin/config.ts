@@ -71,6 +71,13 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     default: '.fame',
     description: 'Directory for history, logs and pid files.',
   },
+  {
+    name: 'FAME_KEYS_FILE',
+    type: 'path',
+    default: 'keys in FAME_DATA_DIR',
+    description:
+      'File that `npx fame-fabric key` changes. Without FAME_DATA_DIR it is in the nearest .fame of this and the parent directories.',
+  },
   { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
 ] as const satisfies Variable[]);
 
@@ -99,6 +106,7 @@ export interface ClientConfig {
   readonly chatAddress: string;
   readonly drainMs: number;
   readonly dataDir: string;
+  readonly keysFile: string | undefined;
   /** False if the user has switched colours off. */
   readonly hasColours: boolean;
 }
@@ -142,6 +150,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       chatAddress,
       drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
       dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      keysFile: reader.text('FAME_KEYS_FILE'),
       hasColours: wantsColours(env),
     };
   });

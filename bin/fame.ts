@@ -16,7 +16,7 @@ import { overview, verbHelp } from './help.ts';
 import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from './node-version.ts';
 import { writeMessage } from './output.ts';
 import { UsageError, type VerbInput } from './verb.ts';
-import { VERBS, type Verb } from './verbs.ts';
+import { type Flag, VERBS, type Verb } from './verbs.ts';
 
 module.enableCompileCache?.();
 
@@ -74,9 +74,12 @@ function fail(message: string, code: number = EXIT.usage): number {
 function readInput(word: string, verb: Verb, args: readonly string[]): VerbInput {
   const flags = { ...verb.flags, help: { type: 'boolean', short: 'h', about: 'show this help' } as const };
   const options = Object.fromEntries(
-    Object.entries(flags).map(([flag, { type, short }]) => [flag, { type, ...(short ? { short } : {}) }]),
+    Object.entries<Flag>(flags).map(([flag, { type, short, isRepeatable }]) => [
+      flag,
+      { type, ...(short ? { short } : {}), ...(isRepeatable ? { multiple: true } : {}) },
+    ]),
   );
-  let parsed: { values: Record<string, string | boolean | undefined>; positionals: string[] };
+  let parsed: { values: VerbInput['flags']; positionals: string[] };
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true }) as typeof parsed;
   } catch (error) {

@@ -31,3 +31,21 @@ export const textFlag = ({ flags }: VerbInput, name: string): string | undefined
   const value = flags[name];
   return typeof value === 'string' ? value : undefined;
 };
+
+/** Returns the values of a repeatable flag. */
+export const textFlags = ({ flags }: VerbInput, name: string): readonly string[] => {
+  const values = flags[name];
+  return Array.isArray(values) ? values : [];
+};
+
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const MAX_LIFETIME_MS = 3_650 * 86_400_000;
+
+/** Reads a lifetime such as `30s`, `90m`, `12h` or `30d` as milliseconds; a unit is required. @throws {UsageError} */
+export function readLifetime(text: string | undefined, flag: string): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number, unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  const ms = Number(number) * (UNITS[unit] ?? Number.NaN);
+  if (ms > 0 && ms <= MAX_LIFETIME_MS) return ms;
+  throw new UsageError(`${flag} takes a time such as 90m, 12h or 30d, at most 3650d, not "${text}"`);
+}

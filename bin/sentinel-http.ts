@@ -85,7 +85,7 @@ const READY_TIMEOUT_MS = 2_000;
  * Requests the nodes of the sentinel.
  * @throws {LINK_TIMEOUT} if no server answers
  * @throws {LINK_REFUSED} if the server is not a sentinel
- * @throws {AUTH_MISSING | AUTH_INVALID} without its key
+ * @throws {AUTH_MISSING | AUTH_INVALID} without its key. @throws {AUTH_FORBIDDEN} if the role of the key is not sufficient
  */
 export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
   const response = await request(sentinel, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
@@ -181,11 +181,16 @@ async function request(
   }
   if (response.ok) return response;
   const refusal = await refusalIn(response);
-  if (response.status === 401) throw token.refusal(key === undefined ? 'AUTH_MISSING' : 'AUTH_INVALID');
+  if (response.status === 401)
+    throw token.refusal(key === undefined ? 'AUTH_MISSING' : 'AUTH_INVALID', refusal?.message);
   if (refusal !== undefined && response.status !== 404) {
     const { code, message } = refusal;
     const text = `The sentinel at ${httpUrl} refused ${path} (${response.status} ${code}): ${message}`;
-    throw new FabricError('LINK_REFUSED', text, { details: { status: response.status, code } });
+    // RFC 6750: the key is valid, and its role is not sufficient. Other 403s are about the Origin or Host of the request.
+    const isRole = response.headers.get('www-authenticate')?.includes('insufficient_scope') ?? false;
+    throw new FabricError(isRole ? 'AUTH_FORBIDDEN' : 'LINK_REFUSED', text, {
+      details: { status: response.status, code },
+    });
   }
   throw new FabricError(
     'LINK_REFUSED',

@@ -3,7 +3,7 @@ import type { Environment } from '@fame-fabric/shared/internal';
 
 export interface VerbInput {
   readonly positionals: readonly string[];
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  readonly flags: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
   /** The environment of the process, with the variables of the .env file. */
   readonly env: Environment;
 }

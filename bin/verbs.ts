@@ -2,11 +2,13 @@
 // it. The file of a verb, and the workspaces that it imports, load only when the verb runs, so that each command starts fast.
 import type { VerbInput } from './verb.ts';
 
-interface Flag {
+export interface Flag {
   type: 'string' | 'boolean';
   short?: string;
   /** Placeholder for the value in the help. */
   value?: string;
+  /** True if it may be given several times. @default false */
+  isRepeatable?: boolean;
   about: string;
 }
 
@@ -211,11 +213,43 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/trace.ts'),
   },
   key: {
-    about: 'replace the local key, which `ps`, `trace` and metrics need',
-    usage: 'npx fame-fabric key rotate local',
-    examples: ['npx fame-fabric key rotate local'],
+    about: 'add, list, remove and replace the keys of a sentinel',
+    usage:
+      'npx fame-fabric key [ls | add NAME [--role ROLE] [--expires TIME] [--allow PATTERN]... | rm NAME | rotate NAME [--overlap TIME] | rotate local] [--json]',
+    examples: [
+      'npx fame-fabric key add ada > ada.key',
+      "npx fame-fabric key add billing --role agent --expires 30d --allow 'billing@**'",
+      'npx fame-fabric key ls',
+      'npx fame-fabric key rotate ada --overlap 1h',
+      'npx fame-fabric key rm ada',
+      'npx fame-fabric key rotate local',
+    ],
+    flags: {
+      role: {
+        type: 'string',
+        value: 'ROLE',
+        about: 'add: client, agent, sentinel, door or admin (default client)',
+      },
+      expires: {
+        type: 'string',
+        value: 'TIME',
+        about:
+          'add, rotate: the key is valid for this time, such as 12h or 30d (default: it does not expire)',
+      },
+      allow: {
+        type: 'string',
+        value: 'PATTERN',
+        isRepeatable: true,
+        about: 'add: restrict the key to addresses such as *@fame.fabric; may be repeated',
+      },
+      overlap: {
+        type: 'string',
+        value: 'TIME',
+        about: 'rotate: the old key stays valid for this time, such as 30m or 1h (default 0)',
+      },
+      json,
+    },
     isHelpAlone: true,
-    maxPositionals: 2,
     load: () => import('./verbs/key.ts'),
   },
   policy: {

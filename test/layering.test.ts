@@ -223,6 +223,10 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
+  'bin/verbs/key.ts': 'the expiry of a new key, which outlives the process',
+  'sentinel/src/access/keys-change.ts':
+    'the times in the keys file, which outlive the process, and the age of its lock',
+  'sentinel/src/access/named-keys.ts': 'the expiry of keys, which outlives the process',
   'sentinel/src/session/sessions.ts': 'the start of a session, which is shown',
   'sentinel/src/session/sweeper.ts': 'the expiry of a credential, which its issuer states in wall time',
   'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',

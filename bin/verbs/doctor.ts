@@ -164,6 +164,9 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
     if (isAuthError(error)) {
       report('sentinel', true, `port ${port}: ${name}`);
       report('key', false, error.message);
+    } else if (error.code === 'AUTH_FORBIDDEN') {
+      report('sentinel', true, `port ${port}: ${name}`);
+      report('key', true, `${http.token.source}; ps, trace and metrics need a key with the role admin`);
     } else if (error.details?.status !== undefined || tlsFault(error) !== undefined) {
       report('sentinel', false, error.message);
       return false;

@@ -134,7 +134,8 @@ export class Client implements TaskMethods {
 
 /**
  * Attaches to a sentinel and returns the client.
- * @throws {LINK_TIMEOUT} if it cannot be reached within `connectTimeoutMs`; {LINK_REFUSED} if it refuses the node
+ * @throws {LINK_TIMEOUT} if it cannot be reached within `connectTimeoutMs`; {LINK_REFUSED} if it refuses the node;
+ *   {AUTH_MISSING | AUTH_INVALID | AUTH_FORBIDDEN} if that is because of its key
  */
 export async function connectWith({ signal, ...options }: ClientOptions): Promise<Client> {
   const link = new Link(options);

@@ -52,10 +52,10 @@ test('a local key that the sentinel refuses is left out, with a warning', async 
     log,
     dial: async (_url, { token }) => {
       sent.push(token);
-      throw new FabricError('LINK_REFUSED', 'no', { details: { code: 'AUTH_INVALID' } });
+      throw new FabricError('AUTH_INVALID', 'no');
     },
   });
-  await expect(attempt).rejects.toMatchObject({ code: 'LINK_REFUSED' });
+  await expect(attempt).rejects.toMatchObject({ code: 'AUTH_INVALID' });
   expect(sent).toEqual(['the-local-key', undefined]);
   expect(log.messages('warn')).toEqual([
     `The key in ${file} is not that of this sentinel; attaching without a key`,

@@ -17,7 +17,7 @@ export type NodeConnectOptions = Omit<ConnectOptions, 'url'> & Partial<Pick<Conn
  * do: to the sentinel of FAME_DIRECT_ADMISSION_URL, or of FAME_LISTENER_HOST and FAME_LISTENER_PORT, with the token of the environment
  * or the local key.
  * @throws {CONFIG_INVALID} if these variables have a fault; {LINK_TIMEOUT} if the sentinel cannot be reached within `connectTimeoutMs`;
- *   {LINK_REFUSED} if it refuses the node
+ *   {LINK_REFUSED} if it refuses the node; {AUTH_MISSING | AUTH_INVALID | AUTH_FORBIDDEN} if that is because of its key
  */
 export async function connect({ url, ...options }: NodeConnectOptions = {}): Promise<Client> {
   if (url !== undefined) return connectWith({ dial: wsDial, sidOf, ...options, url });
@@ -27,5 +27,9 @@ export async function connect({ url, ...options }: NodeConnectOptions = {}): Pro
     return { url: readAdmissionUrl(reader), token: readTokenSettings(reader) };
   });
   const token = new AdmissionToken(found.url, found.token, (message) => options.log?.warn(message));
-  return connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
+  try {
+    return await connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
+  } catch (error) {
+    throw options.token === undefined ? token.explain(error) : error;
+  }
 }

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readSentinelConfig, SENTINEL_VARIABLES } from './config.ts';
 
 const faultsOf = (env: Record<string, string>): string[] => {
@@ -42,6 +45,61 @@ test('P24: any interface but loopback must be confirmed', () => {
   expect(
     readSentinelConfig({ FAME_LISTENER_HOST: '0.0.0.0', FAME_OPEN_ON_ALL_INTERFACES: 'true' }).host,
   ).toBe('0.0.0.0');
+});
+
+describe('keys', () => {
+  let dataDir: string;
+  const key = (more = {}) =>
+    JSON.stringify({
+      name: 'ada',
+      role: 'client',
+      created: '2026-11-29T12:00:00Z',
+      id: '0123456789ab',
+      sha256: 'a'.repeat(64),
+      ...more,
+    });
+  const write = (text: string, name = 'keys') =>
+    writeFileSync(join(dataDir, name), `${text}\n`, { mode: 0o600 });
+  beforeEach(() => {
+    dataDir = mkdtempSync(join(tmpdir(), 'fame-config-'));
+  });
+  afterEach(() => rmSync(dataDir, { recursive: true }));
+
+  test('a credential is needed if the keys file has a key, unless the profile is open', () => {
+    const isNeeded = (env = {}) => readSentinelConfig({ FAME_DATA_DIR: dataDir, ...env }).isCredentialNeeded;
+    expect(isNeeded()).toBe(false);
+    write('# no keys yet');
+    expect(isNeeded()).toBe(false);
+    write(key());
+    expect(isNeeded()).toBe(true);
+    expect(isNeeded({ FAME_SECURITY_PROFILE: 'Open' })).toBe(false);
+    write('', 'other');
+    expect(isNeeded({ FAME_KEYS_FILE: join(dataDir, 'other') })).toBe(false);
+    // A sentinel must not open because time has passed.
+    write(key({ expires: '2026-11-29T12:00:01Z' }));
+    expect(isNeeded()).toBe(true);
+  });
+
+  test('G9: with a key other machines may reach the sentinel, and without one or in the profile open they may not', () => {
+    const faults = (env = {}) => faultsOf({ FAME_DATA_DIR: dataDir, FAME_LISTENER_HOST: '0.0.0.0', ...env });
+    expect(faults()[0]).toMatch(/npx fame-fabric key add NAME/);
+    write(key());
+    expect(faults()).toEqual([]);
+    expect(faults({ FAME_SECURITY_PROFILE: 'open' })).toHaveLength(1);
+    expect(faults({ FAME_SECURITY_PROFILE: 'open', FAME_OPEN_ON_ALL_INTERFACES: 'true' })).toEqual([]);
+  });
+
+  test('a fault of the file is reported with its line, beside the other faults', () => {
+    write('nonsense');
+    const faults = faultsOf({ FAME_DATA_DIR: dataDir, FAME_LOG_LEVEL: 'loud' });
+    expect(faults).toEqual([
+      `The keys file ${join(dataDir, 'keys')}:1 is not a JSON object.`,
+      expect.stringContaining('FAME_LOG_LEVEL'),
+    ]);
+    expect(faultsOf({ FAME_KEYS_FILE: dataDir })[0]).toMatch(
+      /^FAME_KEYS_FILE is ".*", which cannot be read: EISDIR$/,
+    );
+  });
 });
 
 test.each([

@@ -7,10 +7,15 @@ import {
   type EnvReader,
   LOG_FORMATS,
   type LogFormat,
+  printable,
   readEnv,
+  readTokenSettings,
+  type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
-import { LOG_LEVELS } from '@fame-fabric/shared/router';
+import { isFabricError, LOG_LEVELS } from '@fame-fabric/shared/router';
+import { defaultKeysFile, keysOf, readKeysFile } from './access/keys-file.ts';
+import { needsCredential, type SecurityProfile } from './access/needs-credential.ts';
 import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
 import { isHostName, isOrigin, LOOPBACK_PAGES } from './door/origin.ts';
 import { isNodeId, isSystemId } from './identity.ts';
@@ -22,8 +27,14 @@ export interface SentinelConfig {
   /** Stable id of this sentinel. @default kept in the data directory */
   readonly nodeId: string | undefined;
   readonly dataDir: string;
+  /** @default `keys` in the data directory */
+  readonly keysFile: string;
+  /** True if requests without a credential are refused: the profile is `gated` or `overlay` with tokens, or the keys file has a key and the profile is not `open`. */
+  readonly isCredentialNeeded: boolean;
+  /** Token to send to the parent and to peers. */
+  readonly uplinkToken: TokenSettings;
   /** `gated` refuses requests without a credential, `open` admits them. @default decided by the configured credentials */
-  readonly securityProfile: 'gated' | 'open' | 'overlay' | undefined;
+  readonly securityProfile: SecurityProfile | undefined;
   /** True if the sentinel verifies signed Data messages that it forwards; only with the profile `overlay`. */
   readonly verifiesData: boolean;
   /** Rules for tokens. Without them tokens are refused. */
@@ -66,7 +77,8 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     name: 'FAME_LISTENER_HOST',
     type: 'text',
     default: '127.0.0.1',
-    description: 'Interface to listen on. Anything but loopback also needs FAME_OPEN_ON_ALL_INTERFACES=true.',
+    description:
+      'Interface to listen on. Anything but loopback also needs a key in FAME_KEYS_FILE, or FAME_OPEN_ON_ALL_INTERFACES=true.',
   },
   {
     name: 'FAME_OPEN_ON_ALL_INTERFACES',
@@ -77,9 +89,9 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
   {
     name: 'FAME_SECURITY_PROFILE',
     type: 'choice',
-    default: 'open',
+    default: '(none)',
     description:
-      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; overlay requires signed envelopes, and a token if FAME_JWT_TRUSTED_ISSUER is set; open admits every node, also on loopback only.',
+      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; overlay requires signed envelopes, and a token if FAME_JWT_TRUSTED_ISSUER is set; open admits every node. Unset: nodes need a credential if FAME_KEYS_FILE has a key.',
   },
   {
     name: 'FAME_VERIFY_FORWARDED_DATA',
@@ -114,6 +126,26 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'path',
     default: '.fame',
     description: 'Directory for data that outlives the process.',
+  },
+  {
+    name: 'FAME_KEYS_FILE',
+    type: 'path',
+    default: 'keys in FAME_DATA_DIR',
+    description:
+      'File with the keys of `npx fame-fabric key add`. If it has a key at the start, nodes and clients need a key. Changes apply within 5 s.',
+  },
+  {
+    name: 'FAME_ADMISSION_TOKEN',
+    type: 'text',
+    default: '',
+    description: 'Key or token to send to a parent and to peers.',
+    secret: true,
+  },
+  {
+    name: 'FAME_ADMISSION_TOKEN_FILE',
+    type: 'path',
+    default: '',
+    description: 'File with that key or token, read for each attempt to attach.',
   },
   {
     name: 'FAME_LOG_LEVEL',
@@ -242,6 +274,21 @@ const MiB = 1_048_576;
 const MAX_RESUME_WINDOW_MS = 15_000;
 export const DEFAULT_ADDRESS_HOLD_MS = 60_000;
 
+// An expired key counts: a sentinel must not open because time has passed.
+function hasKeys(env: EnvReader, file: string): boolean {
+  try {
+    return keysOf(readKeysFile(file)).length > 0;
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    env.faults.push(
+      isFabricError(error)
+        ? message
+        : `FAME_KEYS_FILE is "${printable(file)}", which cannot be read: ${code || message}`,
+    );
+    return false;
+  }
+}
+
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
 const admission = (ending: string) => ({
@@ -254,14 +301,22 @@ const admission = (ending: string) => ({
 export function readSentinelConfig(environment: Environment): SentinelConfig {
   return readEnv(environment, (env) => {
     checkNaylenceVariables(env);
+    const dataDir = env.text('FAME_DATA_DIR') ?? '.fame';
+    const keysFile = env.text('FAME_KEYS_FILE') ?? defaultKeysFile(dataDir);
+    const hasKey = hasKeys(env, keysFile);
+    const profile = env.unquoted('FAME_SECURITY_PROFILE')?.toLowerCase();
+    const isStrict = profile === 'gated' || profile === 'overlay';
+    const securityProfile = profile === undefined || isStrict ? profile : 'open';
+    const hasTokens = securityProfile === 'gated' || env.list('FAME_JWT_TRUSTED_ISSUER').length > 0;
+    const isCredentialNeeded = needsCredential({ profile: securityProfile, hasKeys: hasKey, hasTokens });
     const host = env.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
     const isOpen = env.boolean('FAME_OPEN_ON_ALL_INTERFACES', false);
     env.check(
       'FAME_LISTENER_HOST',
       host,
-      isOpen || LOOPBACK.has(host),
-      'a loopback address, since other machines could reach this one and every node is admitted; ' +
-        'if that is intended, set FAME_OPEN_ON_ALL_INTERFACES=true',
+      isOpen || isCredentialNeeded || LOOPBACK.has(host),
+      'a loopback address, since other machines could reach this one and every node is admitted. Add a key ' +
+        '(npx fame-fabric key add NAME), or, if every node may attach, set FAME_OPEN_ON_ALL_INTERFACES=true',
     );
     const nodeId = env.text('FAME_NODE_ID');
     if (nodeId !== undefined) {
@@ -285,10 +340,6 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
         'host names without a scheme, port or wildcard, separated by commas, such as fame.example.org';
       env.check('FAME_ALLOWED_HOSTS', name, isHostName(name), expected);
     }
-    const profile = env.unquoted('FAME_SECURITY_PROFILE')?.toLowerCase();
-    const isStrict = profile === 'gated' || profile === 'overlay';
-    const securityProfile = profile === undefined || isStrict ? profile : 'open';
-    const hasTokens = securityProfile === 'gated' || env.list('FAME_JWT_TRUSTED_ISSUER').length > 0;
     const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
     const memoryLimitBytes = env.integer(
       'FAME_MEMORY_LIMIT_BYTES',
@@ -316,7 +367,10 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       port: env.integer('FAME_LISTENER_PORT', 8000, 0, 65_535),
       host,
       nodeId,
-      dataDir: env.text('FAME_DATA_DIR') ?? '.fame',
+      dataDir,
+      keysFile,
+      isCredentialNeeded,
+      uplinkToken: readTokenSettings(env),
       securityProfile,
       verifiesData: env.boolean('FAME_VERIFY_FORWARDED_DATA', true),
       tokenRules: hasTokens ? readTokenRules(env, env.boolean('FAME_ALLOW_HTTP_ISSUER', false)) : undefined,

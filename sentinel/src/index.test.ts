@@ -11,7 +11,18 @@ test('the package exports these names and no others', () => {
     'runSentinelProcess',
     'startSentinel',
   ]);
-  expect(Object.keys(internal).sort()).toEqual(['CLOSE', 'SENTINEL_VARIABLES', 'readSentinelConfig']);
+  expect(Object.keys(internal).sort()).toEqual([
+    'CLOSE',
+    'KeysChange',
+    'ROLES',
+    'SENTINEL_VARIABLES',
+    'defaultKeysFile',
+    'keysOf',
+    'nameFault',
+    'patternFault',
+    'readKeysFile',
+    'readSentinelConfig',
+  ]);
 });
 
 test('attach acks state the version of the package', () => {

@@ -1,3 +1,13 @@
 // Exports for the command and the tests of this repository, without a promise to users. Loads neither `ws` nor the wiring.
+export { type CreatedKey, KeysChange, type NewKey } from './access/keys-change.ts';
+export {
+  defaultKeysFile,
+  keysOf,
+  type NamedKey,
+  nameFault,
+  patternFault,
+  ROLES,
+  readKeysFile,
+} from './access/keys-file.ts';
 export { CLOSE } from './close-codes.ts';
 export { readSentinelConfig, SENTINEL_VARIABLES, type SentinelConfig } from './config.ts';

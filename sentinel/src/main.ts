@@ -63,6 +63,7 @@ export async function runSentinelProcess({
     writeLife(
       `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${new URL(sentinel.url).host}/healthz)`,
     );
+    writeLife(sentinel.accessSummary);
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);
     if (!companion) keepYoungGenerationSmall();

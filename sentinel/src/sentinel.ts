@@ -1,8 +1,8 @@
 // The wiring: constructs every part, starts them in order and stops them in reverse. No part is changed afterwards. The parts
 // that need no port are constructed in `parts.ts`, which unit tests use too.
 import type { Server } from 'node:http';
-import type { Clock, Logger } from '@fame-fabric/shared';
-import { admissionUrl, configInvalid, errorMessage } from '@fame-fabric/shared/internal';
+import type { Clock, Logger, TokenSource } from '@fame-fabric/shared';
+import { admissionUrl, configInvalid, errorMessage, type TokenSettings } from '@fame-fabric/shared/internal';
 import {
   newId,
   readSession,
@@ -11,12 +11,10 @@ import {
   systemClock,
   writeSession,
 } from '@fame-fabric/shared/router';
-import { Access, type CredentialSource } from './access/access.ts';
 import { AuditLog, type AuditLogDeps } from './access/audit-log.ts';
-import { openLocalKey } from './access/local-key.ts';
+import { openAccess } from './access/open-access.ts';
 import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
-import type { TokenSourceDeps } from './access/tokens/token-source.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { HttpDeps } from './http/http.ts';
@@ -47,9 +45,15 @@ export interface SentinelOptions
   readonly nodeId?: string | undefined;
   /** Directory of the local key. Without one there is no key, and requests that need the key are refused. */
   readonly dataDir?: string | undefined;
+  /** File with keys. @default `keys` in the data directory, if there is one */
+  readonly keysFile?: string | undefined;
+  /** Refuses requests without a credential. @default true with the profile `gated`, or if the keys file has a key and the profile is not `open` */
+  readonly isCredentialNeeded?: boolean | undefined;
+  /** Token to send to the parent and to peers. @default none */
+  readonly uplinkToken?: Partial<TokenSettings> | undefined;
   /** Time for which an address without a node belongs to the key of its last holder, in ms. @default 60_000 */
   readonly addressHoldMs?: number | undefined;
-  /** `gated` refuses requests without a credential. @default 'open' */
+  /** `gated` refuses requests without a credential, `open` admits them. @default decided by the keys file */
   readonly securityProfile?: SentinelConfig['securityProfile'];
   /** With the profile `overlay`: verifies Data messages that it forwards. @default true */
   readonly verifiesData?: boolean | undefined;
@@ -75,6 +79,8 @@ export interface RunningSentinel {
   readonly url: string;
   /** Reads the policy file again, and opens the audit log again. */
   reload(): void;
+  /** States in one line which credentials the sentinel checks, for its operator. */
+  readonly accessSummary: string;
   /** Refuses new work, lets calls in flight finish for up to `drainMs`, then closes everything. */
   drain(): Promise<void>;
   /** Closes everything at once. */
@@ -88,18 +94,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   let isReady = false;
 
   const baseLog = options.log ?? silentLog;
-  const localKey = options.dataDir === undefined ? undefined : openLocalKey(options.dataDir, baseLog);
-  const tokens = await openTokens(options.tokenRules, {
-    clock,
-    log: baseLog,
-    path: () => parts.identity.path,
-  });
-  const access = new Access({
-    sources: [localKey, tokens].filter((source) => source !== undefined),
-    isCredentialNeeded:
-      options.securityProfile === 'gated' ||
-      (options.securityProfile === 'overlay' && options.tokenRules !== undefined),
-  });
+  const path = (): string => parts.identity.path;
+  const access = await openAccess(options, { clock, log: baseLog, path });
   const policy = await openPolicy(options.authPolicyPath, baseLog);
   const audit = await openAuditLog(options.auditLogPath, { clock, log: baseLog });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
@@ -161,6 +157,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     },
     port,
     url: admissionUrl(options.host, port),
+    accessSummary: access.summary(),
     async drain() {
       isReady = false;
       admission.stop();
@@ -174,16 +171,6 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     },
     close,
   };
-}
-
-// Loads the library for tokens only if tokens are accepted.
-async function openTokens(
-  rules: TokenRules | undefined,
-  deps: TokenSourceDeps,
-): Promise<CredentialSource | undefined> {
-  if (rules === undefined) return undefined;
-  const { TokenCredentials } = await import('./access/tokens/token-source.ts');
-  return new TokenCredentials(rules, deps);
 }
 
 // Loads the signing of envelopes only for the profile that needs it.
@@ -213,19 +200,35 @@ async function openAuditLog(path: string | undefined, deps: AuditLogDeps): Promi
 // Loads the link only for a parent or peers: it takes a tenth of the time of a start.
 async function makeUplinks(
   deps: Omit<UplinkDeps, 'dial'>,
-  { dataDir, parentUrl, peerUrls }: Pick<SentinelOptions, 'dataDir' | 'parentUrl' | 'peerUrls'>,
+  {
+    dataDir,
+    parentUrl,
+    peerUrls,
+    uplinkToken = {},
+  }: Pick<SentinelOptions, 'dataDir' | 'parentUrl' | 'peerUrls' | 'uplinkToken'>,
 ): Promise<{ parent: Uplink | undefined; peers: readonly Uplink[] }> {
   if (parentUrl === undefined && peerUrls.length === 0) return { parent: undefined, peers: [] };
-  const [{ Uplink }, { wsDial }] = await Promise.all([
+  const [{ Uplink }, { AdmissionToken, wsDial }] = await Promise.all([
     import('./uplink/uplink.ts'),
     import('@fame-fabric/shared/node'),
   ]);
   const uplinkDeps = { ...deps, dial: wsDial };
+  const settings = { token: undefined, tokenFile: undefined, ...uplinkToken, dataDir: undefined };
+  const hasToken = Object.values(settings).some((value) => value !== undefined);
+  // A key that is only found belongs to this sentinel, so it is not sent.
+  const tokenFor = (to: string): TokenSource | undefined =>
+    hasToken ? new AdmissionToken(to, settings) : undefined;
   const parent =
     parentUrl === undefined
       ? undefined
-      : new Uplink(uplinkDeps, parentOptions(parentUrl, dataDir, deps.identity.id, deps.log));
-  return { parent, peers: peerUrls.map((url) => new Uplink(uplinkDeps, { url, kind: 'peer' })) };
+      : new Uplink(uplinkDeps, {
+          ...parentOptions(parentUrl, dataDir, deps.identity.id, deps.log),
+          token: tokenFor(parentUrl),
+        });
+  return {
+    parent,
+    peers: peerUrls.map((url) => new Uplink(uplinkDeps, { url, kind: 'peer', token: tokenFor(url) })),
+  };
 }
 
 // A restarted child resumes its session at the parent, so that its path and the addresses below it stay.

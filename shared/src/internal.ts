@@ -30,7 +30,7 @@ export {
   naylenceWarnings,
   withoutWarned,
 } from './env/naylence-variables.ts';
-export { BOOLEANS, configInvalid, EnvReader, readEnv, type UrlOptions } from './env/read-env.ts';
+export { BOOLEANS, configInvalid, EnvReader, printable, readEnv, type UrlOptions } from './env/read-env.ts';
 export type { Environment, Variable } from './env/variable.ts';
 export { errorOfCode, isAgentCode } from './errors/agent-error.ts';
 export { tableCode } from './errors/codes.ts';

@@ -3,7 +3,7 @@
 // and `ws`.
 import './env/require-node.ts';
 
-export { ensureLocalKey, isLocalKey, readTokenFile } from './access/local-key-file.ts';
+export { ensureLocalKey, isLocalKey, isTrusted, readTokenFile } from './access/local-key-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
 export { ERRORS, isErrorCode, tableCode } from './errors/codes.ts';

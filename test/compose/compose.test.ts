@@ -112,7 +112,9 @@ describe('docker-compose.yml', () => {
       {
         FAME_DATA_DIR: 'the image sets it to the volume',
         FAME_NODE_ID: 'kept in the volume',
+        FAME_KEYS_FILE: 'kept in the volume',
         FAME_MEMORY_LIMIT_BYTES: 'the limit of the container',
+        FAME_ADMISSION_TOKEN_FILE: 'a file of the host is not in the container',
       },
     ],
     [
@@ -125,6 +127,7 @@ describe('docker-compose.yml', () => {
         FAME_LISTENER_HOST: 'the URL of the sentinel is set',
         FAME_LISTENER_PORT: 'the URL of the sentinel is set',
         FAME_ADMISSION_TOKEN: 'the agent reads the key from the volume of the sentinel',
+        OPENAI_API_KEY_FILE: 'a file of the host is not in the container',
       },
     ],
   ])('%s gets each of its variables, except those with a reason', (name, variables, reasons) => {

@@ -16,6 +16,7 @@ import {
   type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
+import { fileVariableOf, readSecret } from '@fame-fabric/shared/node';
 import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 
 export interface AgentConfig {
@@ -75,6 +76,15 @@ export const AGENT_NAMES: readonly string[] = Object.freeze(['chat', 'refine', '
 /** Returns the addresses of the agents that a process serves when its command names none. */
 export const addressesOf = ({ agents, chatAddress }: AgentConfig): string[] =>
   [...new Set(agents)].map((name) => (name === 'chat' ? chatAddress : `${name}@fame.fabric`));
+
+const API_KEY: Variable = {
+  name: 'OPENAI_API_KEY',
+  type: 'text',
+  default: '',
+  description:
+    'Key of the model server. With neither a key nor OPENAI_BASE_URL the built-in offline model answers.',
+  secret: true,
+};
 
 /** Every variable that agent processes read. */
 export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
@@ -215,14 +225,8 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     description:
       'Maximum size of the queued answers to one caller, and of the queued requests to one callee, in this process; at most 67108864.',
   },
-  {
-    name: 'OPENAI_API_KEY',
-    type: 'text',
-    default: '',
-    description:
-      'Key of the model server. With neither a key nor OPENAI_BASE_URL the built-in offline model answers.',
-    secret: true,
-  },
+  API_KEY,
+  fileVariableOf(API_KEY),
   {
     name: 'OPENAI_BASE_URL',
     type: 'url',
@@ -312,7 +316,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       models: modelNames(reader),
       model: {
         name: reader.unquoted('MODEL_NAME') ?? 'gpt-4.1-mini',
-        apiKey: reader.secret('OPENAI_API_KEY'),
+        apiKey: readSecret(reader, 'OPENAI_API_KEY'),
         baseUrl: reader.url('OPENAI_BASE_URL', {
           protocols: ['https:', 'http:'],
           example: OPENAI_BASE_URL,

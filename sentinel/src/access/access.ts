@@ -25,6 +25,8 @@ export type Revocations = (principal: Principal) => boolean;
 
 /** One kind of credential. */
 export interface CredentialSource {
+  /** Names its credentials in the line at the start, such as `the local key`. Empty if it has none. */
+  readonly label: string;
   /** True if the token has the format of this source. Later sources then never see it. */
   accepts(token: string): boolean;
   /** Verifies a token: at once, or with a promise if that needs input or output. */
@@ -50,7 +52,7 @@ export interface AccessOptions {
 export const ANONYMOUS_CALLER: Granted = Object.freeze({ ok: true, principal: ANONYMOUS });
 /** The fix at the end of errors about a missing or wrong key. */
 export const KEY_ADVICE =
-  "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default) as `Authorization: Bearer KEY`";
+  "Send the key in the file `token` of this sentinel's data directory (FAME_DATA_DIR, .fame by default), or one of `npx fame-fabric key add`, as `Authorization: Bearer KEY`";
 
 export class Access {
   /** True if requests without a credential are refused. */
@@ -89,6 +91,17 @@ export class Access {
       this.#isRevoked = (principal) => checks.some((check) => check(principal));
     }
     return this.#isRevoked;
+  }
+
+  /** States the checks of this sentinel in one line. `isEncrypted` is true if it serves TLS. */
+  summary(isEncrypted = false): string {
+    const labels = this.#sources.flatMap(({ label }) => (label === '' ? [] : label));
+    const accepted = labels.join(', or ') || 'a key (there is none)';
+    const others = 'owners of addresses, Origin and Host of web pages.';
+    const encryption = isEncrypted ? '' : ' Connections are not encrypted.';
+    return this.isCredentialNeeded
+      ? `A credential is needed to attach and call: ${accepted}. Checked: credentials, ${others}${encryption}`
+      : `No credential is needed to attach and call (open mode). Checked: ${accepted} for ps, trace and metrics, ${others} Not checked: callers.${encryption}`;
   }
 
   /** True if the credential expired or was revoked. `now` is wall time in ms since the epoch. */

@@ -1,7 +1,6 @@
 // The source of the local key. Each check looks at the file, so a rotated key takes effect without a restart of the sentinel. Only
 // the digest of the key stays in memory.
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { statSync } from 'node:fs';
 import type { Logger, Principal } from '@fame-fabric/shared';
 import { ensureLocalKey, isFabricError, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
 import {
@@ -11,6 +10,7 @@ import {
   type Revocations,
   UNKNOWN_KEY,
 } from './access.ts';
+import { fileVersion } from './file-version.ts';
 
 interface LoadedKey {
   /** Identity of the file version that was read. */
@@ -33,6 +33,8 @@ export class LocalKey implements CredentialSource {
     this.#log = log;
   }
 
+  readonly label = 'the local key';
+
   accepts(token: string): boolean {
     return token.startsWith(PREFIX);
   }
@@ -49,8 +51,8 @@ export class LocalKey implements CredentialSource {
   // A key stays in force if its file is removed, cannot be read or contains something else. `fame key rotate local` ends it.
   #load(): LoadedKey | undefined {
     try {
-      const version = versionOf(this.#file);
-      if (version === this.#loaded?.version) return this.#loaded;
+      const version = fileVersion(this.#file);
+      if (version === undefined || version === this.#loaded?.version) return this.#loaded;
       const token = readTokenFile(this.#file);
       if (!isLocalKey(token)) return this.#loaded;
       const digest = digestOf(token);
@@ -80,11 +82,6 @@ function grant(): Pick<LoadedKey, 'granted' | 'isRevoked'> {
 }
 
 const digestOf = (token: string): Buffer => createHash('sha256').update(token).digest();
-
-function versionOf(file: string): string {
-  const { ino, mtimeNs, size } = statSync(file, { bigint: true });
-  return `${ino}/${mtimeNs}/${size}`;
-}
 
 /**
  * Opens the local key of a data directory, and writes it at the first start. Without a writable directory there is no key, and

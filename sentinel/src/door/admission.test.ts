@@ -105,7 +105,9 @@ describe('a credential that is being verified', () => {
 
 test('a source that rejects refuses the credential, without its error', async () => {
   const access = new Access({
-    sources: [{ accepts: () => true, authenticate: () => Promise.reject(new Error('secret')) }],
+    sources: [
+      { label: 'test', accepts: () => true, authenticate: () => Promise.reject(new Error('secret')) },
+    ],
   });
   const result = await access.authenticate({ headers: { authorization: 'Bearer x' } });
   expect(result).toMatchObject({ ok: false, fault: { code: 'AUTH_INVALID' } });
@@ -114,6 +116,7 @@ test('a source that rejects refuses the credential, without its error', async ()
 
 test('the first source that accepts a token decides about it', () => {
   const source = (result: Authentication) => ({
+    label: 'test',
     accepts: (token: string) => token.startsWith('a'),
     authenticate: () => result,
   });

@@ -47,6 +47,7 @@ const ATTACH_WITHIN_MS = 4_800;
 
 /** Connections that may be open without having attached. Beyond this number the oldest is closed for each new one. */
 const MAX_UNATTACHED = 1_024;
+
 /** Share of the unattached connections and of the sessions that is reserved for holders of the key. */
 const KEYED_SHARE = 0.25;
 /** The part of a limit that nodes without a key may use. */

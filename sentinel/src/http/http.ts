@@ -135,7 +135,10 @@ export async function createHttp(
       }
     }
     if (authentication.ok && isKeyed(authentication.principal)) {
-      return reply.code(403).send(refusalBody('AUTH_FORBIDDEN', NOT_PERMITTED));
+      return reply
+        .code(403)
+        .header('www-authenticate', 'Bearer error="insufficient_scope"')
+        .send(refusalBody('AUTH_FORBIDDEN', NOT_PERMITTED));
     }
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
     return reply
@@ -237,13 +240,17 @@ export async function createHttp(
     request.raw.socket.setTimeout(0);
     const stream = new Readable({ read() {} });
     const caller = callers.get(request)!;
-    const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, () => {
+    const endIfRevoked = (): boolean => {
       const isAllowed = guard.permissions.decide(caller.principal, 'Watch', 'trace').isAllowed;
-      if (isAllowed && !access.hasEnded(caller, clock.now())) return;
+      if (isAllowed && !access.hasEnded(caller, clock.now())) return false;
       stop();
       stream.push(null);
-    });
+      return true;
+    };
+    // A trace without entries ends, too.
+    const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, endIfRevoked);
     const stop = trace.listen((entries, missed) => {
+      if (endIfRevoked()) return;
       if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
       const lines = entries.map((entry) => JSON.stringify(entry));
       if (missed > 0) lines.push(JSON.stringify({ t: clock.now(), missed }));

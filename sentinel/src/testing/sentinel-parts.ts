@@ -53,6 +53,8 @@ export interface TestOptions extends Partial<PartsOptions> {
   /** @default roles decide */
   policy?: PolicySource;
   audit?: Audit;
+  /** @default a new one */
+  clock?: ManualClock;
   /** Resident memory that the sentinel measures. @default 0 */
   rssBytes?: () => number;
   /** Keys of the profile `overlay`. @default envelopes are not signed */
@@ -61,13 +63,13 @@ export interface TestOptions extends Partial<PartsOptions> {
 
 export function makeTestParts({
   access = new Access({ sources: [] }),
+  clock = new ManualClock(),
   rssBytes = () => 0,
   signatures,
   policy,
   audit,
   ...options
 }: TestOptions = {}) {
-  const clock = new ManualClock();
   const log = new CaptureLog();
   const deps = { access, audit, clock, log, policy, rssBytes, signatures };
   const parts = makeParts(deps, { ...DEFAULTS, ...options });
@@ -81,7 +83,7 @@ export function makeTestParts({
       peer?: boolean;
       principal?: Principal;
       /** Wall time in ms at which the credential expires. */
-      expiresAt?: number;
+      expiresAt?: number | undefined;
       resumeToken?: string | undefined;
       /** Public keys of the node. */
       keys?: readonly unknown[];

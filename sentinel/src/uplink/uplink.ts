@@ -7,6 +7,7 @@ import type {
   Logger,
   NodeAttach,
   NodeAttachAck,
+  TokenSource,
   Transport,
 } from '@fame-fabric/shared';
 import {
@@ -57,6 +58,8 @@ export interface UplinkOptions {
   /** Admission URL without its last segment. */
   readonly url: string;
   readonly kind: 'parent' | 'peer';
+  /** Credential to send. @default none */
+  readonly token?: TokenSource | undefined;
   /** Resume token of the earlier process's session at the parent. */
   readonly resumeToken?: string | undefined;
   /** Called with each new resume token, for a later process. */
@@ -89,7 +92,7 @@ export class Uplink {
   /** Calls of the other side that were open when the connection was lost. Their callers are notified after the reattach. */
   #lostCalls: readonly OpenCall[] = [];
 
-  constructor(deps: UplinkDeps, { url, kind, resumeToken, onResumeToken }: UplinkOptions) {
+  constructor(deps: UplinkDeps, { url, kind, token, resumeToken, onResumeToken }: UplinkOptions) {
     const { clock, dial, identity, log } = deps;
     this.#deps = deps;
     this.#url = url;
@@ -110,6 +113,7 @@ export class Uplink {
       },
       {
         url: `${url}/${identity.id}`,
+        token,
         retriesRefusal: true,
         peer: `${kind} sentinel`,
         advice: `Start it or check ${kind === 'parent' ? 'FAME_PARENT_URL' : 'FAME_PEER_URLS'}`,

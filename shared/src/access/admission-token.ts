@@ -4,12 +4,17 @@ import { statSync } from 'node:fs';
 import { searchDataDirs } from '../data-dir.ts';
 import { printable } from '../env/read-env.ts';
 import { ERRORS } from '../errors/codes.ts';
-import { FabricError } from '../errors/error.ts';
+import { FabricError, isFabricError } from '../errors/error.ts';
 import { isLoopbackHost, type TokenSettings } from '../link/admission-url.ts';
-import { isTokenRefused } from '../link/dialer.ts';
-import { isToken, type TokenSource } from '../link/transport.ts';
+import type { TokenSource } from '../link/transport.ts';
+import { cutText } from '../text/cut-text.ts';
 import { redactUrl } from '../text/redact-url.ts';
 import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
+import { checkToken, reasonOf } from './secret.ts';
+
+const MAX_REASON_CHARS = 120;
+/** The part of a sentinel's message that says which credential has expired. */
+const EXPIRED = /The \w+(?: "[^"]*")? has expired/;
 
 export class AdmissionToken implements TokenSource {
   readonly #url: string;
@@ -17,6 +22,8 @@ export class AdmissionToken implements TokenSource {
   readonly #onDropped: (message: string) => void;
   /** True if the next `read` leaves out a found key, which the sentinel has just refused. */
   #leavesOut = false;
+  /** True if the sentinel refused the found key. */
+  #wasRefused = false;
   #hasNotified = false;
   /** The reason why a found key could not be read, such as `EACCES`. */
   #unreadable: string | undefined;
@@ -49,6 +56,7 @@ export class AdmissionToken implements TokenSource {
     const { token, tokenFile } = this.#settings;
     if (token !== undefined || tokenFile !== undefined) return false;
     this.#leavesOut = true;
+    this.#wasRefused = true;
     this.#notify(`The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`);
     return true;
   }
@@ -60,18 +68,24 @@ export class AdmissionToken implements TokenSource {
     return tokenFile ?? this.#foundFile();
   }
 
-  /** Error for a sentinel that refused the token, or that needs one and received none. States the source of the token and a fix. */
-  refusal(code: 'AUTH_INVALID' | 'AUTH_MISSING'): FabricError {
+  /**
+   * Error for a sentinel that refused the token, or that needs one and received none. States the source of the token and a fix.
+   * `reason` is the message of the sentinel.
+   */
+  refusal(code: 'AUTH_INVALID' | 'AUTH_MISSING', reason = ''): FabricError {
     const sentinel = `The sentinel at ${redactUrl(this.#url)}`;
     const { fix } = ERRORS[code];
-    if (code === 'AUTH_INVALID')
-      return new FabricError(code, `${sentinel} refused the key from ${this.source}. ${fix}`);
-    return new FabricError(code, `${sentinel} needs its key for this, and ${this.#reasonForNone()}. ${fix}`);
+    if (code === 'AUTH_MISSING')
+      return new FabricError(code, `${sentinel} needs a key for this, and ${this.#reasonForNone()}. ${fix}`);
+    const expired = EXPIRED.exec(reason)?.[0];
+    const why = expired === undefined ? '' : `: ${cutText(expired, MAX_REASON_CHARS)}`;
+    return new FabricError(code, `${sentinel} refused the key from ${this.source}${why}. ${fix}`);
   }
 
-  /** Returns the error of an attach, or a clearer one if the sentinel refused the token. */
+  /** Returns the error of an attach, or a clearer one if the sentinel refused the token or needs one. */
   explain(error: unknown): unknown {
-    return isTokenRefused(error) ? this.refusal('AUTH_INVALID') : error;
+    if (isFabricError(error, 'AUTH_INVALID')) return this.refusal('AUTH_INVALID', error.message);
+    return isFabricError(error, 'AUTH_MISSING') ? this.refusal('AUTH_MISSING') : error;
   }
 
   #readFound(): string | undefined {
@@ -90,6 +104,7 @@ export class AdmissionToken implements TokenSource {
   }
 
   #reasonForNone(): string {
+    if (this.#wasRefused) return `the key in ${this.#foundFile()} is not that of this sentinel`;
     if (!isLoopbackUrl(this.#url)) return 'the local key of this machine is not sent to another one';
     if (this.#unreadable !== undefined) return `${this.#foundFile()} cannot be read (${this.#unreadable})`;
     const { dataDir } = this.#settings;
@@ -129,16 +144,11 @@ function readSetFile(file: string): string {
       'CONFIG_INVALID',
       `FAME_ADMISSION_TOKEN_FILE is "${printable(file)}", which has no token: ${reason}`,
     );
-  let token: string;
   try {
-    token = readTokenFile(file);
+    return checkToken(readTokenFile(file));
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    // The system's message repeats the path, which may be a key by mistake.
-    throw fault(code === undefined ? message : code === 'ENOENT' ? 'there is no such file' : code);
+    throw fault(reasonOf(error));
   }
-  if (isToken(token)) return token;
-  throw fault(token === '' ? 'it is empty' : 'it contains a blank, a line break or a non-ASCII character');
 }
 
 const isLoopbackUrl = (url: string): boolean => isLoopbackHost(URL.parse(url)?.hostname ?? '');

@@ -116,6 +116,16 @@ export class EnvReader {
     return undefined;
   }
 
+  /** Reads the path in NAME_FILE. Records a fault if NAME is set, too. */
+  fileOfSecret(name: string): string | undefined {
+    const file = this.text(`${name}_FILE`);
+    if (file !== undefined && this.text(name) !== undefined) {
+      this.faults.push(`${name} and ${name}_FILE are both set; unset one of them`);
+      return undefined;
+    }
+    return file;
+  }
+
   /** Returns `isValid`, and records a fault if it is false. */
   check(name: string, value: string, isValid: boolean, expected: string): boolean {
     if (!isValid) this.fault(name, value, expected);

@@ -67,14 +67,14 @@ export const ERRORS = Object.freeze({
   AUTH_MISSING: entry(
     'auth',
     false,
-    'The list of nodes, the trace and the metrics need a key, and none was sent.',
-    'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
+    'The sentinel needs a key, and none was sent. The list of nodes, the trace and the metrics always need one; an attach does if the sentinel asks for credentials.',
+    'Set FAME_ADMISSION_TOKEN_FILE to a file with a key of `npx fame-fabric key add`, or FAME_DATA_DIR to the data directory of the sentinel, which has its local key.',
   ),
   AUTH_INVALID: entry(
     'auth',
     false,
-    'The key that was sent is not a key of this sentinel, or is no longer valid.',
-    'Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
+    'The key or token that was sent is not valid here: it is unknown, has expired, or was removed.',
+    'Set FAME_ADMISSION_TOKEN_FILE to a file with a key of `npx fame-fabric key add`, or FAME_DATA_DIR to the data directory of the sentinel, which has its local key.',
   ),
   AUTH_EXPIRED: entry(
     'auth',

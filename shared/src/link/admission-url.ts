@@ -46,7 +46,8 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     name: 'FAME_ADMISSION_TOKEN_FILE',
     type: 'path',
     default: '',
-    description: 'File with the token, such as `token` in the data directory of the sentinel.',
+    description:
+      'File with the token, such as `token` in the data directory of the sentinel. Read again for each attempt to attach.',
   },
 ]);
 
@@ -61,7 +62,7 @@ export interface TokenSettings {
 /** Reads the settings of the token. Records faults in `reader`. */
 export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
   token: reader.secret('FAME_ADMISSION_TOKEN'),
-  tokenFile: reader.text('FAME_ADMISSION_TOKEN_FILE'),
+  tokenFile: reader.fileOfSecret('FAME_ADMISSION_TOKEN'),
   dataDir: reader.text('FAME_DATA_DIR'),
 });
 

@@ -53,7 +53,7 @@ describe('the first attach', () => {
 
     tokens.push('wrong');
     const error = await errorOf(newLink(sentinel, { token }).connect());
-    expect(error).toMatchObject({ code: 'LINK_REFUSED', details: { code: 'AUTH_INVALID' } });
+    expect(error).toMatchObject({ code: 'AUTH_INVALID', details: { code: 'AUTH_INVALID' } });
     expect(error.message).not.toContain('wrong"');
   });
 

@@ -4,6 +4,7 @@
 import { onAbort, pause } from '../async/abort.ts';
 import { Backoff } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
+import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { errorMessage } from '../errors/error-message.ts';
 import type { Logger } from '../log.ts';
@@ -82,7 +83,7 @@ export class Dialer {
 
   /**
    * Attaches for the first time.
-   * @throws {LINK_REFUSED} when the sentinel refuses, unless `retriesRefusal` is set
+   * @throws {LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN} when the sentinel refuses, unless `retriesRefusal` is set
    * @throws {LINK_TIMEOUT} when there was no attach within `timeoutMs`
    * @throws {CONFIG_INVALID} from the token source
    * @throws the reason of `signal` when that aborts
@@ -100,7 +101,7 @@ export class Dialer {
         signal.throwIfAborted();
         // The token may come from a file that the configuration names and that cannot be read.
         if (isFabricError(error, 'CONFIG_INVALID')) throw error;
-        if (isFabricError(error, 'LINK_REFUSED') && !retriesRefusal) throw error;
+        if (isRefusal(error) && !retriesRefusal) throw error;
         this.#deps.onFailed?.(error);
         const delayMs = this.#backoff.nextDelayMs();
         if (clock.monotonic() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
@@ -214,7 +215,7 @@ export class Dialer {
   #refusalIn({ ok, code, reason, assignedPath }: NodeAttachAck): FabricError | undefined {
     if (!ok) {
       return new FabricError(
-        'LINK_REFUSED',
+        AUTH_CODES.has(code ?? '') ? (code as ErrorCode) : 'LINK_REFUSED',
         `The ${this.#peer} refused the attach: ${reason || code || 'no reason given'}`,
         { details: code ? { code } : undefined },
       );
@@ -234,9 +235,20 @@ export class Dialer {
   }
 }
 
+/** Codes of refusals that the error of an attach repeats, since their fix is another credential. */
+const AUTH_CODES: ReadonlySet<string> = new Set([
+  'AUTH_MISSING',
+  'AUTH_INVALID',
+  'AUTH_EXPIRED',
+  'AUTH_FORBIDDEN',
+]);
+
 /** True for the error of an attach whose token the sentinel refused. */
 export const isTokenRefused = (error: unknown): boolean =>
-  isFabricError(error, 'LINK_REFUSED') && error.details?.code === 'AUTH_INVALID';
+  isFabricError(error, 'AUTH_INVALID') || isFabricError(error, 'AUTH_EXPIRED');
+
+const isRefusal = (error: unknown): boolean =>
+  isFabricError(error) && (error.code === 'LINK_REFUSED' || AUTH_CODES.has(error.code));
 
 // The token is a secret, and traces are logged and displayed.
 const withoutToken = (envelope: Envelope<NodeAttach | NodeAttachAck>): Envelope =>

@@ -213,7 +213,7 @@ export class Link {
   /**
    * Attaches, and retries for up to `connectTimeoutMs`. From then on the link reconnects by itself until it is closed.
    * @throws {LINK_TIMEOUT} when no sentinel answered
-   * @throws {LINK_REFUSED} when the sentinel refused; `connect` may be called again then
+   * @throws {LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_FORBIDDEN} when the sentinel refused; `connect` may be called again then
    * @throws {LINK_CLOSED} when the link is closed
    * @throws the reason of `signal` when that aborts
    */

@@ -39,6 +39,10 @@ export class TokenCredentials implements CredentialSource {
     );
   }
 
+  get label(): string {
+    return `a token of ${this.#rules.issuers.map(({ issuer }) => issuer).join(', ')}`;
+  }
+
   accepts(token: string): boolean {
     return token.length <= MAX_TOKEN_CHARS && TOKEN.test(token);
   }
