@@ -63,7 +63,7 @@ describe('the packed packages', () => {
   test('only entry points that are for users or for our other packages are installed', () => {
     const manifest = readFileSync(join(app, 'node_modules/@fame-fabric/sentinel/package.json'), 'utf8');
     const { exports, private: isPrivate } = JSON.parse(manifest) as { exports: object; private?: boolean };
-    expect(Object.keys(exports)).toEqual(['.', './internal', './memory']);
+    expect(Object.keys(exports)).toEqual(['.', './internal', './policy', './memory']);
     expect(isPrivate).toBeUndefined();
     expect(manifest).not.toContain('fame-source');
   });

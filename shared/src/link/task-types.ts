@@ -93,7 +93,7 @@ export interface AgentTasks {
   subscribe(id: string, options?: SubscribeOptions): AsyncIterable<TaskEvent>;
   /**
    * Resolves to the task, with the last `historyLength` messages. @default all that the agent keeps
-   * @throws {TASK_UNKNOWN}, or an error of `call`
+   * @throws {TASK_UNKNOWN}, INTERNAL for an unknown task of an agent of naylence, or an error of `call`
    */
   get(id: string, options?: TaskRequestOptions & { historyLength?: number | undefined }): Promise<Task>;
   /**
