@@ -112,6 +112,21 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     },
     load: () => import('./verbs/conversations.ts'),
   },
+  requests: {
+    about: 'list durable requests of agents on this machine, and run dead ones again',
+    usage: 'npx fame-fabric requests [ls [--dead] | retry ID | rm ID] [--agent ADDRESS] [--json]',
+    examples: [
+      'npx fame-fabric requests ls --dead',
+      'npx fame-fabric requests retry order-1042',
+      'npx fame-fabric requests rm order-1042 --agent orders@fame.fabric',
+    ],
+    flags: {
+      dead: { type: 'boolean', about: 'ls: only requests that were given up' },
+      agent: { type: 'string', value: 'ADDRESS', about: 'only requests of this agent' },
+      json,
+    },
+    load: () => import('./verbs/requests.ts'),
+  },
   chat: {
     about: 'talk to a chat agent',
     usage:

@@ -197,7 +197,9 @@ describe('docs/guarantees.md', () => {
   const claims = tableRows.filter((row) => row.includes('.test.ts'));
 
   test.each(claims)('%s', (row) => {
-    const tests = [...row.matchAll(/\]\(\.\.\/(test\/[^)]+)\)/g)].map(([, path]) => read(path!)).join('\n');
+    const tests = [...row.matchAll(/\]\(\.\.\/((?:test|agents\/src)\/[^)]+\.ts)\)/g)]
+      .map(([, path]) => read(path!))
+      .join('\n');
     expect(tests).toMatch(/\btest\(|\bit\(|\btest\.each\(/);
     for (const [, id] of row.matchAll(/\((P\d+)/g)) expect(tests).toMatch(new RegExp(`\\b${id}\\b`));
   });

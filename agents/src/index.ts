@@ -5,7 +5,9 @@
 export { AgentError, FabricError, isFabricError } from '@fame-fabric/shared';
 export { defineAgent } from './agent/agent.ts';
 export type { Agent, AgentContext, AgentOptions, Serving } from './agent/agent-types.ts';
-export { type Operation, type OperationContext, operation } from './agent/operation.ts';
+export { type Delivery, type Operation, type OperationContext, operation } from './agent/operation.ts';
+export type { AgentState } from './agent/state/agent-state.ts';
+export { StateKeys } from './agent/state/state-keys.ts';
 export type { TaskHandler } from './agent/tasks/task-types.ts';
 export { AgentWorker } from './agent/worker.ts';
 export { ChatAgent, type ChatAgentOptions } from './conversation/chat-agent.ts';
@@ -16,6 +18,7 @@ export { createSafeFetch } from './net/safe-fetch.ts';
 export { isMain } from './process/is-main.ts';
 export { type ModelFromEnvOptions, modelFromEnv } from './process/model-from-env.ts';
 export { runAgents } from './process/run-agents.ts';
+export type { AgentStore } from './store/agent-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';

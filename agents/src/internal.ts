@@ -19,6 +19,7 @@ export { noUsage } from './model/usage.ts';
 export { addressesOf } from './process/config.ts';
 export { ProcessStore } from './process/process-store.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
+export type { AgentStore, RequestState, StoredRequest } from './store/agent-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
 export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
 export { type BackupReport, backUpStore, restoreStore } from './store/sqlite/backup.ts';

@@ -18,9 +18,9 @@ function exportsOf(list: string): string[] {
 
 const LISTS = {
   index: `
-    Agent AgentContext AgentError AgentOptions AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel ConversationStore
-    FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest Operation OperationContext Serving SqliteStore
-    TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain modelFromEnv offlineModel
+    Agent AgentContext AgentError AgentOptions AgentState AgentStore AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel
+    ConversationStore Delivery FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest Operation OperationContext Serving SqliteStore
+    StateKeys TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain modelFromEnv offlineModel
     openaiModel operation runAgents standardTools taggedToolModel tool
   `,
   team: `

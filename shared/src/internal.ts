@@ -58,6 +58,7 @@ export { tlsFault } from './link/tls-fault.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
+export { errorOfReply, isRpcRequest } from './protocol/rpc.ts';
 export { shownHeader, shownValue } from './protocol/shown-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';

@@ -1,9 +1,12 @@
 // Types of an agent: its declaration, and the state of serving it on a link.
 import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
 import type { SafeFetch } from '../net/safe-fetch.ts';
+import type { AgentStore } from '../store/agent-store.ts';
 import type { ConversationStore } from '../store/store.ts';
 import type { ImmediateLimits } from './immediate-calls.ts';
-import type { ContextLink, Operation, Outbound } from './operation.ts';
+import type { ContextLink, Delivery, Operation, Outbound } from './operation.ts';
+import type { AgentState, StateLimits } from './state/agent-state.ts';
+import type { StateKeys } from './state/state-keys.ts';
 import type { TaskHandler } from './tasks/task-types.ts';
 
 /** Link that an agent is served on. `Link` of shared implements it. */
@@ -20,6 +23,10 @@ export interface AgentContext {
   readonly clock: Clock;
   /** Aborts when the agent closes. */
   readonly signal: AbortSignal;
+  /** State of the agent. Its declaration needs `state`; without it the first use throws CONFIG_INVALID. */
+  readonly state: AgentState;
+  /** The message of `onMessage` with `durableMessages`; otherwise undefined. */
+  readonly delivery?: Delivery | undefined;
 }
 
 /** Operations by name. */
@@ -40,13 +47,22 @@ export interface AgentOptions<O extends Operations = Operations> {
   tasks?: TaskHandler | undefined;
   /** Receives messages that are not calls. Its result is sent to the message's replyTo, if it has one. */
   onMessage?(payload: unknown, envelope: Envelope, context: AgentContext): unknown;
+  /**
+   * True to journal messages before they are acknowledged, and to run `onMessage` for each of them as a durable operation runs.
+   * @default false
+   */
+  durableMessages?: boolean | undefined;
+  /** Gives the agent a key-value state that survives its process, in `context.state`. @default none */
+  state?: boolean | StateLimits | undefined;
+  /** Store of the state and of durable requests. @default that of the process; in memory if there is none */
+  store?: AgentStore | undefined;
   /** Runs before the address is bound. If it throws, the agent is not served. */
   onStart?(context: AgentContext): void | Promise<void>;
   /** Runs when the agent stops accepting calls and waits for the running ones. Ends those that might last for days. */
   onDrain?(): void;
   /** Runs once, after the address was released and every call ended. Closes the resources that `onStart` opened. */
   onStop?(): void | Promise<void>;
-  /** Limit of running calls; others wait in order. @default 64 */
+  /** Limit of running calls; others wait in order. The runs of durable requests have the same limit of their own. @default 64 */
   maxConcurrent?: number | undefined;
   /** Limit of waiting calls; more are refused with NODE_BUSY. @default 1_024 */
   maxWaiting?: number | undefined;
@@ -63,8 +79,10 @@ export interface ServeOptions {
   maxConcurrent?: number | undefined;
   /** Delivers push notifications to https URLs. @default one that reaches public addresses only */
   safeFetch?: SafeFetch | undefined;
-  /** Opens the store of agents with conversations that were given none. @default in memory */
-  openStore?: (() => Promise<ConversationStore>) | undefined;
+  /** Opens the store of agents with conversations, state or durable requests that were given none. @default in memory */
+  openStore?: (() => Promise<ConversationStore & AgentStore>) | undefined;
+  /** Keys that encrypt state and durable requests. @default none, they are not encrypted */
+  stateKeys?: StateKeys | undefined;
 }
 
 /** An agent, ready to be served on a link. `O` has the types of its operations, for callers that use `client.agent<typeof agent>()`. */

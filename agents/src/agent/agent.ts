@@ -2,7 +2,7 @@
 // `served-agent.ts` answers the calls.
 import { type AgentCard, parseAddress } from '@fame-fabric/shared';
 import type { Agent, AgentOptions, Operations } from './agent-types.ts';
-import { ServedAgent } from './served-agent.ts';
+import { needsStore, ServedAgent } from './served-agent.ts';
 
 /** Declares an agent. @throws {ADDRESS_INVALID} if its address does not follow the grammar */
 export function defineAgent<const O extends Operations = Record<never, never>>(
@@ -16,6 +16,7 @@ export function defineAgent<const O extends Operations = Record<never, never>>(
     description: options.description,
     capabilities: options.capabilities ?? [],
     card,
+    needsStore: needsStore(options) && options.store === undefined,
     async serve(link, serveOptions = {}) {
       const served = new ServedAgent(agent, options, link, serveOptions);
       await served.open();

@@ -9,17 +9,30 @@ import {
   type Timer,
 } from '@fame-fabric/shared';
 import { cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
-import type { ContextLink, OperationContext, Outbound } from './operation.ts';
+import type { ContextLink, Delivery, OperationContext, Outbound } from './operation.ts';
 import { type LinkScope, ScopedLink } from './scoped-link.ts';
+import type { AgentState } from './state/agent-state.ts';
 
 export interface CallScopeDeps {
   link: Outbound;
   log: Logger;
   clock: Clock;
+  /** Returns the state of the agent. @throws if the agent does not declare it */
+  state(): AgentState;
+  /** For durable operations. */
+  delivery?: Delivery | undefined;
+  /** Remaining time of the call, in ms. @default that of its metadata */
+  timeoutMs?: number | undefined;
 }
 
+/** The call that an operation serves. A durable request may have outlived it. */
+export type ScopedCall = Pick<
+  IncomingCall,
+  'id' | 'method' | 'address' | 'replyTo' | 'isStream' | 'traceId' | 'meta' | 'ttl' | 'signal' | 'caller'
+>;
+
 export class CallScope implements OperationContext, LinkScope {
-  readonly #call: IncomingCall;
+  readonly #call: ScopedCall;
   readonly #deps: CallScopeDeps;
   /** Monotonic, in ms. Infinity if the call has no deadline. */
   readonly #deadline: number;
@@ -29,10 +42,10 @@ export class CallScope implements OperationContext, LinkScope {
   #controller: AbortController | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
-  constructor(call: IncomingCall, deps: CallScopeDeps) {
+  constructor(call: ScopedCall, deps: CallScopeDeps) {
     this.#call = call;
     this.#deps = deps;
-    const timeoutMs = timeoutOf(call.meta);
+    const timeoutMs = deps.timeoutMs ?? timeoutOf(call.meta);
     if (timeoutMs === undefined) {
       this.#deadline = Number.POSITIVE_INFINITY;
       return;
@@ -75,6 +88,12 @@ export class CallScope implements OperationContext, LinkScope {
   }
   get isStream(): boolean {
     return this.#call.isStream;
+  }
+  get state(): AgentState {
+    return this.#deps.state();
+  }
+  get delivery(): Delivery | undefined {
+    return this.#deps.delivery;
   }
 
   get log(): Logger {

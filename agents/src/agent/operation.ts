@@ -15,6 +15,7 @@ import {
 } from '@fame-fabric/shared';
 import { cutText } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
+import type { AgentState } from './state/agent-state.ts';
 
 /** Declares parameters: an object, whose order of properties is the positional order, or a tuple. */
 type ParamsSchema = z.ZodObject | z.ZodTuple;
@@ -31,6 +32,14 @@ export interface Outbound {
 export interface ContextLink extends Outbound, TaskMethods {
   /** Returns a handle for the agent at `address`; `agent<typeof shopAgent>(address)` has a method for each of its operations. */
   agent<A = unknown>(address: string): AgentHandle<A>;
+}
+
+/** A request of a durable operation, or a durable message. */
+export interface Delivery {
+  /** Idempotency id, the same in each run: pass it to services that must have an effect only once. */
+  readonly id: string;
+  /** 1 in the first run. A later one follows a crash or a failure. */
+  readonly attempt: number;
 }
 
 /** Context of one call of an operation. */
@@ -56,6 +65,10 @@ export interface OperationContext {
   readonly caller: Promise<Caller | undefined>;
   /** True if the caller requested a stream. */
   readonly isStream: boolean;
+  /** State of the agent. Its declaration needs `state`; without it the first use throws CONFIG_INVALID. */
+  readonly state: AgentState;
+  /** The request of a durable operation; undefined in other operations. */
+  readonly delivery?: Delivery | undefined;
   readonly log: Logger;
   /**
    * Calls other agents. The calls carry the trace id, the remaining hops and the remaining time of this one, and are cancelled when
@@ -84,6 +97,12 @@ export interface OperationOptions<P extends ParamsSchema, R = unknown> {
    */
   mayTakeLong?: boolean | undefined;
   /**
+   * True to journal each request before it is acknowledged, and to run it again after a crash, at most three times. Its outcome is
+   * kept for 24 hours: a call with the same id gets it, and no second run. `context.delivery` has the id and the number of the run.
+   * @default false
+   */
+  durable?: boolean | undefined;
+  /**
    * Returns the result, or yields items if it is an async generator. On the wire null ends a stream, so an item is never
    * null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
    */
@@ -97,6 +116,7 @@ export interface Operation<Input = unknown, Result = unknown> extends OperationT
   readonly streams: boolean;
   readonly immediate: boolean;
   readonly mayTakeLong: boolean;
+  readonly durable: boolean;
   readonly params: ParamsSchema;
   /** Returns the arguments in `params`. @throws {PARAMS_INVALID} with the parameter and its fault */
   read(params: unknown): unknown;
@@ -107,18 +127,25 @@ export interface Operation<Input = unknown, Result = unknown> extends OperationT
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Declares an operation. */
+/** Declares an operation. @throws {TypeError} if a durable operation is a stream or immediate */
 export function operation<P extends ParamsSchema = z.ZodObject<Record<never, never>>, R = unknown>(
   options: OperationOptions<P, R>,
 ): Operation<z.input<P>, R> {
   const params: ParamsSchema = options.params ?? z.object({});
   const read = params instanceof z.ZodTuple ? tupleReader(params) : objectReader(params);
   const streams = Object.prototype.toString.call(options.run) === '[object AsyncGeneratorFunction]';
+  if (options.durable && (streams || options.immediate)) {
+    const other = streams ? 'a stream' : 'immediate';
+    throw new TypeError(
+      `A durable operation returns one result and waits in a queue; it cannot be ${other}.`,
+    );
+  }
   return {
     description: options.description,
     streams,
     immediate: options.immediate ?? false,
     mayTakeLong: options.mayTakeLong ?? streams,
+    durable: options.durable ?? false,
     params,
     read,
     keyOf: (args) => options.key?.(args as z.output<P>),

@@ -13,17 +13,23 @@ import {
   silentLog,
   systemClock,
 } from '@fame-fabric/shared';
-import { closestMatch, cutText } from '@fame-fabric/shared/internal';
+import { closestMatch, cutText, isRpcRequest } from '@fame-fabric/shared/internal';
 import { createSafeFetch } from '../net/safe-fetch.ts';
+import type { AgentStore } from '../store/agent-store.ts';
+import { MemoryStore } from '../store/memory-store.ts';
 import type { Agent, AgentContext, AgentLink, AgentOptions, ServeOptions, Serving } from './agent-types.ts';
 import { answer } from './answer.ts';
 import { CallScope } from './call-scope.ts';
 import { describeMethod } from './describe.ts';
+import { DurableRequests } from './durable/durable-requests.ts';
+import type { Prepared, Run } from './durable/live-request.ts';
 import { CallerUnknown } from './identified-caller.ts';
 import { ImmediateCalls } from './immediate-calls.ts';
-import type { Operation } from './operation.ts';
+import type { Delivery, Operation } from './operation.ts';
 import { Scheduler } from './scheduler.ts';
 import { ScopedLink } from './scoped-link.ts';
+import { type AgentState, StoredState } from './state/agent-state.ts';
+import { StateKeys } from './state/state-keys.ts';
 import { Notifier } from './tasks/push.ts';
 import { taskMethods } from './tasks/task-methods.ts';
 import { TaskTable } from './tasks/task-table.ts';
@@ -45,7 +51,10 @@ export class ServedAgent implements Serving, Service {
   readonly #calls = new Map<IncomingCall, CallScope>();
   readonly #closing = new AbortController();
   readonly #context: AgentContext;
-  #state: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
+  readonly #serve: ServeOptions;
+  #storedState: AgentState | undefined;
+  #durable: DurableRequests | undefined;
+  #phase: 'opening' | 'open' | 'draining' | 'closed' = 'opening';
   readonly #immediate: ImmediateCalls;
   #unbound: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -54,6 +63,7 @@ export class ServedAgent implements Serving, Service {
     this.agent = agent;
     this.#options = options;
     this.#link = link;
+    this.#serve = serve;
     this.#log = (serve.log ?? silentLog).with({ agent: options.address });
     this.#clock = serve.clock ?? systemClock;
     this.#scheduler = new Scheduler({
@@ -76,19 +86,39 @@ export class ServedAgent implements Serving, Service {
       }),
     );
     this.#immediate = new ImmediateCalls(this.#operations.values(), options.immediateLimits);
-    this.#context = {
-      address: options.address,
-      link: new ScopedLink(link),
+    this.#context = this.#contextOf(new ScopedLink(link), this.#closing.signal);
+  }
+
+  #contextOf(link: ScopedLink, signal: AbortSignal, delivery?: Delivery): AgentContext {
+    const state = this.#state;
+    return {
+      address: this.#options.address,
+      link,
       log: this.#log,
       clock: this.#clock,
-      signal: this.#closing.signal,
+      signal,
+      get state() {
+        return state();
+      },
+      delivery,
     };
   }
 
+  /** @throws {CONFIG_INVALID} if the agent does not declare its state */
+  readonly #state = (): AgentState => {
+    if (this.#storedState) return this.#storedState;
+    throw new FabricError(
+      'CONFIG_INVALID',
+      `${this.#options.address} uses its state and does not declare it. Add \`state: true\` to its declaration.`,
+    );
+  };
+
   async open(): Promise<void> {
+    if (needsStore(this.#options)) await this.#openStore();
     await this.#options.onStart?.(this.#context);
-    this.#state = 'open';
+    this.#phase = 'open';
     try {
+      if (this.#durable) await this.#durable.open();
       await this.#link.bind(this.agent.address, this, { capabilities: this.agent.capabilities });
     } catch (error) {
       // Do not release the address: it is not bound, and may belong to another node.
@@ -96,6 +126,29 @@ export class ServedAgent implements Serving, Service {
       await this.close();
       throw error;
     }
+  }
+
+  /** @throws {STORE_UNAVAILABLE | STATE_KEY_MISSING} */
+  async #openStore(): Promise<void> {
+    const options = this.#options;
+    const { openStore, stateKeys: keys = new StateKeys() } = this.#serve;
+    const store: AgentStore = options.store ?? (await openStore?.()) ?? memoryStoreOf(this.agent);
+    const agent = options.address;
+    keys.assertKnown(agent, await store.keyIds(agent));
+    if (options.state)
+      this.#storedState = new StoredState(store, agent, keys, options.state === true ? {} : options.state);
+    if (!hasDurable(options)) return;
+    this.#durable = new DurableRequests({
+      agent,
+      store,
+      keys,
+      link: this.#link,
+      log: this.#log,
+      clock: this.#clock,
+      maxConcurrent: options.maxConcurrent ?? this.#serve.maxConcurrent ?? MAX_CONCURRENT,
+      maxWaiting: options.maxWaiting ?? MAX_WAITING,
+      prepare: (method, params) => this.#prepare(method, params),
+    });
   }
 
   /** Never throws: every error becomes the answer to this call. */
@@ -109,7 +162,7 @@ export class ServedAgent implements Serving, Service {
   }
 
   #accept(call: IncomingCall): void {
-    if (this.#state !== 'open') {
+    if (this.#phase !== 'open') {
       throw new FabricError('LINK_DRAINING', `${this.agent.address} is stopping and accepts no new calls`);
     }
     const operation = this.#operations.get(call.method);
@@ -122,7 +175,11 @@ export class ServedAgent implements Serving, Service {
     }
     const args = operation.read(call.params);
     const key = operation.keyOf(args);
-    const scope = new CallScope(call, { link: this.#link, log: this.#log, clock: this.#clock });
+    if (operation.durable && this.#durable) {
+      void this.#durable.onCall(call, this.#preparedCall(call.method, operation, args));
+      return;
+    }
+    const scope = new CallScope(call, this.#scopeDeps);
     this.#calls.set(call, scope);
     const job = {
       key,
@@ -145,6 +202,67 @@ export class ServedAgent implements Serving, Service {
       this.#forget(call, scope);
       throw error;
     }
+  }
+
+  get #scopeDeps() {
+    return { link: this.#link, log: this.#log, clock: this.#clock, state: this.#state };
+  }
+
+  /** True for requests and messages that are journaled before they are acknowledged. */
+  isDurable(payload: unknown): boolean {
+    if (!isRpcRequest(payload)) return this.#options.durableMessages === true;
+    return this.#operations.get(payload.method)?.durable ?? false;
+  }
+
+  /** @throws {METHOD_NOT_FOUND | PARAMS_INVALID} if this version of the agent cannot run a stored request */
+  #prepare(method: string, params: unknown): Prepared {
+    if (method === '') {
+      const { payload, header } = params as { payload: unknown; header: Omit<Envelope, 'frame'> };
+      return this.#preparedMessage(payload, { ...header, frame: { type: 'Data', payload } });
+    }
+    const operation = this.#operations.get(method);
+    if (!operation) throw unknownMethod(method, [...this.#operations.keys()], []);
+    return this.#preparedCall(method, operation, operation.read(params));
+  }
+
+  #preparedCall(method: string, operation: Operation, args: unknown): Prepared {
+    return {
+      key: operation.keyOf(args),
+      run: async ({ id, attempt, answerTo, timeoutMs, signal }: Run) => {
+        const { replyTo, traceId, ttl, meta, caller } = answerTo;
+        const call = {
+          id: answerTo.corrId,
+          method,
+          address: this.agent.address,
+          replyTo,
+          isStream: false,
+          traceId,
+          ttl,
+          meta: meta && { ...meta },
+          signal,
+          caller: Promise.resolve(caller),
+        };
+        const scope = new CallScope(call, { ...this.#scopeDeps, delivery: { id, attempt }, timeoutMs });
+        try {
+          return await operation.run(args, scope);
+        } finally {
+          scope.dispose();
+        }
+      },
+    };
+  }
+
+  #preparedMessage(payload: unknown, envelope: Envelope): Prepared {
+    const { onMessage } = this.#options;
+    return {
+      key: undefined,
+      run: ({ id, attempt, signal }: Run) => {
+        const { ttl, traceId } = envelope;
+        const link = new ScopedLink(this.#link, { ttl, traceId, signal });
+        const context = this.#contextOf(link, signal, { id, attempt });
+        return onMessage?.call(this.#options, payload, envelope, context);
+      },
+    };
   }
 
   async #run(call: IncomingCall, operation: Operation, args: unknown, scope: CallScope): Promise<void> {
@@ -185,7 +303,7 @@ export class ServedAgent implements Serving, Service {
    * Queues the message with the calls, so the limits apply to messages too. Throws if the message is refused and its sender waits
    * for an answer or an acknowledgement. Rejects only if the sender waits for an answer: the link then answers with the error.
    */
-  onMessage(payload: unknown, envelope: Envelope): Promise<unknown> | undefined {
+  onMessage(payload: unknown, envelope: Envelope, acknowledge?: () => void): Promise<unknown> | undefined {
     const { onMessage } = this.#options;
     const { address } = this.agent;
     const { id: messageId, rtype = 0, ttl } = envelope;
@@ -195,14 +313,19 @@ export class ServedAgent implements Serving, Service {
       if (!isWatched || isAwaited) return undefined;
       throw new FabricError('OPERATION_UNSUPPORTED', `${address} handles calls only, and no other messages`);
     }
-    if (this.#state !== 'open') {
+    if (this.#phase !== 'open') {
       if (!isWatched) return undefined;
       throw new FabricError('LINK_DRAINING', `${address} is stopping and accepts no new messages`);
+    }
+    if (this.#options.durableMessages && this.#durable) {
+      return this.#onDurableMessage(this.#durable, payload, envelope, { isAwaited, acknowledge });
     }
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const drop = (error: unknown): void => (isAwaited ? reject(error) : resolve(undefined));
     const context =
-      ttl === undefined ? this.#context : { ...this.#context, link: new ScopedLink(this.#link, { ttl }) };
+      ttl === undefined
+        ? this.#context
+        : this.#contextOf(new ScopedLink(this.#link, { ttl }), this.#closing.signal);
     const run = async (): Promise<void> => {
       try {
         resolve(await onMessage.call(this.#options, payload, envelope, context));
@@ -220,14 +343,40 @@ export class ServedAgent implements Serving, Service {
     return undefined;
   }
 
+  /** Rejects only if the sender waits for an answer, or for an acknowledgement that it has not received. */
+  async #onDurableMessage(
+    durable: DurableRequests,
+    payload: unknown,
+    envelope: Envelope,
+    { isAwaited, acknowledge }: { isAwaited: boolean; acknowledge: (() => void) | undefined },
+  ): Promise<unknown> {
+    let isAccepted = false;
+    const accept = (): void => {
+      isAccepted = true;
+      acknowledge?.();
+    };
+    try {
+      return await durable.onMessage(payload, envelope, this.#preparedMessage(payload, envelope), accept);
+    } catch (error) {
+      if (isAwaited || (acknowledge && !isAccepted)) throw error;
+      this.#log.warn('durable message failed', { messageId: envelope.id, error });
+      return undefined;
+    }
+  }
+
   async drain(timeoutMs: number): Promise<void> {
-    if (this.#state === 'open') this.#state = 'draining';
+    if (this.#phase === 'open') this.#phase = 'draining';
     this.#options.onDrain?.();
     // Release the address first: the other members of a pool, or a successor, take over the new calls.
     const unbound = this.#unbind();
     const late = Promise.withResolvers<void>();
     const timer = this.#clock.after(timeoutMs, late.resolve, { keepAlive: true });
-    const idle = Promise.all([this.#scheduler.idle(), this.#tasks?.idle(), this.#immediate.idle()]);
+    const idle = Promise.all([
+      this.#scheduler.idle(),
+      this.#tasks?.idle(),
+      this.#immediate.idle(),
+      this.#durable?.drain(),
+    ]);
     await Promise.race([idle, late.promise]);
     timer.stop();
     await unbound;
@@ -240,7 +389,7 @@ export class ServedAgent implements Serving, Service {
   }
 
   async #close(): Promise<void> {
-    this.#state = 'closed';
+    this.#phase = 'closed';
     const stopping = new FabricError('NODE_GONE', `${this.agent.address} was stopped`);
     this.#closing.abort(stopping);
     this.#tasks?.close();
@@ -248,6 +397,7 @@ export class ServedAgent implements Serving, Service {
       scope.abort(stopping);
       this.#fail(call, stopping);
     }
+    if (this.#durable) await this.#durable.close();
     await this.#unbind();
     await this.#options.onStop?.();
   }
@@ -258,6 +408,21 @@ export class ServedAgent implements Serving, Service {
     });
     return this.#unbound;
   }
+}
+
+const hasDurable = ({ operations, durableMessages }: AgentOptions): boolean =>
+  durableMessages === true || Object.values(operations ?? {}).some(({ durable }) => durable);
+
+/** True if the agent keeps state or durable requests. */
+export const needsStore = (options: AgentOptions): boolean => Boolean(options.state) || hasDurable(options);
+
+/** Stores of agents without one: what they hold outlives one serving. */
+const memoryStores = new WeakMap<Agent, MemoryStore>();
+
+function memoryStoreOf(agent: Agent): MemoryStore {
+  const store = memoryStores.get(agent) ?? new MemoryStore();
+  memoryStores.set(agent, store);
+  return store;
 }
 
 /** `known` has all operations, `declared` those that the agent declares itself. */

@@ -198,6 +198,8 @@ describe('readAgentConfig', () => {
   it('marks secret variables', () => {
     expect(AGENT_VARIABLES.filter(({ secret }) => secret).map(({ name }) => name)).toEqual([
       'FAME_ADMISSION_TOKEN',
+      'FAME_STATE_MASTER_KEY',
+      'FAME_STORAGE_MASTER_KEY',
       'OPENAI_API_KEY',
     ]);
   });

@@ -17,6 +17,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { fileVariableOf, readSecret } from '@fame-fabric/shared/node';
+import { MASTER_KEY_FORM, readMasterKeys } from '../agent/state/state-keys.ts';
 import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 
 export interface AgentConfig {
@@ -34,6 +35,8 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** File whose time of change shows that the agents are served; undefined for none. */
   readonly healthFile: string | undefined;
+  /** Master keys of the state of agents, the one that encrypts first, separated by commas. */
+  readonly stateKey: string | undefined;
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
   readonly conversationTtlDays: number;
   /** Size limit of the conversation store, in bytes; 0 for no limit. */
@@ -83,6 +86,15 @@ const API_KEY: Variable = {
   default: '',
   description:
     'Key of the model server. With neither a key nor OPENAI_BASE_URL the built-in offline model answers.',
+  secret: true,
+};
+
+const STATE_KEY: Variable = {
+  name: 'FAME_STATE_MASTER_KEY',
+  type: 'text',
+  default: '',
+  description:
+    'Encrypts the state of agents and their durable requests, not conversations: 32 random bytes in base64 or hexadecimal. Further keys after commas only decrypt.',
   secret: true,
 };
 
@@ -139,6 +151,15 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'path',
     default: '.fame',
     description: 'Directory for data that outlives the process.',
+  },
+  STATE_KEY,
+  fileVariableOf(STATE_KEY),
+  {
+    name: 'FAME_STORAGE_MASTER_KEY',
+    type: 'text',
+    default: '',
+    description: 'The name that naylence gives FAME_STATE_MASTER_KEY.',
+    secret: true,
   },
   {
     name: 'FAME_HEALTH_FILE',
@@ -297,6 +318,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         'true, false or full',
       ),
       dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      stateKey: stateKey(reader),
       healthFile: reader.text('FAME_HEALTH_FILE'),
       conversationTtlDays: reader.integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
       storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
@@ -327,6 +349,16 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       },
     };
   });
+
+/** The key in the variable of naylence has the same form. */
+function stateKey(reader: EnvReader): string | undefined {
+  const own = readSecret(reader, 'FAME_STATE_MASTER_KEY');
+  const key = own ?? reader.secret('FAME_STORAGE_MASTER_KEY');
+  if (key === undefined || readMasterKeys(key)) return key;
+  const name = own === undefined ? 'FAME_STORAGE_MASTER_KEY' : 'FAME_STATE_MASTER_KEY';
+  reader.faults.push(`${name} does not have the form of a key; expected ${MASTER_KEY_FORM}`);
+  return undefined;
+}
 
 function nodeId(reader: EnvReader): string | undefined {
   const id = reader.text('FAME_NODE_ID');

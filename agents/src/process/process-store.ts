@@ -1,5 +1,6 @@
-// The conversation store of a process. It is opened when the first agent needs it, and all agents of the process share it.
+// The store of a process: conversations, and the state and inbox of agents. It is opened when the first agent needs it, and all agents of the process share it.
 import type { Logger } from '@fame-fabric/shared';
+import type { AgentStore } from '../store/agent-store.ts';
 import type { OpenedStore } from '../store/open-store.ts';
 import type { ConversationStore } from '../store/store.ts';
 import type { AgentConfig } from './config.ts';
@@ -15,7 +16,7 @@ export class ProcessStore {
   }
 
   /** Opens the store in FAME_DATA_DIR, once. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} */
-  readonly open = async (): Promise<ConversationStore> => {
+  readonly open = async (): Promise<ConversationStore & AgentStore> => {
     this.#opened ??= this.#open();
     return (await this.#opened).store;
   };

@@ -16,6 +16,7 @@ import {
 import { SERVING_BACKOFF_MAX_MS } from '@fame-fabric/shared/link';
 import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
+import { readMasterKeys, StateKeys } from '../agent/state/state-keys.ts';
 import { AgentWorker } from '../agent/worker.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
 import { HealthFile } from './health-file.ts';
@@ -105,14 +106,20 @@ async function run(
 ): Promise<number> {
   const log = createLog('agents', config.logLevel, undefined, config.logFormat);
   const named: NamedAgent[] = [];
+  const { stateKey } = config;
+  const stateKeys = new StateKeys(stateKey === undefined ? [] : readMasterKeys(stateKey));
   const store = new ProcessStore(config, log);
   try {
     for (const source of sources) {
       named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
     }
     const agents = named.map(({ agent }) => agent);
-    // A store that cannot be opened must end the process at once, not after the wait for a sentinel.
-    if (agents.some(({ needsStore }) => needsStore)) await store.open();
+    // A store that cannot be opened or decrypted must end the process at once, not after the wait for a sentinel.
+    const stored = agents.filter(({ needsStore }) => needsStore);
+    if (stored.length > 0) {
+      const opened = await store.open();
+      for (const { address } of stored) stateKeys.assertKnown(address, await opened.keyIds(address));
+    }
     const session = new SessionFile(config, agents, log);
     const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>
       log.warn(message),
@@ -123,6 +130,7 @@ async function run(
       log,
       maxConcurrent: config.maxConcurrent,
       openStore: store.open,
+      stateKeys,
     });
     try {
       await worker.start({ signal: stop });

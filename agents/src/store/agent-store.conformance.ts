@@ -35,7 +35,9 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
       store.putState({ agent: AGENT, key, text, keyId: '', maxKeys: 1_000, maxChars: 100_000, ...more });
     const textOf = async (key: string, agent = AGENT) => (await store.getState(agent, key))?.text;
     const keys = async (options: { prefix?: string; after?: string; limit?: number; maxChars?: number }) =>
-      (await store.listState(AGENT, { limit: 100, maxChars: 10_000, ...options })).map(({ key }) => key);
+      (await store.listState(AGENT, { limit: 100, maxChars: 10_000, ...options })).entries.map(
+        ({ key }) => key,
+      );
 
     describe('state', () => {
       test('an entry is that of its agent, and is replaced and deleted', async () => {
@@ -95,6 +97,11 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         for (const key of ['a', 'b', 'c']) await put(key, 'x'.repeat(10));
         expect(await keys({ maxChars: 25 })).toEqual(['a', 'b']);
         expect(await keys({ maxChars: 1, after: 'a' })).toEqual(['b']);
+        const hasMore = async (options: { limit: number; maxChars: number }) =>
+          (await store.listState(AGENT, options)).hasMore;
+        expect(await hasMore({ limit: 2, maxChars: 100 })).toBe(true);
+        expect(await hasMore({ limit: 3, maxChars: 100 })).toBe(false);
+        expect(await hasMore({ limit: 3, maxChars: 29 })).toBe(true);
       });
 
       test('the number of keys and the size are limited for each agent', async () => {
@@ -174,29 +181,28 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         await accept('r2');
         await store.startRequest(AGENT, 'r1', 3);
         const second = await bench.another();
-        expect(await second.freeRequests(AGENT, 10)).toEqual([]);
+        expect(await second.adoptRequests(AGENT, 10)).toEqual([]);
         expect((await second.acceptRequest(request('r1'))).hold).toBe('elsewhere');
         expect(await second.startRequest(AGENT, 'r1', 3)).toBeUndefined();
         await store.close();
-        expect((await second.freeRequests(AGENT, 10)).map(({ id, attempt }) => [id, attempt])).toEqual([
-          ['r1', 1],
-          ['r2', 0],
-        ]);
-        expect(await second.freeRequests(AGENT, 1)).toHaveLength(1);
-        expect(await second.freeRequests(OTHER, 10)).toEqual([]);
         expect((await second.acceptRequest(request('r1'))).hold).toBe('none');
+        expect(await second.adoptRequests(OTHER, 10)).toEqual([]);
+        expect(await second.adoptRequests(AGENT, 1)).toMatchObject([{ id: 'r1', attempt: 1 }]);
+        expect(await second.adoptRequests(AGENT, 10)).toMatchObject([{ id: 'r2', attempt: 0 }]);
+        expect(await second.adoptRequests(AGENT, 10)).toEqual([]);
+        expect((await second.acceptRequest(request('r1'))).hold).toBe('here');
         expect(await second.startRequest(AGENT, 'r1', 3)).toMatchObject({ request: { attempt: 2 } });
       });
 
-      test('a released request is free, and its attempt does not count', async () => {
+      test('a released request is free, and an interrupted attempt does not count', async () => {
         await accept('r1');
         await store.startRequest(AGENT, 'r1', 3);
-        await store.releaseRequest(AGENT, 'r1', 1);
+        await store.releaseRequest(AGENT, 'r1', 1, true);
         const second = await bench.another();
         expect(await second.startRequest(AGENT, 'r1', 3)).toMatchObject({ request: { attempt: 1 } });
         // The first writer lost it.
         expect(await end('r1', 1)).toBe(false);
-        await store.releaseRequest(AGENT, 'r1', 1);
+        await store.releaseRequest(AGENT, 'r1', 1, true);
         expect(
           await second.endRequest({ agent: AGENT, id: 'r1', attempt: 1, state: 'completed', outcome }),
         ).toBe(true);
@@ -217,7 +223,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
           params: { text: '{"id":"r1"}' },
         });
         expect(await store.reviveRequest(AGENT, 'r1')).toBe(true);
-        expect(await store.freeRequests(AGENT, 9)).toMatchObject([
+        expect(await store.adoptRequests(AGENT, 9)).toMatchObject([
           { id: 'r1', state: 'open', attempt: 0, outcome: { text: '' } },
         ]);
         await store.startRequest(AGENT, 'r1', 2);
@@ -252,6 +258,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         expect(await ids()).toEqual(['r1', 'r4', 'r3', 'r2']);
         expect(await ids({ agent: AGENT, limit: 2 })).toEqual(['r1', 'r3']);
         expect(await ids({ state: 'dead' })).toEqual(['r1']);
+        expect(await ids({ id: 'r2' })).toEqual(['r2']);
       });
 
       test('a sweep deletes outcomes after a day and dead requests after 30, and never open ones', async () => {

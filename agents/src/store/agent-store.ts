@@ -28,6 +28,12 @@ export interface StateWrite extends SealedText {
   readonly maxChars: number;
 }
 
+export interface StateEntries {
+  readonly entries: readonly StateEntry[];
+  /** True if there are more after the last one. */
+  readonly hasMore: boolean;
+}
+
 export interface StateListOptions {
   /** @default '' */
   readonly prefix?: string | undefined;
@@ -105,6 +111,7 @@ export interface RequestEnd {
 
 export interface RequestListOptions {
   readonly agent?: string | undefined;
+  readonly id?: string | undefined;
   readonly state?: RequestState | undefined;
   /** @default 100 */
   readonly limit?: number | undefined;
@@ -127,7 +134,7 @@ export interface AgentStore {
   /** Resolves to `false` if there is no such entry, or if its version is not `ifVersion`. */
   deleteState(agent: string, key: string, ifVersion?: number): Promise<boolean>;
   /** Returns entries in the order of the UTF-8 bytes of their keys. */
-  listState(agent: string, options: StateListOptions): Promise<readonly StateEntry[]>;
+  listState(agent: string, options: StateListOptions): Promise<StateEntries>;
   /** Returns the ids of the keys that encrypted state and requests of the agent. */
   keyIds(agent: string): Promise<readonly string[]>;
   /**
@@ -140,12 +147,15 @@ export interface AgentStore {
    * `maxAttempts` attempts it takes the request without counting another one, and `isSpent` is true.
    */
   startRequest(agent: string, id: string, maxAttempts: number): Promise<StartedRequest | undefined>;
-  /** Gives an attempt back that a stop of the agent interrupted, so that another process starts it. */
-  releaseRequest(agent: string, id: string, attempt: number): Promise<void>;
+  /**
+   * Leaves an open request to other writers. `isInterrupted` gives the attempt back: a stop of the agent interrupted it, and nothing
+   * failed.
+   */
+  releaseRequest(agent: string, id: string, attempt: number, isInterrupted: boolean): Promise<void>;
   /** Records the outcome. Resolves to `false` if the request has one, or if another writer has taken it over. */
   endRequest(end: RequestEnd): Promise<boolean>;
-  /** Returns open requests that no live writer has, in the order of their acceptance. */
-  freeRequests(agent: string, limit: number): Promise<readonly StoredRequest[]>;
+  /** Takes over open requests that no live writer has, in the order of their acceptance. */
+  adoptRequests(agent: string, limit: number): Promise<readonly StoredRequest[]>;
   getRequest(agent: string, id: string): Promise<StoredRequest | undefined>;
   /** Returns requests, latest change first. */
   listRequests(options?: RequestListOptions): Promise<readonly StoredRequest[]>;

@@ -10,6 +10,7 @@ import {
   type RequestListOptions,
   requestQuota,
   type StartedRequest,
+  type StateEntries,
   type StateEntry,
   type StateListOptions,
   type StateWrite,
@@ -109,18 +110,17 @@ export class MemoryAgentStore {
     return this.#data.state.get(agent)!.delete(key);
   }
 
-  listState(agent: string, { prefix = '', after, limit, maxChars }: StateListOptions): readonly StateEntry[] {
+  listState(agent: string, { prefix = '', after, limit, maxChars }: StateListOptions): StateEntries {
     this.#deps.assertOpen();
-    const entries = [...(this.#data.state.get(agent)?.values() ?? [])]
+    const found = [...(this.#data.state.get(agent)?.values() ?? [])]
       .filter(({ key }) => key.startsWith(prefix) && (after === undefined || compare(key, after) > 0))
-      .sort((a, b) => compare(a.key, b.key))
-      .slice(0, limit);
+      .sort((a, b) => compare(a.key, b.key));
     let chars = 0;
-    const end = entries.findIndex(({ text }, i) => {
+    const end = found.findIndex(({ text }, i) => {
       chars += text.length;
-      return chars > maxChars && i > 0;
+      return i === limit || (chars > maxChars && i > 0);
     });
-    return end < 0 ? entries : entries.slice(0, end);
+    return end < 0 ? { entries: found, hasMore: false } : { entries: found.slice(0, end), hasMore: true };
   }
 
   keyIds(agent: string): readonly string[] {
@@ -170,11 +170,11 @@ export class MemoryAgentStore {
     return { request: copyOf(request), isSpent };
   }
 
-  releaseRequest(agent: string, id: string, attempt: number): void {
+  releaseRequest(agent: string, id: string, attempt: number, isInterrupted: boolean): void {
     const request = this.#request(agent, id);
     if (!this.#isOwn(request, attempt)) return;
     request.holder = '';
-    request.attempt = Math.max(0, attempt - 1);
+    if (isInterrupted) request.attempt = attempt - 1;
   }
 
   endRequest({ agent, id, attempt, state, outcome }: RequestEnd): boolean {
@@ -185,12 +185,13 @@ export class MemoryAgentStore {
     return true;
   }
 
-  freeRequests(agent: string, limit: number): readonly StoredRequest[] {
+  adoptRequests(agent: string, limit: number): readonly StoredRequest[] {
     this.#deps.assertOpen();
-    return [...(this.#data.requests.get(agent)?.values() ?? [])]
+    const free = [...(this.#data.requests.get(agent)?.values() ?? [])]
       .filter((request) => request.state === 'open' && this.#holdOf(request) === 'none')
-      .slice(0, limit)
-      .map(copyOf);
+      .slice(0, limit);
+    for (const request of free) request.holder = this.#deps.holder;
+    return free.map(copyOf);
   }
 
   getRequest(agent: string, id: string): StoredRequest | undefined {
@@ -198,11 +199,12 @@ export class MemoryAgentStore {
     return request && copyOf(request);
   }
 
-  listRequests({ agent, state, limit = 100 }: RequestListOptions = {}): readonly StoredRequest[] {
+  listRequests({ agent, id, state, limit = 100 }: RequestListOptions = {}): readonly StoredRequest[] {
     this.#deps.assertOpen();
     return [...this.#data.requests.values()]
       .flatMap((requests) => [...requests.values()])
       .filter((request) => agent === undefined || request.agent === agent)
+      .filter((request) => id === undefined || request.id === id)
       .filter((request) => state === undefined || request.state === state)
       .reverse()
       .sort((a, b) => b.changedAt - a.changedAt)

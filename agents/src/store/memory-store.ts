@@ -536,16 +536,16 @@ export class MemoryStore implements ConversationStore, AgentStore {
     return this.#agents.startRequest(agent, id, maxAttempts);
   }
 
-  async releaseRequest(agent: string, id: string, attempt: number) {
-    this.#agents.releaseRequest(agent, id, attempt);
+  async releaseRequest(agent: string, id: string, attempt: number, isInterrupted: boolean) {
+    this.#agents.releaseRequest(agent, id, attempt, isInterrupted);
   }
 
   async endRequest(end: RequestEnd) {
     return this.#agents.endRequest(end);
   }
 
-  async freeRequests(agent: string, limit: number) {
-    return this.#agents.freeRequests(agent, limit);
+  async adoptRequests(agent: string, limit: number) {
+    return this.#agents.adoptRequests(agent, limit);
   }
 
   async getRequest(agent: string, id: string) {

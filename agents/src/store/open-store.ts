@@ -1,6 +1,7 @@
 // Opens the store of a process from its configuration: the file in the data directory, with its sweeper.
 import { join } from 'node:path';
 import { type Clock, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
+import type { AgentStore } from './agent-store.ts';
 import { RoomLog } from './room-log.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { ConversationStore } from './store.ts';
@@ -15,7 +16,7 @@ export interface StoreConfig {
 }
 
 export interface OpenedStore {
-  readonly store: ConversationStore;
+  readonly store: ConversationStore & AgentStore;
   /** Stops the sweeper and closes the store. */
   close(): Promise<void>;
 }

@@ -30,6 +30,8 @@ export interface FakeCallOptions {
   signal?: AbortSignal | undefined;
   /** Delays each pushed item until its promise resolves. */
   pace?: (() => Promise<void>) | undefined;
+  /** Called when the service acknowledges a durable request. */
+  onAcknowledged?: (() => void) | undefined;
   /** Called with each pushed item. */
   onItem?: ((item: unknown) => void) | undefined;
 }
@@ -51,7 +53,7 @@ interface FakeCall {
 }
 
 export class FakeLink implements AgentLink {
-  readonly sent: { to: string; payload: unknown }[] = [];
+  readonly sent: { to: string; payload: unknown; corrId?: string | undefined }[] = [];
   readonly bound = new Map<string, { service: Service; capabilities: readonly string[] }>();
 
   async bind(
@@ -67,15 +69,20 @@ export class FakeLink implements AgentLink {
     this.bound.delete(address);
   }
 
-  readonly send: Send = ((to: string, payload: unknown) => {
-    this.sent.push({ to, payload });
+  readonly send: Send = ((to: string, payload: unknown, { corrId }: { corrId?: string } = {}) => {
+    this.sent.push({ to, payload, ...(corrId === undefined ? {} : { corrId }) });
     return Promise.resolve();
   }) as Send;
 
   /** Delivers a message that is not a call. */
-  deliver(address: string, payload: unknown): unknown {
-    const envelope: Envelope = makeEnvelope({ type: 'Data', payload }, { to: address });
-    return this.#serviceOf(address).onMessage?.(payload, envelope);
+  deliver(
+    address: string,
+    payload: unknown,
+    header: Partial<Envelope> = {},
+    acknowledge?: () => void,
+  ): unknown {
+    const envelope: Envelope = makeEnvelope({ type: 'Data', payload }, { to: address, ...header });
+    return this.#serviceOf(address).onMessage?.(payload, envelope, acknowledge);
   }
 
   async call(target: CallTarget, method: string, params?: unknown, o: CallOptions = {}): Promise<unknown> {
@@ -136,6 +143,7 @@ export class FakeLink implements AgentLink {
         await options.pace?.();
       },
       end: () => finish({}),
+      acknowledge: options.onAcknowledged,
     };
     options.signal?.addEventListener('abort', () => controller.abort('caller-gone'), { once: true });
     this.#serviceOf(address).onCall(call);

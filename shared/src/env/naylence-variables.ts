@@ -85,13 +85,13 @@ const VARIABLES: readonly NaylenceVariable[] = [
     name: 'FAME_STORAGE_PROFILE',
     same: ['sqlite'],
     refuses: ['encrypted-sqlite'],
-    note: 'Agents keep conversations in a SQLite file in FAME_DATA_DIR, without encryption: encrypt the disk.',
+    note: 'Agents keep conversations in a SQLite file in FAME_DATA_DIR, without encryption: encrypt the disk. FAME_STATE_MASTER_KEY encrypts the state of agents.',
   },
   {
     name: 'FAME_STORAGE_ENCRYPTED',
     same: FALSE,
     refuses: 'others',
-    note: 'Stores are not encrypted: encrypt the disk.',
+    note: 'Conversations are not encrypted: encrypt the disk. FAME_STATE_MASTER_KEY encrypts the state of agents.',
   },
 
   { name: 'FAME_ROOT', same: ['fame.fabric'], note: 'Addresses may have any domain.' },
@@ -112,7 +112,12 @@ const VARIABLES: readonly NaylenceVariable[] = [
   ),
   ...withNote('Policies in YAML and in JSON are recognized.', 'FAME_AUTH_POLICY_FORMAT'),
   ...withNote('Use FAME_DATA_DIR.', 'FAME_STORAGE_DB_DIRECTORY'),
-  ...withNote('Stores are not encrypted.', 'FAME_STORAGE_MASTER_KEY'),
+  {
+    name: 'FAME_STORAGE_MASTER_KEY',
+    isRead: true,
+    isSecret: true,
+    note: 'Encrypts the state of agents, like FAME_STATE_MASTER_KEY. Conversations are not encrypted.',
+  },
   ...withNote(
     'The schedule of at-least-once deliveries is fixed.',
     'FAME_DELIVERY_BACKOFF_FACTOR',

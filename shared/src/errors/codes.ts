@@ -387,6 +387,30 @@ export const ERRORS = Object.freeze({
     'The disk is full, or the store has reached FAME_STORE_MAX_BYTES.',
     'Free space, remove conversations (`npx fame-fabric conversations rm ID --now`), or raise FAME_STORE_MAX_BYTES.',
   ),
+  STATE_INVALID: entry(
+    'store',
+    false,
+    'A key or value of the state of an agent is not allowed: a key has 1 to 512 bytes and no control characters, a value is JSON with at most 65536 bytes by default.',
+    'Correct the key, split the value, or raise `maxValueBytes` in `state` of the agent.',
+  ),
+  STATE_KEY_MISSING: entry(
+    'store',
+    false,
+    'The state or the inbox of an agent is encrypted with a key that was not given. Nothing was changed.',
+    'Add the key to FAME_STATE_MASTER_KEY. The first key encrypts, and all of them decrypt.',
+  ),
+  REQUEST_CONFLICT: entry(
+    'store',
+    false,
+    'A durable request has the id of an earlier one with other parameters, or of another principal.',
+    'Send it with an id of its own. Repeat a request only as it was.',
+  ),
+  REQUEST_DEAD: entry(
+    'store',
+    false,
+    'A durable request failed three times, or three crashes interrupted it. It is not run again by itself.',
+    'Read the log of the agent, then run it again: `npx fame-fabric requests retry ID`.',
+  ),
   FILE_EXISTS: entry(
     'store',
     false,

@@ -54,6 +54,7 @@ export class Incoming implements IncomingCall {
   readonly neighbor: Neighbor;
   readonly #owner: IncomingOwner;
   readonly #rpcId: string | number;
+  acknowledge: (() => void) | undefined;
   #isOver = false;
   #flow: SendFlow | undefined;
   #abort: AbortController | undefined;

@@ -162,6 +162,8 @@ export interface IncomingCall {
   push(item: unknown): Promise<void>;
   /** Ends a stream. */
   end(): void;
+  /** Acknowledges the request to its sender. Present if the sender asks for it and the service journals the request. */
+  readonly acknowledge?: (() => void) | undefined;
 }
 
 /** Handles the messages to a bound address. */
@@ -169,9 +171,15 @@ export interface Service {
   onCall(call: IncomingCall): void;
   /**
    * Handles a Data message that is not a JSON-RPC request. A result other than null or undefined goes to its replyTo. A FabricError that
-   * is thrown before the first await refuses the message: a sender that waits for an acknowledgement receives the error.
+   * is thrown before the first await refuses the message: a sender that waits for an acknowledgement receives the error. `acknowledge`
+   * is passed for a durable message whose sender waits for it.
    */
-  onMessage?(payload: unknown, envelope: Envelope): unknown;
+  onMessage?(payload: unknown, envelope: Envelope, acknowledge?: () => void): unknown;
+  /**
+   * True if the service journals this message. The service then acknowledges it, and recognizes a repeated one, which the link does
+   * for other messages. A durable message that is rejected before its acknowledgement is refused. @default false
+   */
+  isDurable?(payload: unknown): boolean;
 }
 
 export interface BindOptions {

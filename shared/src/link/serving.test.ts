@@ -709,6 +709,66 @@ describe('an at-least-once peer', () => {
   });
 });
 
+describe('a service that journals', () => {
+  async function journaling(more: Partial<Service> = {}) {
+    const calls: IncomingCall[] = [];
+    const service: Service = {
+      onCall: (call) => void calls.push(call),
+      isDurable: (payload) => JSON.stringify(payload).includes('durable'),
+      ...more,
+    };
+    return { calls, ...(await served(service)) };
+  }
+  const request = { jsonrpc: '2.0', id: 'r', method: 'durable' };
+  const header = { rtype: 3, replyTo: CALLER, corrId: 'r' };
+
+  it('acknowledges a request by itself, and each repetition of it', async () => {
+    const { calls, message, sentinel, acks, answers } = await journaling();
+    const sent = message(request, header);
+    await settle();
+    expect(acks).toEqual([]);
+    calls[0]!.acknowledge?.();
+    await settle();
+    expect(acks).toMatchObject([{ to: CALLER, corrId: 'r', frame: { ok: true, refId: sent.id } }]);
+    // The acknowledgement was lost while the request is open, and later after its answer.
+    sentinel.send(sentinel.node, sent);
+    await settle();
+    calls[0]!.reply('first');
+    sentinel.send(sentinel.node, sent);
+    await settle();
+    expect(calls).toHaveLength(3);
+    for (const call of calls.slice(1)) {
+      call.acknowledge?.();
+      call.reply('first');
+    }
+    await settle();
+    expect(acks).toHaveLength(3);
+    expect(answers.map((answer) => payloadOf(answer).result)).toEqual(['first', 'first', 'first']);
+  });
+
+  it('has nothing to acknowledge for a sender that does not ask for it, and the link acknowledges other requests', async () => {
+    const { calls, message, acks } = await journaling();
+    message(request, { ...header, rtype: 2 });
+    message({ jsonrpc: '2.0', id: 'o', method: 'other' }, { ...header, corrId: 'o' });
+    await settle();
+    expect(calls.map(({ acknowledge }) => acknowledge)).toEqual([undefined, undefined]);
+    expect(acks).toMatchObject([{ corrId: 'o' }]);
+  });
+
+  it('gets the acknowledgement of a message with it', async () => {
+    const acknowledgements: (() => void)[] = [];
+    const { message, acks } = await journaling({
+      onMessage: (_payload, _envelope, acknowledge) => void acknowledgements.push(acknowledge!),
+    });
+    message('durable', { rtype: 1, replyTo: '__sys__@/S/peer', corrId: 'c' });
+    await settle();
+    expect(acks).toEqual([]);
+    acknowledgements[0]!();
+    await settle();
+    expect(acks).toMatchObject([{ to: '__sys__@/S/peer', corrId: 'c' }]);
+  });
+});
+
 describe('while there is no connection', () => {
   const away = async (id: string) => {
     const calls: IncomingCall[] = [];

@@ -87,17 +87,26 @@ export class Serving implements IncomingOwner {
       return;
     }
     const { payload } = envelope.frame;
-    const isMessage = !isRpcRequest(payload) && !isRpcAnswer(payload);
-    if (wantsAck && isMessage && !awaitsAnswer(envelope)) {
-      this.#onAcknowledged(neighbor, binding, envelope);
-      return;
+    const isDurable = binding.service.isDurable?.(payload) ?? false;
+    if (wantsAck && !isDurable) {
+      const isMessage = !isRpcRequest(payload) && !isRpcAnswer(payload);
+      if (isMessage && !awaitsAnswer(envelope)) {
+        this.#onAcknowledged(neighbor, binding, envelope);
+        return;
+      }
+      if (!this.acknowledge(neighbor, envelope)) return;
     }
-    if (wantsAck && !this.acknowledge(neighbor, envelope)) return;
+    const later =
+      wantsAck && isDurable
+        ? new LaterAcknowledgement(() => void this.acknowledge(neighbor, envelope))
+        : undefined;
     if (isRpcRequest(payload)) {
-      this.#onRequest(binding, new Incoming(this, neighbor, to ?? binding.address, envelope, payload), size);
+      const call = new Incoming(this, neighbor, to ?? binding.address, envelope, payload);
+      call.acknowledge = later?.send;
+      this.#onRequest(binding, call, size);
     } else if (isRpcAnswer(payload)) {
       this.#log.debug('an answer does not have the form of a JSON-RPC reply', { address: to });
-    } else this.#onMessage(neighbor, binding, envelope);
+    } else this.#onMessage(neighbor, binding, envelope, later);
   }
 
   /** Acknowledges a message. Returns false if the message was received before. */
@@ -138,6 +147,8 @@ export class Serving implements IncomingOwner {
     // A repetition of an open request. The answer to the first one answers both.
     if (key === undefined) {
       this.#returned(call);
+      // The journal may have it already, and the first acknowledgement was lost.
+      if (call.acknowledge) this.#dispatch(binding, call);
       return;
     }
     if (key !== call.corrId) this.#sharedIds++;
@@ -222,13 +233,22 @@ export class Serving implements IncomingOwner {
     call.fail(error, logId);
   }
 
-  #onMessage(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>): void {
+  #onMessage(
+    neighbor: Neighbor,
+    binding: Binding,
+    envelope: Envelope<DataFrame>,
+    later: LaterAcknowledgement | undefined,
+  ): void {
     const { service } = binding;
     const { payload } = envelope.frame;
     // A faulty request or a batch is not a plain message: a handler would take it for data.
     if (!service.onMessage || (claimsRpc(payload) && awaitsAnswer(envelope))) {
       this.#log.debug('a message has no handler', { address: envelope.to });
       this.#refuseMessage(neighbor, binding, envelope);
+      return;
+    }
+    if (later) {
+      void this.#onDurable(neighbor, binding, envelope, later);
       return;
     }
     let value: unknown;
@@ -239,6 +259,23 @@ export class Serving implements IncomingOwner {
       return;
     }
     this.#answerLater(neighbor, binding, envelope, value);
+  }
+
+  // The sender waits for the acknowledgement, so it learns that the service did not take the message.
+  async #onDurable(
+    neighbor: Neighbor,
+    binding: Binding,
+    envelope: Envelope<DataFrame>,
+    later: LaterAcknowledgement,
+  ): Promise<void> {
+    try {
+      const value = await binding.service.onMessage?.(envelope.frame.payload, envelope, later.send);
+      this.#answerLater(neighbor, binding, envelope, value);
+    } catch (error) {
+      if (!later.isSent && !awaitsAnswer(envelope) && isFabricError(error))
+        this.refuse(neighbor, envelope, tableCode(error.code), error.message);
+      else this.#messageFailed(neighbor, binding, envelope, error);
+    }
   }
 
   #answerLater(neighbor: Neighbor, binding: Binding, envelope: Envelope<DataFrame>, value: unknown): void {
@@ -361,6 +398,21 @@ export class Serving implements IncomingOwner {
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
+}
+
+/** The acknowledgement of a message that its service journals. */
+class LaterAcknowledgement {
+  isSent = false;
+  readonly #acknowledge: () => void;
+
+  constructor(acknowledge: () => void) {
+    this.#acknowledge = acknowledge;
+  }
+
+  readonly send = (): void => {
+    this.isSent = true;
+    this.#acknowledge();
+  };
 }
 
 /**

@@ -1,5 +1,6 @@
 // Calls that run or follow a turn: the acceptance on behalf of a caller, and the cancellation when the caller leaves.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { isCancelledByCaller } from '../../agent/cancelled-by-caller.ts';
 import { identifiedCaller } from '../../agent/identified-caller.ts';
 import type { OperationContext } from '../../agent/operation.ts';
 import type { ConversationHost } from '../host.ts';
@@ -70,16 +71,6 @@ export function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSig
   if (signal.aborted) left();
   else signal.addEventListener('abort', left, { once: true });
   return { stop };
-}
-
-/** Abort reasons of lost connections and lost items, after which the caller may return for the rest. */
-const LOSSES: ReadonlySet<unknown> = new Set(['caller-gone', 'link-closed', 'items-lost', 'bad-reply']);
-
-/** True if the caller cancelled the call or its deadline has passed, false if its connection was lost or this agent stops. */
-function isCancelledByCaller(reason: unknown): boolean {
-  if (!isFabricError(reason)) return !LOSSES.has(reason);
-  if (reason.code === 'CALL_TIMEOUT') return true;
-  return reason.code === 'CALL_CANCELLED' && !LOSSES.has(reason.details?.reason);
 }
 
 /** Waits for the outcome of a turn on behalf of a call. */

@@ -10,6 +10,7 @@ import {
   type RequestListOptions,
   type RequestState,
   requestQuota,
+  type StateEntries,
   type StateEntry,
   type StateListOptions,
   type StateWrite,
@@ -34,15 +35,9 @@ export const AGENT_WRITES = [
   'endRequest',
   'reviveRequest',
   'removeRequest',
+  'adoptRequests',
 ] as const;
-export const AGENT_READS = [
-  'getState',
-  'listState',
-  'keyIds',
-  'freeRequests',
-  'getRequest',
-  'listRequests',
-] as const;
+export const AGENT_READS = ['getState', 'listState', 'keyIds', 'getRequest', 'listRequests'] as const;
 export type AgentOperation = (typeof AGENT_WRITES)[number] | (typeof AGENT_READS)[number];
 
 interface StateRow {
@@ -114,11 +109,11 @@ export class SqliteAgentStore {
       case 'startRequest':
         return this.#startRequest(now, ...(args as [string, string, number]));
       case 'releaseRequest':
-        return this.#releaseRequest(...(args as [string, string, number]));
+        return this.#releaseRequest(...(args as [string, string, number, boolean]));
       case 'endRequest':
         return this.#endRequest(now, ...(args as [RequestEnd]));
-      case 'freeRequests':
-        return this.#freeRequests(...(args as [string, number]));
+      case 'adoptRequests':
+        return this.#adoptRequests(...(args as [string, number]));
       case 'getRequest':
         return requestOf(this.#row(...(args as [string, string])));
       case 'listRequests':
@@ -175,7 +170,7 @@ export class SqliteAgentStore {
     return true;
   }
 
-  #listState(agent: string, { prefix = '', after = '', limit, maxChars }: StateListOptions): StateEntry[] {
+  #listState(agent: string, { prefix = '', after = '', limit, maxChars }: StateListOptions): StateEntries {
     const rows = this.#sql.iterate<StateRow>(
       `SELECT key, body, key_id, version FROM agent_state
        WHERE agent = ? AND key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?`,
@@ -183,16 +178,18 @@ export class SqliteAgentStore {
       prefix,
       prefix + LAST,
       after,
-      limit,
+      limit + 1,
     );
-    const page: StateEntry[] = [];
+    const entries: StateEntry[] = [];
     let chars = 0;
     for (const row of rows) {
       chars += row.body.length;
-      if (chars > maxChars && page.length > 0) break;
-      page.push(entryOf(row));
+      if (entries.length === limit || (chars > maxChars && entries.length > 0)) {
+        return { entries, hasMore: true };
+      }
+      entries.push(entryOf(row));
     }
-    return page;
+    return { entries, hasMore: false };
   }
 
   #keyIds(agent: string): string[] {
@@ -255,11 +252,11 @@ export class SqliteAgentStore {
     return { request: requestOf(this.#row(agent, id))!, isSpent };
   }
 
-  #releaseRequest(agent: string, id: string, attempt: number): void {
+  #releaseRequest(agent: string, id: string, attempt: number, isInterrupted: boolean): void {
     this.#sql.run(
-      `UPDATE agent_request SET holder = '', attempt = max(0, attempt - ?)
+      `UPDATE agent_request SET holder = '', attempt = ?
        WHERE agent = ? AND id = ? AND state = 'open' AND holder = ? AND attempt = ?`,
-      attempt > 0 ? 1 : 0,
+      isInterrupted ? attempt - 1 : attempt,
       agent,
       id,
       this.#deps.holder,
@@ -287,30 +284,36 @@ export class SqliteAgentStore {
     return true;
   }
 
-  #freeRequests(agent: string, limit: number): StoredRequest[] {
-    const rows = this.#sql.iterate<RequestRow>(
-      `SELECT * FROM agent_request WHERE agent = ? AND state = 'open' AND holder <> ? ORDER BY key`,
+  #adoptRequests(agent: string, limit: number): StoredRequest[] {
+    const { holder, isDead } = this.#deps;
+    const holders = this.#sql
+      .all<{ holder: string }>(
+        `SELECT DISTINCT holder FROM agent_request WHERE agent = ? AND state = 'open' AND holder <> ?`,
+        agent,
+        holder,
+      )
+      .filter((row) => row.holder === '' || isDead(row.holder));
+    if (holders.length === 0) return [];
+    const keys = this.#sql.all<{ key: number }>(
+      `SELECT key FROM agent_request WHERE agent = ? AND state = 'open' AND holder IN (SELECT value FROM json_each(?))
+       ORDER BY key LIMIT ?`,
       agent,
-      this.#deps.holder,
+      JSON.stringify(holders.map((row) => row.holder)),
+      limit,
     );
-    const dead = new Map<string, boolean>([['', true]]);
-    const free: StoredRequest[] = [];
-    for (const row of rows) {
-      // A look-up opens a file, so each holder is looked up once.
-      const isDead = dead.get(row.holder) ?? this.#deps.isDead(row.holder);
-      dead.set(row.holder, isDead);
-      if (isDead) free.push(requestOf(row)!);
-      if (free.length >= limit) break;
-    }
-    return free;
+    return keys.map(({ key }) => {
+      this.#sql.run('UPDATE agent_request SET holder = ? WHERE key = ?', holder, key);
+      return requestOf(this.#sql.get<RequestRow>('SELECT * FROM agent_request WHERE key = ?', key))!;
+    });
   }
 
-  #listRequests({ agent, state, limit = 100 }: RequestListOptions = {}): StoredRequest[] {
+  #listRequests({ agent, id, state, limit = 100 }: RequestListOptions = {}): StoredRequest[] {
     const rows = this.#sql.all<RequestRow>(
-      `SELECT * FROM agent_request WHERE (?1 IS NULL OR agent = ?1) AND (?2 IS NULL OR state = ?2)
-       ORDER BY changed_at DESC, key DESC LIMIT ?3`,
+      `SELECT * FROM agent_request WHERE (?1 IS NULL OR agent = ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR id = ?3)
+       ORDER BY changed_at DESC, key DESC LIMIT ?4`,
       agent ?? null,
       state ?? null,
+      id ?? null,
       limit,
     );
     return rows.map((row) => requestOf(row)!);

@@ -11,6 +11,7 @@ import type {
   RequestEnd,
   RequestListOptions,
   StartedRequest,
+  StateEntries,
   StateEntry,
   StateListOptions,
   StateWrite,
@@ -245,7 +246,7 @@ export class SqliteStore implements ConversationStore, AgentStore {
     return this.#request('deleteState', agent, key, ifVersion);
   }
 
-  listState(agent: string, options: StateListOptions): Promise<readonly StateEntry[]> {
+  listState(agent: string, options: StateListOptions): Promise<StateEntries> {
     return this.#request('listState', agent, options);
   }
 
@@ -261,16 +262,16 @@ export class SqliteStore implements ConversationStore, AgentStore {
     return this.#request('startRequest', agent, id, maxAttempts);
   }
 
-  releaseRequest(agent: string, id: string, attempt: number): Promise<void> {
-    return this.#request('releaseRequest', agent, id, attempt);
+  releaseRequest(agent: string, id: string, attempt: number, isInterrupted: boolean): Promise<void> {
+    return this.#request('releaseRequest', agent, id, attempt, isInterrupted);
   }
 
   endRequest(end: RequestEnd): Promise<boolean> {
     return this.#request('endRequest', end);
   }
 
-  freeRequests(agent: string, limit: number): Promise<readonly StoredRequest[]> {
-    return this.#request('freeRequests', agent, limit);
+  adoptRequests(agent: string, limit: number): Promise<readonly StoredRequest[]> {
+    return this.#request('adoptRequests', agent, limit);
   }
 
   getRequest(agent: string, id: string): Promise<StoredRequest | undefined> {
