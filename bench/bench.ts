@@ -4,6 +4,7 @@
 //
 //   node bench/bench.ts            all goals, under 10 minutes
 //   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14, 18b, 19 and 21 as gates, under 125 s
+//   node bench/bench.ts --gate     goal 22 alone, in half a minute
 //   node bench/bench.ts --sentinel 'NAME=COMMAND ...'   one more Fame sentinel, started by its command
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -17,6 +18,7 @@ import {
   type Contestant,
   cpuUs,
   Driver,
+  gatedSentinel,
   naylence,
   OURS,
   pin,
@@ -36,13 +38,16 @@ import { measureTurn } from './turn.ts';
 const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    gate: { type: 'boolean', default: false },
     sentinel: { type: 'string', multiple: true, default: [] },
     json: { type: 'string', default: '.fame/bench.json' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
 if (flags.help) {
-  console.log("Usage: node bench/bench.ts [--quick] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]");
+  console.log(
+    "Usage: node bench/bench.ts [--quick | --gate] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]",
+  );
   process.exit(0);
 }
 const { quick } = flags;
@@ -114,7 +119,8 @@ const GIVEN = flags.sentinel.map((text): StartCommand => {
 async function startRig(command: StartCommand): Promise<Rig> {
   const contestant = await start(command);
   const agent = new Driver();
-  await agent.request({ cmd: 'agent', url: contestant.url, address: ADDRESS, id: 'agent' });
+  const { token, url } = contestant;
+  await agent.request({ cmd: 'agent', url, address: ADDRESS, id: 'agent', token });
   return { contestant, agent, clients: new Driver() };
 }
 const stopRig = ({ contestant, agent, clients }: Rig): void => {
@@ -130,7 +136,14 @@ async function measure(
   windowMs: number,
   leadMs = 60,
 ): Promise<Row> {
-  await clients.request({ cmd: 'clients', url: contestant.url, address: ADDRESS, stream: false, ...cell });
+  await clients.request({
+    cmd: 'clients',
+    url: contestant.url,
+    token: contestant.token,
+    address: ADDRESS,
+    stream: false,
+    ...cell,
+  });
   await clients.request({ cmd: 'window', ms: leadMs });
   const before = cpuUs(contestant.pid);
   const { trips, ms, p50us } = await clients.request<WindowResult>({ cmd: 'window', ms: windowMs });
@@ -197,6 +210,7 @@ async function warmUp(rigs: readonly Rig[]): Promise<void> {
       await clients.request({
         cmd: 'clients',
         url: contestant.url,
+        token: contestant.token,
         address: ADDRESS,
         stream: false,
         ...cell,
@@ -384,6 +398,30 @@ async function measureGrowth(): Promise<void> {
     await clients.request({ cmd: 'closeLoad' });
   };
   for (const rig of await compare(`us/msg after ${messages} messages`, nothing, run)) stopRig(rig);
+}
+
+/** Goal 22: the cost of a message at a sentinel that asks for keys and has a policy of 100 rules, to an open sentinel. */
+async function measureGate(): Promise<void> {
+  const gated = gatedSentinel();
+  const cell: Cell = { size: 256, open: 16, connections: 16 };
+  const ratios: number[] = [];
+  for (let set = 0; set < 3; set++) {
+    const rigs = [await startRig(OURS), await startRig(gated)] as const;
+    for (const { contestant, agent, clients } of rigs) {
+      pin(contestant.pid, 0);
+      for (const driver of [agent, clients]) pin(driver.pid, 1);
+    }
+    await warmUp(rigs);
+    for (let round = 0; round < 16; round++) {
+      const us = new Map<Rig, number>();
+      for (const rig of round % 2 === 0 ? rigs : rigs.toReversed()) {
+        us.set(rig, (await measure(rig, cell, 100, 40)).us);
+      }
+      ratios.push(us.get(rigs[1])! / us.get(rigs[0])!);
+    }
+    for (const rig of rigs) stopRig(rig);
+  }
+  recordGoal(22, 'us/msg with keys and a policy of 100 rules, to open', median(ratios), 1.03);
 }
 
 /** Goals 8 and 9 (CPU time and memory of idle nodes), 10 (attaching), and 11 (start). */
@@ -594,6 +632,10 @@ async function measureTurnCost(): Promise<void> {
 }
 
 const startedAt = performance.now();
+if (flags.gate) {
+  await measureGate();
+  process.exit(goals.some(({ value, limit }) => value > limit) ? 1 : 0);
+}
 print(
   `machine: ${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
 );
@@ -605,6 +647,7 @@ await measurePressure();
 await measureBurstLoad();
 const application = await measureApplication({ print, goal: recordGoal }, quick);
 if (!quick) {
+  await measureGate();
   await measureIdleNodes();
   await measureLinkCost();
   await measureTurnCost();

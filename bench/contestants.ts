@@ -1,8 +1,9 @@
 // The contestants: starts routers, and reads their CPU time and memory from /proc.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Child } from './child.ts';
 import type { Command } from './driver.ts';
@@ -13,6 +14,8 @@ export const ROOT = here('..');
 
 export interface Contestant {
   readonly name: string;
+  /** Key of its nodes. @default none */
+  readonly token?: string | undefined;
   readonly url: string;
   readonly pid: number;
   stop(): void;
@@ -22,6 +25,8 @@ export interface StartCommand {
   readonly name: string;
   readonly command: readonly string[];
   readonly env?: Record<string, string>;
+  /** Key of its nodes. @default none */
+  readonly token?: string;
   readonly cwd?: string;
 }
 
@@ -32,6 +37,37 @@ export const OURS: StartCommand = {
   command: [NODE, 'dist/fame.js', 'sentinel'],
   env: { FAME_MAX_ADDRESSES_PER_NODE: '20000', FAME_DATA_DIR: '.fame/bench', FAME_LOG_LEVEL: 'error' },
 };
+
+/**
+ * Our sentinel with a key and a policy of 100 rules, the last of which allows what the nodes of the benchmark do. The others are of
+ * the usual kinds, and match none of their requests.
+ */
+export function gatedSentinel(): StartCommand {
+  const folder = mkdtempSync(join(tmpdir(), 'fame-bench-gate-'));
+  const rules = Array.from({ length: 99 }, (_, nth) => [
+    `  - { effect: allow, action: Call, principal: 'team${nth}', address: ['echo@*.fabric', 'svc${nth}@**'] }`,
+    `  - { effect: deny, action: Call, address: 'private${nth}*@**' }`,
+    `  - { effect: allow, action: [Connect, Call], scope: { any_of: [team${nth}, '**.trusted'] } }`,
+  ]).map((kinds, nth) => kinds[nth % kinds.length]);
+  const policy = [
+    'rules:',
+    ...rules,
+    '  - { effect: allow, action: [Connect, Bind, Call], role: agent }',
+    '',
+  ];
+  writeFileSync(join(folder, 'policy.yaml'), policy.join('\n'));
+  const env = {
+    ...OURS.env,
+    FAME_DATA_DIR: folder,
+    FAME_KEYS_FILE: join(folder, 'keys'),
+    FAME_AUTH_POLICY_PATH: join(folder, 'policy.yaml'),
+  };
+  const command = [...OURS.command.slice(0, -1), 'key', 'add', 'bench', '--role', 'agent'];
+  const options = { cwd: ROOT, env: { ...process.env, ...env }, encoding: 'utf8', stdio: 'pipe' } as const;
+  const token = execFileSync(command[0]!, command.slice(1), options).trim();
+  return { ...OURS, name: 'gated', env, token };
+}
+
 // The baselines use plain `ws`, as npm installs it, without the optional `bufferutil` that our packages include.
 const PLAIN = { WS_NO_BUFFER_UTIL: '1' };
 export const B2: StartCommand = { name: 'b2', command: [NODE, here('relays/b2.ts')], env: PLAIN };
@@ -58,7 +94,7 @@ export const freePort = (): Promise<number> =>
 export async function start(contestant: StartCommand): Promise<Contestant & { coldStartMs: number }> {
   const port = await freePort();
   const from = performance.now();
-  const { name, command, cwd = ROOT, env } = contestant;
+  const { name, command, cwd = ROOT, env, token } = contestant;
   const child = spawn(command[0]!, command.slice(1), {
     cwd,
     env: { ...process.env, FAME_LISTENER_PORT: String(port), ...env },
@@ -70,7 +106,7 @@ export async function start(contestant: StartCommand): Promise<Contestant & { co
     if (child.exitCode !== null)
       throw new Error(`${name} exited with code ${child.exitCode} while it was starting`);
     try {
-      const node = await attach(url, 'probe');
+      const node = await attach(url, 'probe', { token });
       node.close();
       break;
     } catch (error) {
@@ -80,6 +116,7 @@ export async function start(contestant: StartCommand): Promise<Contestant & { co
   }
   return {
     name,
+    token,
     url,
     pid: child.pid!,
     coldStartMs: performance.now() - from,

@@ -6,7 +6,7 @@ import { answerCommands } from './child.ts';
 import { attach, type FameNode, payloadAround } from './fame-node.ts';
 
 export type Command =
-  | { cmd: 'agent'; url: string; address: string; id: string }
+  | { cmd: 'agent'; url: string; address: string; id: string; token?: string | undefined }
   | {
       cmd: 'clients';
       url: string;
@@ -16,6 +16,7 @@ export type Command =
       size: number;
       stream: boolean;
       textBytes?: number;
+      token?: string | undefined;
       hasAllFields?: boolean;
     }
   | { cmd: 'idle'; url: string; count: number }
@@ -51,8 +52,8 @@ const runId = randomBytes(4).toString('hex');
 let serial = 0;
 const newId = (): string => runId + (serial++).toString(36).padStart(8, '0');
 
-async function agent(url: string, address: string, id: string): Promise<void> {
-  const node = await attach(url, id);
+async function agent(url: string, address: string, id: string, token?: string): Promise<void> {
+  const node = await attach(url, id, { token });
   otherNodes.push(node);
   const flowId = `f-${id}-${runId}`;
   node.onCredit = (creditedFlow) => pumps.get(creditedFlow)?.();
@@ -98,13 +99,13 @@ async function agent(url: string, address: string, id: string): Promise<void> {
 }
 
 async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<void> {
-  const { url, address, connections, hasAllFields, open, size, stream, textBytes } = options;
+  const { url, address, connections, hasAllFields, open, size, stream, textBytes, token } = options;
   stopped = false;
   const { head, tail } = payloadAround(size, stream ? 'count' : 'echo', textBytes);
   const perConnection = Math.max(1, Math.floor(open / connections));
   for (let i = 0; i < connections; i++) {
     const id = `client${newId()}`;
-    const node = await attach(url, id);
+    const node = await attach(url, id, { token });
     load.push(node);
     const replyTo = `__rpc__${id}@${node.path}`;
     const sid = hasAllFields ? `"sid":"${sidOf(node.path)}",` : '';
@@ -145,7 +146,7 @@ const inBatches = async (
 async function run(command: Command): Promise<unknown> {
   switch (command.cmd) {
     case 'agent':
-      return agent(command.url, command.address, command.id);
+      return agent(command.url, command.address, command.id, command.token);
     case 'clients':
       return clients(command);
     case 'idle':

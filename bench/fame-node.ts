@@ -35,9 +35,11 @@ interface FlowState {
 export async function attach(
   url: string,
   id: string,
-  options: { returnsCredit?: boolean } = {},
+  options: { returnsCredit?: boolean; token?: string | undefined } = {},
 ): Promise<FameNode> {
-  const ws = new WebSocket(`${url}/${id}`, { perMessageDeflate: false });
+  const { token } = options;
+  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const ws = new WebSocket(`${url}/${id}`, { perMessageDeflate: false, headers });
   const flows = new Map<string, FlowState>();
   const acks = new Map<string, (frame: Record<string, string>) => void>();
   let usesCredit = true;

@@ -209,10 +209,10 @@ export class AddressChallenge {
     this.#advertisements.drop(session);
   }
 
-  /** A node has left, or gave up these addresses and capabilities. */
-  removed({ kind, terms }: Session, { addresses, capabilities }: RemovedBindings): void {
+  /** A node has left, or lost these addresses and capabilities. With `isFree` its key does not keep them. */
+  removed({ kind, terms }: Session, { addresses, capabilities }: RemovedBindings, isFree = false): void {
     for (const address of addresses) {
-      if (kind === 'node' && isKeyed(terms.principal)) this.#hold(address, terms.principal.id);
+      if (!isFree && kind === 'node' && isKeyed(terms.principal)) this.#hold(address, terms.principal.id);
       this.#retry(address);
     }
     for (const capability of capabilities) this.#advertisements.retry(capabilityKey(capability));

@@ -12,6 +12,7 @@ import type {
   EnvelopeHeader,
   ErrorCode,
   Frame,
+  Principal,
   WhoIs,
 } from '@fame-fabric/shared';
 import {
@@ -176,6 +177,7 @@ export class Control {
     // Ask first: neither a limit nor a holder of the address may show that it exists.
     const isAllowed = (): boolean => {
       if (guard.may(from, 'Bind', address)) return true;
+      from.missesAnnouncements = from.kind === 'peer';
       const { code, reason } = forbidden(from, 'bind', address);
       refuse(code, reason);
       return false;
@@ -249,6 +251,7 @@ export class Control {
   // Returns `false` after it refused an advertisement that the policy does not allow.
   #mayAdvertise(from: Session, request: Request, { address, capabilities }: Advertisement): boolean {
     if (this.#deps.guard.may(from, 'Advertise', address)) return true;
+    from.missesAnnouncements = from.kind === 'peer';
     const refusal = forbidden(from, 'advertise', address);
     const ack = { type: 'CapabilityAdvertiseAck', refId: request.id, capabilities, address } as const;
     this.#answer(from, request, { ...ack, ok: false, ...refusal });
@@ -312,9 +315,16 @@ export class Control {
       ok,
       refId: envelope.id,
       ...(ok
-        ? { principal: agentView(caller!.terms.principal) }
+        ? { principal: this.#viewOf(caller!.terms.principal, call!.to) }
         : { reason: 'No open call from a node of this sentinel matches' }),
     });
+  }
+
+  // A principal as the agent at `address` sees it. The policy decides whether it may use the conversations of others there.
+  #viewOf(principal: Principal, address: string): Principal {
+    const { isAllowed } = this.#deps.guard.permissions.decide(principal, 'Conversations', address);
+    const rights = { ...principal.rights, conversations: isAllowed ? 'any' : 'own' } as const;
+    return { ...agentView(principal), rights };
   }
 
   // Ends a call that its caller cancelled, and notifies the callee. A callee that ignores cancels will still answer.

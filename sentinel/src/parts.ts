@@ -79,9 +79,9 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const announcer = new Announcements({ identity, table, bindings, log });
   const listener: SessionListener = {
     lost: (session) => challenge.lost(session),
-    removed(session, removed) {
+    removed(session, removed, isFree) {
       announcer.removed(session, removed);
-      challenge.removed(session, removed);
+      challenge.removed(session, removed, isFree);
       if (session.state === 'gone') overlay?.ended(session);
     },
   };

@@ -180,6 +180,24 @@ describe('messages', () => {
   });
 });
 
+test('an agent learns from the policy whether its caller may use the conversations of others there', () => {
+  const rules = `${RULES}
+  - { effect: allow, action: Conversations, principal: ada, address: chat@fame.fabric }
+  - { effect: allow, action: Call, principal: [ada, eve] }`;
+  const { attach, agent } = fabric(rules);
+  const rightsOf = (principal: Principal, to: string): unknown => {
+    const caller = attach(principal.id, { principal, ...OURS });
+    const replyTo = `__rpc__x@${caller.path}`;
+    caller.call(to, 'c', { replyTo });
+    const answers = agent.send({ type: 'WhoIs', address: replyTo, corrId: 'c' }, { corrId: 'w' });
+    return (answers.find(({ corrId }) => corrId === 'w')!.frame as { principal?: Principal }).principal
+      ?.rights;
+  };
+  expect(rightsOf(ada, 'chat@fame.fabric')).toEqual({ conversations: 'any' });
+  expect(rightsOf(ada, 'vault@fame.fabric')).toEqual({ conversations: 'own' });
+  expect(rightsOf({ ...eve, roles: ['admin'] }, 'chat@fame.fabric')).toEqual({ conversations: 'own' });
+});
+
 describe('binds and advertisements', () => {
   const bind = (node: FakeNode, address: string): unknown =>
     seen(node.send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 }), address);
@@ -315,6 +333,33 @@ describe('a change of the policy', () => {
     expect(events.filter(({ outcome }) => outcome === 'ended')).toMatchObject([
       { action: 'Bind', address: 'vault@fame.fabric' },
     ]);
+  });
+
+  test('frees an address for the principal that may have it now', () => {
+    const parts = fabric();
+    const other: Principal = { id: 'eve-bot', roles: ['agent'] };
+    const rival = parts.attach('rival', { principal: other, ...OURS });
+    change(
+      parts,
+      RULES.replace(
+        "principal: bot, address: ['*@fame.fabric'",
+        "principal: eve-bot, address: ['*@fame.fabric'",
+      ),
+    );
+    rival.bind('vault@fame.fabric');
+    expect(parts.bindings.owner('vault@fame.fabric')).toBe(rival.session);
+  });
+
+  test('makes a peer announce again what was refused before', () => {
+    const peerRule = '\n  - { effect: allow, action: Connect, role: sentinel }';
+    const parts = fabric(RULES + peerRule);
+    const peer = parts.attach('P', { principal: { id: 'p', roles: ['sentinel'] }, peer: true, ...OURS });
+    peer.send({ type: 'AddressBind', address: 'far@fame.fabric' }, { corrId: 'b' });
+    expect(parts.bindings.owner('far@fame.fabric')).toBeUndefined();
+    change(parts, `${RULES}${peerRule}\n  - { effect: allow, action: Bind, role: sentinel }`);
+    expect(peer.transport.closed?.code).toBe(4410);
+    change(parts, `${RULES}${peerRule}\n  - { effect: allow, action: [Bind, Call], role: sentinel }`);
+    expect(parts.agent.transport.closed).toBeUndefined();
   });
 
   test('a faulty file changes nothing, and is logged once; a missing one too', () => {

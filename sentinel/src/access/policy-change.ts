@@ -1,5 +1,6 @@
 // Ends what a changed policy no longer allows: sessions, bindings, advertisements and open calls. A node that lost a binding loses its
-// connection too: it attaches again, binds what it still may, and keeps its other calls.
+// connection too: it attaches again, binds what it still may, and keeps its other calls. So does a peer that had announced more than it
+// was allowed.
 
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
@@ -51,7 +52,10 @@ export class PolicyChange {
     }
     this.#endCalls(session);
     const { transport } = session;
-    if (!this.#removeBindings(session) || transport === undefined || session.kind !== 'node') return;
+    const hasLost = this.#removeBindings(session);
+    // A peer announces its addresses only when it attaches, also those that were refused before.
+    const mustReturn = hasLost || session.missesAnnouncements;
+    if (!mustReturn || transport === undefined || session.kind === 'parent') return;
     sessions.detach(session, transport);
     transport.onMessage = undefined;
     transport.close(CLOSE.credentialRevoked, 'the policy of this sentinel changed');
@@ -99,7 +103,7 @@ export class PolicyChange {
       addresses: addresses.filter((address) => !bindings.isOwn(address)),
       capabilities,
     };
-    if (hasLost) listener.removed(session, removed);
+    if (hasLost) listener.removed(session, removed, true);
     return hasLost;
   }
 }

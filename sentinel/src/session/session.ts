@@ -54,6 +54,8 @@ export class Session implements SessionIdentity {
   /** Wall time in ms since the epoch, for display. */
   readonly startedAt: number;
   readonly outbound: OutboundQueue;
+  /** True for a peer if the policy refused some of its announcements. */
+  missesAnnouncements = false;
   readonly #time: CoarseClock;
   #state: SessionState = 'attached';
   #transport: NodeTransport | undefined;

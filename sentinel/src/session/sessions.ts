@@ -34,8 +34,11 @@ export interface SessionsDeps {
 export interface SessionListener {
   /** A node lost its connection. */
   lost(session: Session): void;
-  /** These addresses and capabilities of a node, which no other node serves, were removed. */
-  removed(session: Session, removed: RemovedBindings): void;
+  /**
+   * These addresses and capabilities of a node, which no other node serves, were removed. With `isFree` its key does not keep them.
+   * @default false
+   */
+  removed(session: Session, removed: RemovedBindings, isFree?: boolean): void;
 }
 
 export class Sessions {

@@ -4,6 +4,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Logger } from '@fame-fabric/shared';
 import { configInvalid, errorMessage } from '@fame-fabric/shared/internal';
+import { isFabricError } from '@fame-fabric/shared/router';
 import { MAX_POLICY_CHARS, parsePolicy } from './parse-policy.ts';
 import type { Policy } from './policy.ts';
 import type { PolicyFault } from './policy-yaml.ts';
@@ -36,7 +37,7 @@ export class PolicyFile {
       this.#seen = versionOf(path);
       this.#policy = this.#read();
     } catch (error) {
-      throw configInvalid([`FAME_AUTH_POLICY_PATH: ${errorMessage(error)}`]);
+      throw isFabricError(error) ? error : configInvalid([`FAME_AUTH_POLICY_PATH: ${errorMessage(error)}`]);
     }
     log.info('loaded the policy', { file: path, rules: this.#policy.rules.length });
   }
@@ -72,10 +73,8 @@ export class PolicyFile {
     const file = shownPath(this.#path);
     const { policy, faults } = parsePolicy(file, readFileSync(this.#path, 'utf8'));
     if (policy === undefined) {
-      const lines = faults
-        .filter(({ level }) => level === 'error')
-        .map((fault) => formatPolicyFault(file, fault));
-      throw new Error(`the policy is faulty:\n${lines.join('\n')}`);
+      const errors = faults.filter(({ level }) => level === 'error');
+      throw configInvalid(errors.map((fault) => `FAME_AUTH_POLICY_PATH: ${formatPolicyFault(file, fault)}`));
     }
     for (const fault of faults)
       this.#log.warn('warning in the policy', { fault: formatPolicyFault(file, fault) });
