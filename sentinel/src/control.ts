@@ -12,17 +12,8 @@ import type {
   EnvelopeHeader,
   ErrorCode,
   Frame,
-  Principal,
-  WhoIs,
 } from '@fame-fabric/shared';
-import {
-  isUnder,
-  locationOf,
-  REPLY_PREFIX,
-  SYSTEM_PARTICIPANT,
-  tryParseAddress,
-} from '@fame-fabric/shared/router';
-import { agentView } from './access/access.ts';
+import { isUnder, REPLY_PREFIX, SYSTEM_PARTICIPANT, tryParseAddress } from '@fame-fabric/shared/router';
 import { forbidden, type Guard } from './access/guard.ts';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
@@ -33,6 +24,7 @@ import { answer, nack } from './replies.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { SessionListener, Sessions } from './session/sessions.ts';
+import type { WhoIsAnswers } from './who-is.ts';
 
 /** A peer announces the addresses of many nodes, and gets no ack that it could act on. */
 const LINK_FACTOR = 16;
@@ -48,6 +40,7 @@ export interface ControlDeps {
   announcer: Announcer;
   listener: SessionListener;
   trace: TraceTap;
+  whoIs: WhoIsAnswers;
 }
 
 /** The part of a request that its ack repeats. The rest of an envelope may be large, and an ack may wait for seconds. */
@@ -123,8 +116,11 @@ export class Control {
         break;
       }
       case 'WhoIs':
-        this.#whoIs(from, envelope, frame);
+        this.#deps.whoIs.receive(from, envelope, frame);
         break;
+      case 'WhoIsAck':
+        this.#deps.whoIs.answered(from, envelope.corrId, frame);
+        return;
       case 'AddressBindAck':
       case 'CapabilityAdvertiseAck':
         if (from.kind === 'parent') this.#deps.announcer.answered(frame);
@@ -301,30 +297,6 @@ export class Control {
     }
     const refId = envelope.id;
     this.#answer(from, envelope, { type: 'CapabilityWithdrawAck', ok: true, refId, capabilities, address });
-  }
-
-  // Only the callee of an open call may ask who made it. The call and not its path identifies the caller: a path may be given to
-  // another node while messages of its last one still wait. This sentinel does not know the nodes behind other sentinels.
-  #whoIs(from: Session, envelope: Envelope, { address, corrId }: WhoIs): void {
-    const { calls, table } = this.#deps;
-    const caller = table.byPath(locationOf(address));
-    const call = caller?.kind === 'node' ? calls.findMade(caller, corrId, address) : undefined;
-    const ok = call?.callee === from;
-    this.#answer(from, envelope, {
-      type: 'WhoIsAck',
-      ok,
-      refId: envelope.id,
-      ...(ok
-        ? { principal: this.#viewOf(caller!.terms.principal, call!.to) }
-        : { reason: 'No open call from a node of this sentinel matches' }),
-    });
-  }
-
-  // A principal as the agent at `address` sees it. The policy decides whether it may use the conversations of others there.
-  #viewOf(principal: Principal, address: string): Principal {
-    const { isAllowed } = this.#deps.guard.permissions.decide(principal, 'Conversations', address);
-    const rights = { ...principal.rights, conversations: isAllowed ? 'any' : 'own' } as const;
-    return { ...agentView(principal), rights };
   }
 
   // Ends a call that its caller cancelled, and notifies the callee. A callee that ignores cancels will still answer.

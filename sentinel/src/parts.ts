@@ -26,6 +26,7 @@ import { type SessionListener, Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
 import { Announcements } from './uplink/announcements.ts';
 import { PeerIds } from './uplink/peer-ids.ts';
+import { WhoIsAnswers } from './who-is.ts';
 
 export interface PartsOptions
   extends Pick<
@@ -90,8 +91,9 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     options,
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
+  const whoIs = new WhoIsAnswers({ identity, table, calls, bindings, permissions, clock });
   const control = new Control(
-    { guard, identity, table, sessions, bindings, challenge, calls, announcer, listener, trace },
+    { guard, identity, table, sessions, bindings, challenge, calls, announcer, listener, trace, whoIs },
     options,
   );
   const brake = new Brake({ clock, sessions, counters, log });

@@ -75,10 +75,13 @@ export const requestTo = (
 ): Uint8Array => envelopeOf(identity, frame, { corrId, traceId });
 
 /** A link-local request of this sentinel to a parent or peer. */
-export function announcement(identity: Identity, frame: Frame): Uint8Array {
-  return envelopeOf(identity, frame, {
+export const announcement = (identity: Identity, frame: Frame): Uint8Array =>
+  request(identity, frame, newId());
+
+/** A link-local request to another sentinel, whose answer has `corrId`. */
+export const request = (identity: Identity, frame: Frame, corrId: string): Uint8Array =>
+  envelopeOf(identity, frame, {
     replyTo: `${SYSTEM_PARTICIPANT}@${identity.path}`,
     rtype: RTYPE.ack,
-    corrId: newId(),
+    corrId,
   });
-}

@@ -1,6 +1,6 @@
 // WhoIs: the callee of an open call learns the principal of its caller, and no other node does.
-import type { NodeAttachAck, Principal, WhoIsAck } from '@fame-fabric/shared';
-import { expect, test } from 'vitest';
+import type { Envelope, NodeAttachAck, Principal, WhoIsAck } from '@fame-fabric/shared';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { type FakeNode, makeTestParts } from './testing/sentinel-parts.ts';
 
 const LOCAL: Principal = { id: 'local', roles: ['admin'] };
@@ -64,14 +64,162 @@ test('a node that takes the path of a caller that left does not become the calle
   expect(whoIs(agent, replyTo(holder), 'c').ok).toBe(false);
 });
 
-test('a sentinel does not know the principal of a node behind a peer', () => {
+test('an answer states the rights and the claims of the caller, and no scopes or patterns', () => {
   const { agent, attach } = fabric();
-  const peer = attach('P', { peer: true, principal: LOCAL });
-  peer.call('math@fame.fabric', 'c', { replyTo: `__rpc__x@${peer.path}/node` });
-  expect(agent.transport.take()).toHaveLength(1);
-  expect(whoIs(agent, `__rpc__x@${peer.path}/node`, 'c').ok).toBe(false);
-  peer.call('math@fame.fabric', 'd');
-  expect(whoIs(agent, replyTo(peer), 'd').ok).toBe(false);
+  const ada: Principal = {
+    id: 'jwt:login.example.com/ada',
+    roles: ['client'],
+    scopes: ['node.connect'],
+    claims: { team: 'blue' },
+    allow: ['math@**'],
+  };
+  const callers: [FakeNode, object][] = [
+    [attach('holder', { principal: LOCAL }), { conversations: 'any' }],
+    [attach('ada', { principal: ada }), { conversations: 'own' }],
+    [attach('stranger'), { conversations: 'own' }],
+  ];
+  for (const [caller, rights] of callers) {
+    caller.call('math@fame.fabric', 'c');
+    expect(whoIs(agent, replyTo(caller), 'c').principal?.rights).toEqual(rights);
+  }
+  const { principal } = whoIs(agent, replyTo(callers[1]![0]), 'c');
+  expect(principal).toEqual({
+    id: ada.id,
+    roles: ['client'],
+    claims: { team: 'blue' },
+    rights: { conversations: 'own' },
+  });
+});
+
+test('an answer states whether the node of the caller serves an address, if the callee names one', () => {
+  const { agent, attach } = fabric();
+  const caller = attach('caller');
+  caller.bind('own@fame.fabric');
+  caller.call('math@fame.fabric', 'c');
+  agent.transport.take();
+  const serves = (address?: string) => {
+    const frame = { type: 'WhoIs', address: replyTo(caller), corrId: 'c', serves: address } as const;
+    return (agent.send(frame, { corrId: 'w', rtype: 1 })[0]!.frame as WhoIsAck).serves;
+  };
+  expect(serves('own@fame.fabric')).toBe(true);
+  expect(serves('math@fame.fabric')).toBe(false);
+  expect(serves('free@fame.fabric')).toBe(false);
+  expect(serves('no address')).toBe(false);
+  expect(serves()).toBeUndefined();
+});
+
+describe('a caller behind another sentinel', () => {
+  const ADA: Principal = { id: 'jwt:login.example.com/ada', roles: ['client'], claims: { team: 'blue' } };
+  const SENTINEL: Principal = { id: 'spiffe://example.com/child', roles: ['sentinel'] };
+  const CAPABLE = ['fame.capability.who-is', 'fame.capability.cancel'];
+
+  /** The envelopes that the agent has received. */
+  const received: Envelope[] = [];
+  beforeEach(() => {
+    received.length = 0;
+  });
+
+  /** A call through `via`, about which the agent asks. Returns the question to `via`, and the answer of the agent. */
+  function asked(via: FakeNode, agent: FakeNode, corrId = 'c') {
+    const mailbox = `__rpc__x@${via.path}/node`;
+    via.call('math@fame.fabric', corrId, { replyTo: mailbox });
+    received.push(...agent.transport.take());
+    received.push(
+      ...agent.send({ type: 'WhoIs', address: mailbox, corrId }, { corrId: `w-${corrId}`, rtype: 1 }),
+    );
+    const question = via.transport.take().find(({ frame }) => frame.type === 'WhoIs');
+    const answers = (): unknown[] => {
+      received.push(...agent.transport.take());
+      return received.filter(({ corrId: id }) => id === `w-${corrId}`).map(({ frame }) => frame);
+    };
+    return { mailbox, question, answers };
+  }
+  const ack = (via: FakeNode, question: Envelope, frame: Partial<WhoIsAck>): void => {
+    via.send({ type: 'WhoIsAck', ok: true, ...frame }, { corrId: question.corrId! });
+  };
+
+  test('is asked for at the neighbor that the call came from', () => {
+    const { agent, attach } = fabric();
+    const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
+    const { mailbox, question, answers } = asked(child, agent);
+    expect(question!.frame).toEqual({ type: 'WhoIs', address: mailbox, corrId: 'c' });
+    expect(answers()).toEqual([]);
+    ack(child, question!, { principal: { ...ADA, rights: { conversations: 'any', onBehalf: true } } });
+    expect(answers()).toMatchObject([
+      { type: 'WhoIsAck', ok: true, principal: { ...ADA, rights: { conversations: 'own' } } },
+    ]);
+    // The answer counts once.
+    ack(child, question!, { principal: ADA });
+    expect(answers()).toHaveLength(1);
+  });
+
+  test.each([
+    ['local', LOCAL, { id: 'anonymous', roles: [] }],
+    ['a key', { id: 'bob', roles: ['client'] }, { id: 'anonymous', roles: [] }],
+    [
+      'an operator',
+      { ...ADA, roles: ['client', 'admin', 'sentinel'] },
+      { id: ADA.id, roles: ['client'], rights: { conversations: 'own' } },
+    ],
+  ] as const)('%s does not keep what only its sentinel knows', (_, stated, seen) => {
+    const { agent, attach } = fabric();
+    const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
+    const { question, answers } = asked(child, agent);
+    ack(child, question!, { principal: stated as unknown as Principal });
+    expect(answers()[0]).toMatchObject({ ok: true, principal: seen });
+  });
+
+  test('is anonymous if the neighbor has no credential of a sentinel, does not know, or does not answer WhoIs', () => {
+    const { agent, attach } = fabric();
+    const stranger = attach('stranger', { capabilities: CAPABLE });
+    const forged = asked(stranger, agent, 'a');
+    ack(stranger, forged.question!, { principal: ADA });
+    const peer = attach('P', { peer: true, capabilities: CAPABLE });
+    const claimed = asked(peer, agent, 'b');
+    ack(peer, claimed.question!, { principal: ADA });
+    const older = attach('older', { principal: SENTINEL });
+    const silent = asked(older, agent, 'c');
+    expect(silent.question).toBeUndefined();
+    for (const { answers } of [forged, claimed, silent])
+      expect(answers()[0]).toMatchObject({ ok: true, principal: { id: 'anonymous', roles: [] } });
+  });
+
+  test('is unknown if the neighbor does not know the call, or is silent for 5 s', () => {
+    const { agent, attach, clock } = fabric();
+    const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
+    const ended = asked(child, agent, 'a');
+    ack(child, ended.question!, { ok: false, code: 'NODE_GONE' });
+    const silent = asked(child, agent, 'b');
+    clock.advance(5_001);
+    asked(child, agent, 'c');
+    for (const { answers } of [ended, silent])
+      expect(answers()[0]).toMatchObject({ ok: false, code: 'NODE_GONE' });
+  });
+
+  test('is stated by no other neighbor, and to nobody but the callee', () => {
+    const { agent, attach } = fabric();
+    const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
+    const other = attach('other', { principal: SENTINEL, capabilities: CAPABLE });
+    const { mailbox, question, answers } = asked(child, agent);
+    ack(other, question!, { principal: ADA });
+    expect(answers()).toEqual([]);
+    expect(whoIs(other, mailbox, 'c').ok).toBe(false);
+    expect(child.transport.take()).toEqual([]);
+  });
+
+  test('of 5,000 questions at once the oldest are unknown, and the others wait', () => {
+    const { agent, attach } = fabric();
+    const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
+    const mailbox = `__rpc__x@${child.path}/node`;
+    child.call('math@fame.fabric', 'c', { replyTo: mailbox });
+    agent.transport.take();
+    let unknown = 0;
+    for (let i = 0; i < 5_000; i++) {
+      const got = agent.send({ type: 'WhoIs', address: mailbox, corrId: 'c' }, { corrId: `w${i}`, rtype: 1 });
+      unknown += got.filter(({ frame }) => frame.type === 'WhoIsAck' && !frame.ok).length;
+    }
+    expect(unknown).toBe(5_000 - 4_096);
+  });
 });
 
 test('an attach ack states the principal', () => {

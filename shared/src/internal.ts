@@ -53,12 +53,14 @@ export {
   NODE_CAPABILITIES,
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
+  WHO_IS_CAPABILITY,
 } from './link/capabilities.ts';
 export { tlsFault } from './link/tls-fault.ts';
+export { isUnder } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
-export { errorOfReply, isRpcRequest } from './protocol/rpc.ts';
+export { errorOfReply, isRpcRequest, rpcRefusal } from './protocol/rpc.ts';
 export { shownHeader, shownValue } from './protocol/shown-header.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';

@@ -180,20 +180,38 @@ describe('X5: a stranger may', () => {
     expect((await stranger.bind('free@fame.fabric')).frame.ok).toBe(true);
   });
 
-  test('read, continue and end a conversation whose id it knows', async () => {
+  test('read, continue and end a conversation of another stranger whose id it knows', async () => {
     const conversation = randomUUID();
-    const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
-    const start = { id: conversation, payload: {} };
-    await owner.call(CHAT, 'start_task', start);
+    const [first, second] = [await nodes.attached(), await nodes.attached()];
+    await first.call(CHAT, 'start_task', { id: conversation, payload: {} });
     const turn = { conversation_id: conversation, user_message: 'My name is Ada.' };
-    expect((await owner.call(CHAT, 'run_turn', turn)).frame.payload.result).toContain('Ada');
-    const history = await stranger.call(CHAT, 'get_history', { conversation_id: conversation });
+    expect((await first.call(CHAT, 'run_turn', turn)).frame.payload.result).toContain('Ada');
+    const history = await second.call(CHAT, 'get_history', { conversation_id: conversation });
     expect(JSON.stringify(history.frame.payload.result)).toContain('My name is Ada.');
-    const ended = await stranger.call(CHAT, 'end_conversation', { conversation_id: conversation });
+    const ended = await second.call(CHAT, 'end_conversation', { conversation_id: conversation });
     expect(ended.frame.payload).not.toHaveProperty('error');
   });
 
-  test('but does not learn the id of a conversation from the agent', async () => {
+  test('but not one that the holder of the key started', async () => {
+    const conversation = randomUUID();
+    const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
+    await owner.call(CHAT, 'start_task', { id: conversation, payload: {} });
+    const turn = { conversation_id: conversation, user_message: 'My name is Ada.' };
+    await owner.call(CHAT, 'run_turn', turn);
+    for (const [method, params] of [
+      ['get_history', { conversation_id: conversation }],
+      ['run_turn', turn],
+      ['read_events', { conversation_id: conversation }],
+      ['tasks/get', { id: conversation }],
+    ] as const) {
+      const { error } = (await stranger.call(CHAT, method, params)).frame.payload;
+      expect(error.data.code, method).toMatch(/^(CONVERSATION|TASK)_UNKNOWN$/);
+    }
+    await stranger.call(CHAT, 'end_conversation', { conversation_id: conversation });
+    expect((await owner.call(CHAT, 'run_turn', turn)).frame.payload).not.toHaveProperty('error');
+  });
+
+  test('and does not learn the id of a conversation from the agent', async () => {
     const conversation = randomUUID();
     const [owner, stranger] = [await nodes.attached(withKey()), await nodes.attached()];
     await owner.call(CHAT, 'start_task', { id: conversation, payload: {} });

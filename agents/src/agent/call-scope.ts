@@ -28,7 +28,17 @@ export interface CallScopeDeps {
 /** The call that an operation serves. A durable request may have outlived it. */
 export type ScopedCall = Pick<
   IncomingCall,
-  'id' | 'method' | 'address' | 'replyTo' | 'isStream' | 'traceId' | 'meta' | 'ttl' | 'signal' | 'caller'
+  | 'id'
+  | 'method'
+  | 'address'
+  | 'replyTo'
+  | 'isStream'
+  | 'traceId'
+  | 'meta'
+  | 'ttl'
+  | 'signal'
+  | 'caller'
+  | 'callerServes'
 >;
 
 export class CallScope implements OperationContext, LinkScope {
@@ -85,6 +95,9 @@ export class CallScope implements OperationContext, LinkScope {
   }
   get caller(): Promise<Caller | undefined> {
     return this.#call.caller;
+  }
+  callerServes(address: string): Promise<boolean> {
+    return this.#call.callerServes(address);
   }
   get isStream(): boolean {
     return this.#call.isStream;

@@ -63,6 +63,10 @@ export interface OperationContext {
    * answer. Never rejects: if the sentinel did not answer, the caller is anonymous with `isUnknown`.
    */
   readonly caller: Promise<Caller | undefined>;
+  /**
+   * True if the node of the caller serves `address`. Also true at a sentinel of other software, which cannot tell. Never rejects.
+   */
+  callerServes(address: string): Promise<boolean>;
   /** True if the caller requested a stream. */
   readonly isStream: boolean;
   /** State of the agent. Its declaration needs `state`; without it the first use throws CONFIG_INVALID. */

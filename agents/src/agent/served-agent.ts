@@ -74,6 +74,7 @@ export class ServedAgent implements Serving, Service {
       const notifier = new Notifier({
         link,
         safeFetch: serve.safeFetch ?? createSafeFetch(),
+        pushAddresses: options.tasks.pushAddresses,
         log: this.#log,
       });
       this.#tasks = new TaskTable(options.tasks, { link, notifier, clock: this.#clock, log: this.#log });
@@ -241,6 +242,8 @@ export class ServedAgent implements Serving, Service {
           meta: meta && { ...meta },
           signal,
           caller: Promise.resolve(caller),
+          // The call of the request may have ended, and only open calls have a caller that can be asked about.
+          callerServes: async () => false,
         };
         const scope = new CallScope(call, { ...this.#scopeDeps, delivery: { id, attempt }, timeoutMs });
         try {

@@ -39,6 +39,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       isStream,
       replyTo: '__rpc__@/s/caller',
       caller: Promise.resolve(callerOf({ id: principal, roles: [] }, '/s/caller')),
+      callerServes: async () => true,
       traceId: undefined,
       meta: undefined,
       signal: controller.signal,

@@ -15,7 +15,7 @@ import {
   type Send,
   type Service,
 } from '@fame-fabric/shared';
-import { callerOf } from '@fame-fabric/shared/internal';
+import { callerOf, rpcRefusal } from '@fame-fabric/shared/internal';
 import type { AgentLink } from '../agent/agent-types.ts';
 
 export interface FakeCallOptions {
@@ -24,6 +24,10 @@ export interface FakeCallOptions {
   replyTo?: string | undefined;
   /** Principal of the caller. @default 'anonymous' */
   principal?: string | undefined;
+  /** True if the sentinel does not state the caller. @default false */
+  isUnknown?: boolean | undefined;
+  /** Addresses that the node of the caller serves. @default every one */
+  serves?: readonly string[] | undefined;
   /** @default every conversation for `local`, else its own ones */
   rights?: Rights | undefined;
   meta?: Record<string, unknown> | undefined;
@@ -121,17 +125,19 @@ export class FakeLink implements AgentLink {
       params,
       isStream: options.isStream ?? false,
       replyTo,
-      caller: Promise.resolve(
-        callerOf(
+      caller: Promise.resolve({
+        ...callerOf(
           { id: principal, roles: [], rights: options.rights },
           replyTo.slice(replyTo.indexOf('@') + 1),
         ),
-      ),
+        ...(options.isUnknown ? { isUnknown: true } : {}),
+      }),
+      callerServes: async (served) => options.serves?.includes(served) ?? true,
       traceId: 'trace',
       meta: options.meta,
       signal: controller.signal,
       reply: async (result) => finish({ result: wire(result) }),
-      refuse: (error) => finish({ error: rpcError(id, error).error, isRefused: true }),
+      refuse: (error) => finish({ error: rpcRefusal(id, error).error, isRefused: true }),
       fail: (error, logId) => finish({ error: rpcError(id, error, logId).error }),
       push: async (item) => {
         if (item === null || item === undefined) throw new TypeError('An item must not be null');

@@ -16,6 +16,7 @@ import {
   cutText,
   PAIR_FLOWS_CAPABILITY,
   STREAM_FLOWS_CAPABILITY,
+  WHO_IS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
 import {
   decode,
@@ -322,6 +323,7 @@ export class Admission {
       hasStreamFlows: capabilities?.includes(STREAM_FLOWS_CAPABILITY) ?? false,
       hasPairFlows: capabilities?.includes(PAIR_FLOWS_CAPABILITY) ?? false,
       hasByteCredit: capabilities?.includes(BYTE_CREDIT_CAPABILITY) ?? false,
+      answersWhoIs: capabilities?.includes(WHO_IS_CAPABILITY) ?? false,
     };
     const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
     const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };

@@ -27,6 +27,20 @@ export class SessionTable {
     return this.#byPath.get(path);
   }
 
+  /** The session at `path`, else the one of the sentinel that it is below. */
+  closest(path: string): Session | undefined {
+    for (let at = path; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
+      const session = this.#byPath.get(at);
+      if (session) return session;
+    }
+    return undefined;
+  }
+
+  /** The parent and the peers. */
+  uplinks(): Session[] {
+    return this.#parent ? [this.#parent, ...this.#peers] : [...this.#peers];
+  }
+
   /** The peer whose path contains `path`. */
   peerOf(path: string): Session | undefined {
     for (const peer of this.#peers) if (isUnder(path, peer.path)) return peer;

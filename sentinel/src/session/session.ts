@@ -41,6 +41,8 @@ export interface AttachTerms {
   readonly hasPairFlows: boolean;
   /** True if the node bounds the bytes of a flow in flight, and needs credit after some bytes. */
   readonly hasByteCredit: boolean;
+  /** True for a sentinel that answers WhoIs about the calls of its nodes. */
+  readonly answersWhoIs: boolean;
 }
 
 /** True for a node without a key. The resources of all such nodes together are bounded. */

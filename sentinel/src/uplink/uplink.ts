@@ -18,6 +18,7 @@ import {
   NODE_CAPABILITIES,
   PAIR_FLOWS_CAPABILITY,
   redactUrl,
+  WHO_IS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
 import { Dialer, Heartbeat } from '@fame-fabric/shared/link';
 import { FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/router';
@@ -164,7 +165,7 @@ export class Uplink {
         instanceId: this.#instanceId,
         acceptedLogicals: [isParent ? 'fame.fabric' : '*'],
         // A sentinel keeps the flows of its nodes apart, so their credit may be withheld.
-        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY],
+        capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY, WHO_IS_CAPABILITY],
         keys: overlay?.jwks,
         resumeToken: this.#resumeToken,
       },
@@ -201,6 +202,7 @@ export class Uplink {
         hasStreamFlows: isOurs,
         hasPairFlows: isOurs,
         hasByteCredit: false,
+        answersWhoIs: isOurs && ack.principal !== undefined,
       },
     );
     this.#session = session;

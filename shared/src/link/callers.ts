@@ -41,21 +41,39 @@ export class Callers {
     // A call of this node to itself does not pass its sentinel.
     const isFromHere = neighbor !== this.#deps.uplink;
     const path = locationOf(replyTo);
-    const principal = isFromHere ? (this.own ?? ANONYMOUS) : await this.#ask(call);
+    const principal = isFromHere ? (this.own ?? ANONYMOUS) : await this.#principalOf(call);
     return principal ? callerOf(principal, path) : { ...callerOf(ANONYMOUS, path), isUnknown: true };
   }
 
+  /**
+   * True if the node of the caller serves `address`. Also true at a sentinel that cannot tell: one of other software or of an earlier
+   * version. Never rejects.
+   */
+  async serves(call: AnsweredCall, address: string): Promise<boolean> {
+    const { neighbor, replyTo } = call;
+    if (replyTo === '') return false;
+    if (neighbor !== this.#deps.uplink || this.own === undefined) return true;
+    const ack = await this.#ask(call, address);
+    return ack !== undefined && (ack.serves ?? true);
+  }
+
+  async #principalOf(call: AnsweredCall): Promise<Principal | undefined> {
+    if (this.own === undefined) return ANONYMOUS;
+    const ack = await this.#ask(call);
+    if (!ack) return undefined;
+    // A refusal without this code is from an older sentinel, for a caller behind another one.
+    if (!ack.ok) return ack.code === CALL_UNKNOWN ? undefined : ANONYMOUS;
+    return readPrincipal(ack.principal) ?? ANONYMOUS;
+  }
+
   // After a lost connection the sentinel still knows the open calls of a session that was resumed, so ask once more.
-  async #ask(call: AnsweredCall): Promise<Principal | undefined> {
+  async #ask(call: AnsweredCall, serves?: string): Promise<WhoIsAck | undefined> {
     const { control, nextAttach } = this.#deps;
     const { corrId, replyTo: address } = call;
-    const request = async (): Promise<Principal | undefined> => {
+    const request = async (): Promise<WhoIsAck | undefined> => {
       if (call.isOver) return undefined;
-      if (this.own === undefined) return ANONYMOUS;
-      const ack = (await control.request({ type: 'WhoIs', address, corrId })) as WhoIsAck;
-      // A refusal without this code is from an older sentinel, for a caller behind another one.
-      if (!ack.ok) return ack.code === CALL_UNKNOWN ? undefined : ANONYMOUS;
-      return readPrincipal(ack.principal) ?? ANONYMOUS;
+      const question = serves === undefined ? {} : { serves };
+      return (await control.request({ type: 'WhoIs', address, corrId, ...question })) as WhoIsAck;
     };
     try {
       return await request().catch(async (error: unknown) => {

@@ -14,6 +14,8 @@ export const STREAM_FLOWS_CAPABILITY = 'fame.capability.stream-flows';
 export const PAIR_FLOWS_CAPABILITY = 'fame.capability.pair-flows';
 /** Declared in NodeAttach by a link: beside its credit it bounds the bytes of a flow in flight, if the sentinel grants by bytes. */
 export const BYTE_CREDIT_CAPABILITY = 'fame.capability.byte-credit';
+/** Declared in NodeAttach by a sentinel that answers WhoIs about the calls of the nodes below it. */
+export const WHO_IS_CAPABILITY = 'fame.capability.who-is';
 
 /** Declared in NodeAttach by every node of ours, sentinels that attach to a parent or peer included. */
 export const NODE_CAPABILITIES: readonly string[] = Object.freeze([

@@ -106,6 +106,10 @@ export class Incoming implements IncomingCall {
     return this.#caller;
   }
 
+  callerServes(address: string): Promise<boolean> {
+    return this.#owner.callers.serves(this, address);
+  }
+
   reply(result: unknown): Promise<void> {
     if (this.#isOver) return SENT;
     if (this.isStream) {

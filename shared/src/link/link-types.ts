@@ -147,6 +147,10 @@ export interface IncomingCall {
    */
   readonly caller: Promise<Caller | undefined>;
   /**
+   * True if the node of the caller serves `address`. Also true at a sentinel of other software, which cannot tell. Never rejects.
+   */
+  callerServes(address: string): Promise<boolean>;
+  /**
    * Sends the result. Resolves when the caller has read enough of its answers for the next one; a server with large answers
    * should wait for it. Never rejects: an answer for which there is no room becomes the error READER_TOO_SLOW.
    */

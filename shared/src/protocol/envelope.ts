@@ -147,13 +147,17 @@ export interface WhoIs {
   type: 'WhoIs';
   address: string;
   corrId: string;
+  /** An address. The answer states whether the caller's node serves it. */
+  serves?: string | undefined;
 }
-/** Our extension. Not `ok` if this sentinel knows no such open call of this callee, made by a node of its own. */
+/** Our extension. Not `ok`, with code NODE_GONE, if the sentinel knows no such open call of this callee. */
 export interface WhoIsAck {
   type: 'WhoIsAck';
   ok: boolean;
   refId?: string | undefined;
   principal?: Principal | undefined;
+  /** True if the caller's node serves the address of the WhoIs. Absent if it named none. */
+  serves?: boolean | undefined;
   code?: string | undefined;
   reason?: string | undefined;
 }

@@ -61,7 +61,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   DeliveryAck: ack,
   CreditUpdate: { flowId: text, credits },
   CallCancel: { corrId: text, reason },
-  WhoIs: { address: text, corrId: text },
+  WhoIs: { address: text, corrId: text, serves: optionalText },
   WhoIsAck: ack,
   SecureOpen: {},
   SecureAccept: {},

@@ -7,16 +7,21 @@ import {
   type PushNotificationConfig,
   tryParseAddress,
 } from '@fame-fabric/shared';
-import { KeyedQueue } from '@fame-fabric/shared/internal';
+import { isUnder, KeyedQueue } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../../net/safe-fetch.ts';
-import type { Outbound } from '../operation.ts';
+import type { OperationContext, Outbound } from '../operation.ts';
 
 /** Maximum queued notifications of one task. */
 const MAX_WAITING = 31;
 
+/** The part of a call that its push address is checked with. */
+export type PushContext = Pick<OperationContext, 'caller' | 'callerServes'>;
+
 interface NotifierDeps {
   link: Pick<Outbound, 'send'>;
   safeFetch: SafeFetch;
+  /** Addresses of any node that every caller may name. @default none */
+  pushAddresses?: readonly string[] | undefined;
   log: Logger;
 }
 
@@ -29,20 +34,34 @@ export class Notifier {
     this.#deps = deps;
   }
 
-  /** @throws {PARAMS_INVALID} if the URL is not a logical Fame address. @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check` */
-  check({ url }: PushNotificationConfig): void {
+  /**
+   * Checks that notifications may go to the URL: an https URL, or an address of the caller. Otherwise any caller could send messages to
+   * any node in the name of the agent.
+   * @throws {PARAMS_INVALID} if the URL is no Fame address @throws {AUTH_FORBIDDEN} if the address is not one of the caller
+   * @throws {OUTBOUND_FORBIDDEN} by `SafeFetch.check`
+   */
+  async check({ url }: PushNotificationConfig, context: PushContext): Promise<void> {
     if (isHttp(url)) {
       this.#deps.safeFetch.check(url);
       return;
     }
     const address = tryParseAddress(url);
     // Refuse reply mailboxes and system inboxes: a notification there could be mistaken for another message.
-    if (!address?.host || address.participant.startsWith('__')) {
+    if (!address || address.participant.startsWith('__')) {
       throw new FabricError(
         'PARAMS_INVALID',
         'pushNotificationConfig.url: expected a Fame address, such as receiver@fame.fabric, or an https URL',
       );
     }
+    if (this.#deps.pushAddresses?.includes(url)) return;
+    const isOwn = address.host
+      ? await context.callerServes(url)
+      : isUnder(address.path ?? '', (await context.caller)?.path ?? url);
+    if (isOwn) return;
+    throw new FabricError(
+      'AUTH_FORBIDDEN',
+      'pushNotificationConfig.url: The node of the caller does not serve this address. Bind the address first, or list it in `pushAddresses` of the tasks.',
+    );
   }
 
   /** Sends `{ task_id, ...payload }` after the earlier notifications of the task. Failures are logged. */

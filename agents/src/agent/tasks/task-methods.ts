@@ -7,6 +7,7 @@ import {
   type TaskSendParams,
 } from '@fame-fabric/shared';
 import { z } from 'zod';
+import { identifiedCaller } from '../identified-caller.ts';
 import { type Operation, operation } from '../operation.ts';
 import type { TaskTable } from './task-table.ts';
 
@@ -106,25 +107,29 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
     'tasks/get': operation({
       immediate,
       params: taskQueryParams,
-      run: ({ id, historyLength }) => tasks().get(id, historyLength),
+      run: async ({ id, historyLength }, context) =>
+        tasks().get(id, await identifiedCaller(context), historyLength),
     }),
     'tasks/cancel': operation({
       immediate,
       params: taskQueryParams,
-      run: ({ id }) => tasks().cancel(id),
+      run: async ({ id }, context) => tasks().cancel(id, await identifiedCaller(context)),
     }),
     'tasks/pushNotification/set': operation({
       immediate,
       params: pushSetParams,
-      run: (params) => {
-        tasks().setPush(params.id, params.pushNotificationConfig as PushNotificationConfig);
+      async run(params, context) {
+        await tasks().setPush(params.id, params.pushNotificationConfig as PushNotificationConfig, context);
         return { id: params.id, pushNotificationConfig: params.pushNotificationConfig };
       },
     }),
     'tasks/pushNotification/get': operation({
       immediate,
       params: taskQueryParams,
-      run: ({ id }) => ({ id, pushNotificationConfig: tasks().getPush(id) }),
+      run: async ({ id }, context) => ({
+        id,
+        pushNotificationConfig: tasks().getPush(id, await identifiedCaller(context)),
+      }),
     }),
   };
 }

@@ -17,6 +17,7 @@ import {
   textMessage,
 } from '@fame-fabric/shared';
 import { cutText, onAbort } from '@fame-fabric/shared/internal';
+import { type IdentifiedCaller, identifiedCaller } from '../identified-caller.ts';
 import type { ContextLink, OperationContext, Outbound } from '../operation.ts';
 import { ScopedLink } from '../scoped-link.ts';
 import type { Notifier } from './push.ts';
@@ -39,6 +40,8 @@ interface TaskTableDeps {
 }
 
 interface Entry {
+  /** Id of the principal that started it. */
+  readonly principal: string;
   readonly task: Task & { artifacts: Artifact[]; history: Message[] };
   readonly params: TaskSendParams;
   /** Link for the calls of the task. They continue the hop count of the call that started it. */
@@ -56,6 +59,7 @@ interface Entry {
 export class TaskTable {
   readonly #handler: TaskHandler;
   readonly #deps: TaskTableDeps;
+  /** By owner and id. */
   readonly #entries = new Map<string, Entry>();
   readonly #creating = new Map<string, Promise<Entry>>();
   /** Ended tasks, oldest first. */
@@ -72,50 +76,54 @@ export class TaskTable {
 
   /** Starts a task, or passes the message to a task that asked for input. @throws {TASK_EXISTS | QUOTA_EXCEEDED | PARAMS_INVALID} */
   async send(params: TaskSendParams, context: OperationContext): Promise<Task> {
-    const known = this.#find(params.id);
+    const caller = await identifiedCaller(context);
+    const known = this.#find(params.id, caller);
     if (known?.onInput) {
       keep(known.task.history, params.message);
       known.onInput(params.message);
       return viewOf(known, params.historyLength);
     }
-    const entry = await this.#create(params, context);
+    const entry = await this.#create(params, caller, context);
     this.#run(entry);
     return viewOf(entry, params.historyLength);
   }
 
   /** Subscribes to a task, and starts it if it does not exist. The first event is its current state. */
   async *sendSubscribe(params: TaskSendParams, context: OperationContext): AsyncGenerator<TaskEvent> {
+    const caller = await identifiedCaller(context);
     // A task that `accept` is checking counts as existing. If it is refused, this request is checked on its own.
-    const creating = this.#creating.get(params.id);
-    const known = creating ? await creating.catch(() => undefined) : this.#find(params.id);
+    const creating = this.#creating.get(keyOf(caller.principal, params.id));
+    const known = creating ? await creating.catch(() => undefined) : this.#find(params.id, caller);
     if (known) {
       yield* this.#subscribe(known, context);
       return;
     }
-    const entry = await this.#create(params, context);
+    const entry = await this.#create(params, caller, context);
     yield* this.#subscribe(entry, context, () => this.#run(entry));
   }
 
   /** Subscribes to an existing task. @throws {TASK_UNKNOWN} */
   async *resubscribe(id: string, context: OperationContext): AsyncGenerator<TaskEvent> {
-    yield* this.#subscribe(this.#get(id), context);
+    yield* this.#subscribe(this.#get(id, await identifiedCaller(context)), context);
   }
 
   /** Ends the subscriptions of one caller to a task. Other subscriptions and the task continue. */
   unsubscribe(id: string, replyTo: string): void {
-    for (const subscriber of this.#find(id)?.subscribers ?? []) {
-      if (subscriber.replyTo === replyTo) subscriber.end();
+    // A mailbox belongs to one caller, so its subscriptions need no other check.
+    for (const { task, subscribers } of this.#entries.values()) {
+      if (task.id !== id) continue;
+      for (const subscriber of subscribers) if (subscriber.replyTo === replyTo) subscriber.end();
     }
   }
 
   /** @throws {TASK_UNKNOWN} */
-  get(id: string, historyLength?: number | null): Task {
-    return viewOf(this.#get(id), historyLength);
+  get(id: string, caller: IdentifiedCaller, historyLength?: number | null): Task {
+    return viewOf(this.#get(id, caller), historyLength);
   }
 
   /** @throws {TASK_UNKNOWN | TASK_NOT_CANCELABLE} */
-  cancel(id: string): Task {
-    const entry = this.#get(id);
+  cancel(id: string, caller: IdentifiedCaller): Task {
+    const entry = this.#get(id, caller);
     const { state } = entry.task.status;
     if (isFinalState(state)) {
       throw new FabricError('TASK_NOT_CANCELABLE', `Task ${id} has already ended: ${state}`);
@@ -125,18 +133,21 @@ export class TaskTable {
     return viewOf(entry);
   }
 
-  /** @throws {TASK_UNKNOWN | PARAMS_INVALID} */
-  setPush(id: string, config: PushNotificationConfig): void {
-    const entry = this.#get(id);
-    this.#deps.notifier.check(config);
+  /** @throws {TASK_UNKNOWN | PARAMS_INVALID | AUTH_FORBIDDEN | OUTBOUND_FORBIDDEN} */
+  async setPush(id: string, config: PushNotificationConfig, context: OperationContext): Promise<void> {
+    const entry = this.#get(id, await identifiedCaller(context));
+    await this.#deps.notifier.check(config, context);
     entry.push = config;
   }
 
-  /** @throws {TASK_UNKNOWN} @throws {PARAMS_INVALID} if none was set */
-  getPush(id: string): PushNotificationConfig {
-    const { push } = this.#get(id);
+  /**
+   * Returns the push configuration of a task. Its `token` and `credentials` are secrets of the owner, so only the owner gets them.
+   * @throws {TASK_UNKNOWN} @throws {PARAMS_INVALID} if none was set
+   */
+  getPush(id: string, caller: IdentifiedCaller): PushNotificationConfig {
+    const { push, principal } = this.#get(id, caller);
     if (!push) throw new FabricError('PARAMS_INVALID', `Task ${id} has no push notification`);
-    return push;
+    return principal === caller.principal ? push : { url: push.url };
   }
 
   /** Resolves when no task runs and all notifications are delivered. */
@@ -155,23 +166,28 @@ export class TaskTable {
     }
   }
 
-  async #create(params: TaskSendParams, context: OperationContext): Promise<Entry> {
+  async #create(params: TaskSendParams, caller: IdentifiedCaller, context: OperationContext): Promise<Entry> {
     const { id } = params;
-    if (this.#find(id) || this.#creating.has(id)) {
+    const key = keyOf(caller.principal, id);
+    if (this.#find(id, caller) || this.#creating.has(key)) {
       throw new FabricError('TASK_EXISTS', `Task ${id} already exists`);
     }
-    const creating = this.#accept(params, context);
-    this.#creating.set(id, creating);
+    const creating = this.#accept(params, caller, context);
+    this.#creating.set(key, creating);
     try {
       return await creating;
     } finally {
-      this.#creating.delete(id);
+      this.#creating.delete(key);
     }
   }
 
-  async #accept(params: TaskSendParams, context: OperationContext): Promise<Entry> {
+  async #accept(
+    params: TaskSendParams,
+    { principal }: IdentifiedCaller,
+    context: OperationContext,
+  ): Promise<Entry> {
     const { id } = params;
-    if (params.pushNotification) this.#deps.notifier.check(params.pushNotification);
+    if (params.pushNotification) await this.#deps.notifier.check(params.pushNotification, context);
     await this.#handler.accept?.(params, context);
     if (this.#isClosed) throw new FabricError('NODE_GONE', 'The agent was stopped');
     const maxRunning = this.#handler.maxRunning ?? MAX_RUNNING;
@@ -181,6 +197,7 @@ export class TaskTable {
         `The agent has reached its limit of ${maxRunning} running tasks; send the task again later`,
       );
     const entry: Entry = {
+      principal,
       task: {
         id,
         sessionId: params.sessionId ?? id,
@@ -199,7 +216,7 @@ export class TaskTable {
       onInput: undefined,
       endedAt: undefined,
     };
-    this.#entries.set(id, entry);
+    this.#entries.set(keyOf(principal, id), entry);
     return entry;
   }
 
@@ -310,20 +327,22 @@ export class TaskTable {
     }
   }
 
-  #get(id: string): Entry {
-    const entry = this.#find(id);
+  #get(id: string, caller: IdentifiedCaller): Entry {
+    const entry = this.#find(id, caller);
     if (!entry) throw new FabricError('TASK_UNKNOWN', `There is no task ${cutText(id, 64)}`);
     return entry;
   }
 
-  // Drops expired tasks on look-up, so that no timer can outlive the agent.
-  #find(id: string): Entry | undefined {
+  // Tasks of other owners do not exist for a caller. Drops expired tasks on look-up, so that no timer can outlive the agent.
+  #find(id: string, { principal, mayUseAny }: IdentifiedCaller): Entry | undefined {
     const oldest = this.#deps.clock.monotonic() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
     for (const ended of this.#ended) {
       if (ended.endedAt! > oldest) break;
       this.#drop(ended);
     }
-    return this.#entries.get(id);
+    const own = this.#entries.get(keyOf(principal, id));
+    if (own || !mayUseAny) return own;
+    return this.#entries.values().find(({ task }) => task.id === id);
   }
 
   #retire(entry: Entry): void {
@@ -335,13 +354,15 @@ export class TaskTable {
 
   #drop(entry: Entry): void {
     this.#ended.delete(entry);
-    this.#entries.delete(entry.task.id);
+    this.#entries.delete(keyOf(entry.principal, entry.task.id));
   }
 
   #timestamp(): string {
     return new Date(this.#deps.clock.now()).toISOString();
   }
 }
+
+const keyOf = (principal: string, id: string): string => JSON.stringify([principal, id]);
 
 /** Copies a task for the wire, with the last `historyLength` messages. @default all kept messages */
 function viewOf({ task }: Entry, historyLength?: number | null): Task {

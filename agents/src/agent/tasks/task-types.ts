@@ -30,6 +30,11 @@ export interface TaskHandler {
    * fails the task with its message, any other error with a log id.
    */
   start(params: TaskSendParams, task: TaskHandle): unknown;
+  /**
+   * Addresses that push notifications of every caller may go to. Others must be served by the node of the caller, or be below its path.
+   * @default none
+   */
+  pushAddresses?: readonly string[] | undefined;
   /** Limit of running tasks. @default 256 */
   maxRunning?: number | undefined;
   /** Limit of finished tasks that are kept for `tasks/get`. @default 100 */

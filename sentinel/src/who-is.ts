@@ -1,0 +1,165 @@
+// WhoIs: the callee of an open call learns who made it. The call and not its path identifies the caller, because a path may be given
+// to another node while messages of its last one still wait. The sentinel of the caller answers. A sentinel between passes the
+// question on to the neighbor that the call came from, and passes the answer back.
+//
+// Invariants: W1 only the callee of an open call gets an answer about it. W2 a principal that only one sentinel knows, such as a key,
+// is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another.
+import type { Clock, Envelope, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { locationOf, newId, tryParseAddress } from '@fame-fabric/shared/router';
+import { agentView } from './access/access.ts';
+import type { Permissions } from './access/permissions.ts';
+import type { Bindings } from './bindings.ts';
+import type { Identity } from './identity.ts';
+import type { OpenCall, OpenCalls } from './open-calls.ts';
+import { answer, request } from './replies.ts';
+import type { Session } from './session/session.ts';
+import type { SessionTable } from './session/session-table.ts';
+
+/** Questions that wait for a neighbor. Beyond it the oldest is answered as unknown. */
+const MAX_PENDING = 4_096;
+/** Longest wait for a neighbor, in ms. */
+const MAX_WAIT_MS = 5_000;
+/** Role that has a meaning at its own sentinel only. */
+const LOCAL_ROLES: ReadonlySet<string> = new Set(['admin', 'sentinel']);
+
+export interface WhoIsDeps {
+  identity: Identity;
+  table: SessionTable;
+  calls: OpenCalls;
+  bindings: Bindings;
+  permissions: Permissions;
+  clock: Clock;
+}
+
+/** The part of a question that its answer repeats. */
+type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serves'>;
+
+interface Pending {
+  readonly asker: Session;
+  readonly question: Question;
+  readonly via: Session;
+  readonly until: number;
+}
+
+export class WhoIsAnswers {
+  readonly #deps: WhoIsDeps;
+  /** By the corrId of the question to the neighbor, oldest first. */
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(deps: WhoIsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Answers the question of a callee, now or when a neighbor has answered. */
+  receive(asker: Session, { id, corrId, traceId }: Envelope, frame: WhoIs): void {
+    const { address, corrId: ofCall, serves } = frame;
+    const question = { id, corrId, traceId, serves };
+    this.#dropExpired();
+    const call = this.#callOf(asker, address, ofCall);
+    if (call === undefined) this.#answer(asker, question, undefined);
+    else if (isOrigin(call.caller, address))
+      this.#answer(asker, question, this.#principalOf(call), this.#serves(call.caller, serves));
+    else if (!call.caller.terms.answersWhoIs) this.#answer(asker, question, ANONYMOUS);
+    else this.#passOn(asker, question, call);
+  }
+
+  /** Passes the answer of a neighbor back to the callee. */
+  answered(via: Session, refId: string | undefined, { ok, code, principal, serves }: WhoIsAck): void {
+    const pending = refId === undefined ? undefined : this.#pending.get(refId);
+    if (pending?.via !== via) return;
+    this.#pending.delete(refId!);
+    const isUnknown = !ok && code === CALL_UNKNOWN;
+    const stated = isUnknown ? undefined : ok && principal && mayState(via) ? abroad(principal) : ANONYMOUS;
+    this.#answer(pending.asker, pending.question, stated, serves === true && mayState(via));
+  }
+
+  // The replyTo of a call is below the path of the session that it came from, unless that is a parent or a peer.
+  #callOf(callee: Session, address: string, corrId: string): OpenCall | undefined {
+    const { calls, table } = this.#deps;
+    const from = table.closest(locationOf(address));
+    for (const caller of from ? [from, ...table.uplinks()] : table.uplinks()) {
+      const call = calls.findMade(caller, corrId, address);
+      if (call?.callee === callee) return call;
+    }
+    return undefined;
+  }
+
+  #principalOf({ caller, callee, to }: OpenCall): Principal {
+    const { principal } = caller.terms;
+    if (callee.kind !== 'node') return abroad(principal);
+    const mayUseAny = this.#deps.permissions.decide(principal, 'Conversations', to || undefined).isAllowed;
+    const rights = { ...principal.rights, conversations: mayUseAny ? 'any' : 'own' } as const;
+    return agentView({ ...principal, rights });
+  }
+
+  #serves(caller: Session, address: string | undefined): boolean {
+    // Bindings take whole addresses only.
+    const isAddress = address !== undefined && tryParseAddress(address)?.host !== undefined;
+    return isAddress && this.#deps.bindings.serves(address, caller);
+  }
+
+  #passOn(asker: Session, question: Question, { caller, corrId, replyTo }: OpenCall): void {
+    const { clock, identity } = this.#deps;
+    const [oldest] = this.#pending;
+    if (oldest !== undefined && this.#pending.size >= MAX_PENDING) this.#giveUp(...oldest);
+    const id = newId();
+    this.#pending.set(id, { asker, question, via: caller, until: clock.monotonic() + MAX_WAIT_MS });
+    const { serves } = question;
+    const frame: WhoIs = {
+      type: 'WhoIs',
+      address: replyTo,
+      corrId,
+      ...(serves === undefined ? {} : { serves }),
+    };
+    caller.outbound.sendControl(request(identity, frame, id));
+  }
+
+  #dropExpired(): void {
+    const now = this.#deps.clock.monotonic();
+    for (const [id, pending] of this.#pending) {
+      if (pending.until > now) return;
+      this.#giveUp(id, pending);
+    }
+  }
+
+  #giveUp(id: string, { asker, question }: Pending): void {
+    this.#pending.delete(id);
+    this.#answer(asker, question, undefined);
+  }
+
+  /** Without a principal the call is unknown: its caller must not seem to be anonymous. */
+  #answer(to: Session, question: Question, principal: Principal | undefined, serves = false): void {
+    const frame: WhoIsAck = {
+      type: 'WhoIsAck',
+      ok: principal !== undefined,
+      refId: question.id,
+      ...(principal && question.serves !== undefined ? { serves } : {}),
+      ...(principal ? { principal } : { code: CALL_UNKNOWN, reason: 'No open call of this caller is known' }),
+    };
+    to.outbound.sendControl(answer(this.#deps.identity, question, frame));
+  }
+}
+
+const CALL_UNKNOWN = 'NODE_GONE';
+
+/** True if the caller is the node of this session, not one behind it. */
+const isOrigin = (session: Session, address: string): boolean =>
+  session.kind === 'node' && session.path === locationOf(address);
+
+/** True if a neighbor may name principals: this sentinel dialed it, or it has a credential of a sentinel. */
+const mayState = ({ kind, terms }: Session): boolean =>
+  kind === 'parent' ||
+  (kind === 'peer' && terms.instanceId === '') ||
+  terms.principal.roles.some((role) => role === 'sentinel' || role === 'admin');
+
+/** A principal as another sentinel sees it (W2, W3). Only ids with a colon mean the same at every sentinel. */
+function abroad({ id, roles, claims }: Principal): Principal {
+  if (!id.includes(':')) return ANONYMOUS;
+  return agentView({
+    id,
+    roles: roles.filter((role) => !LOCAL_ROLES.has(role)),
+    ...(claims ? { claims } : {}),
+    rights: { conversations: 'own' },
+  });
+}
