@@ -275,6 +275,54 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 2,
     load: () => import('./verbs/policy.ts'),
   },
+  why: {
+    about: 'explain a decision: the rule, its file and line, and what would change it',
+    usage:
+      'npx fame-fabric why --as NAME [--role ROLE]... [--scope SCOPE]... (--call ADDRESS | --bind ADDRESS | --advertise ADDRESS | --connect | --watch PAGE | --read-conversation ID) [--policy FILE] [--json]',
+    examples: [
+      'npx fame-fabric why --as ada --call chat@fame.fabric',
+      'npx fame-fabric why --as billing --bind billing@fame.fabric --policy next.yaml',
+      'npx fame-fabric why --as jwt:login.example.com/7 --role client --scope team.read --connect',
+      'npx fame-fabric why --as ada --read-conversation 3H6Tq9wYb2LkPz7d',
+    ],
+    flags: {
+      as: {
+        type: 'string',
+        value: 'NAME',
+        about: 'the principal: the name of a key, local, anonymous, or an id such as jwt:ISSUER/SUBJECT',
+      },
+      role: {
+        type: 'string',
+        value: 'ROLE',
+        isRepeatable: true,
+        about: 'its role, instead of the one in the keys file; may be repeated',
+      },
+      scope: {
+        type: 'string',
+        value: 'SCOPE',
+        isRepeatable: true,
+        about: 'a scope of its token; may be repeated',
+      },
+      call: { type: 'string', value: 'ADDRESS', about: 'may it call this address?' },
+      bind: { type: 'string', value: 'ADDRESS', about: 'may it bind this address?' },
+      advertise: {
+        type: 'string',
+        value: 'ADDRESS',
+        about: 'may it advertise capabilities of this address?',
+      },
+      connect: { type: 'boolean', about: 'may it attach?' },
+      watch: { type: 'string', value: 'PAGE', about: 'may it read this page: nodes, trace or metrics?' },
+      'read-conversation': {
+        type: 'string',
+        value: 'ID',
+        about: 'may it read this conversation of the store of this machine?',
+      },
+      policy: { type: 'string', value: 'FILE', about: 'decide by this policy (FAME_AUTH_POLICY_PATH)' },
+      json,
+    },
+    maxPositionals: 0,
+    load: () => import('./verbs/why.ts'),
+  },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame-fabric doctor [--json]',
