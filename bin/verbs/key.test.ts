@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { keysOf, readKeysFile } from '@fame-fabric/sentinel/internal';
+import { rotateLocalKey } from '@fame-fabric/shared/node';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { run } from './key.ts';
 
@@ -40,12 +41,19 @@ test('add prints the key alone on stdout, once, and says what a running sentinel
   expect(await key('add ada', { role: 'agent', expires: '30d', allow: ['ada@**', '*@fame.fabric'] })).toBe(0);
   expect(out).toMatch(/^fk_[0-9a-f]{12}_[\w-]{43}\n$/);
   expect(notes).toContain('It is the first key. A running sentinel keeps its mode');
+  expect(notes).toContain(`No sentinel has used ${dataDir} yet.`);
   expect(notes).not.toContain(out.trim());
   expect(stored()).toMatchObject([{ name: 'ada', role: 'agent', allow: ['ada@**', '*@fame.fabric'] }]);
   const [{ createdAt, expiresAt } = { createdAt: 0 }] = stored();
   expect(expiresAt! - createdAt).toBeGreaterThan(30 * 86_400_000 - 5_000);
   await key('add bob');
   expect(notes).not.toContain('first key');
+  await key('rm ada');
+  await key('rm bob');
+  rotateLocalKey(dataDir);
+  await key('add eve');
+  expect(notes).toContain('first key');
+  expect(notes).not.toContain('No sentinel');
 });
 
 test('ls shows no secret and no digest, also as JSON', async () => {

@@ -97,6 +97,11 @@ async function add(keys: KeysChange, file: string, name: string, input: VerbInpu
     `The key is shown this once; ${file} has its digest only. Programs send it with FAME_ADMISSION_TOKEN_FILE.\n`,
   );
   if (isFirst) writeNote(`It is the first key. ${RESTART}\n`);
+  if (isFirst && findLocalKey(dirname(file)) === undefined) {
+    writeNote(
+      `No sentinel has used ${dirname(file)} yet. A sentinel reads FAME_KEYS_FILE, or the file keys in its FAME_DATA_DIR.\n`,
+    );
+  }
   return EXIT.ok;
 }
 

@@ -116,6 +116,8 @@ describe('the file', () => {
   test('has no keys if it does not exist', () => {
     expect(readKeysFile(file)).toEqual([]);
     expect(makeKeysFilePrivate(file)).toBe(false);
+    writeFileSync(file, '');
+    expect(readKeysFile(join(file, 'data', 'keys'))).toEqual([]);
   });
 
   test('is refused if other users can write it', () => {

@@ -86,7 +86,9 @@ export function readKeysFile(file: string): readonly KeysLine[] {
     if (size > MAX_BYTES) throw invalid(file, `has more than ${MAX_BYTES} bytes`);
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    // ENOTDIR: the data directory is below a file. Its own check reports that.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
     throw error;
   }
   return parseKeys(text, file);
