@@ -3,7 +3,7 @@ import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import { redactUrl } from '@fame-fabric/shared/internal';
-import { AdmissionToken } from '@fame-fabric/shared/node';
+import { AdmissionToken, wsDialWith } from '@fame-fabric/shared/node';
 import type { ClientConfig } from './config.ts';
 
 export interface AttachOptions {
@@ -34,6 +34,7 @@ export async function attach(options: AttachOptions): Promise<Client> {
       url: config.url,
       connectTimeoutMs: config.connectTimeoutMs,
       token,
+      dial: wsDialWith(config.certificate),
       trace: options.trace,
       signal: options.signal,
     });

@@ -3,10 +3,12 @@ import { tryParseAddress } from '@fame-fabric/shared';
 import {
   ADMISSION_VARIABLES,
   admissionUrl,
+  type ClientCertificate,
   checkNaylenceVariables,
   type Environment,
   isJsonLog,
   LOG_FORMATS,
+  readClientCertificate,
   readEnv,
   readLocalListener,
   readTokenSettings,
@@ -87,6 +89,7 @@ type ShowEnvelopes = 'off' | 'metadata' | 'full';
 export interface LocalSentinel {
   readonly host: string;
   readonly port: number;
+  readonly hasTls: boolean;
   readonly url: string;
   readonly httpUrl: string;
 }
@@ -98,6 +101,7 @@ export interface ClientConfig {
   readonly httpUrl: string;
   readonly local: LocalSentinel;
   readonly token: TokenSettings;
+  readonly certificate: ClientCertificate | undefined;
   readonly connectTimeoutMs: number;
   readonly turnTimeoutMs: number;
   readonly showEnvelopes: ShowEnvelopes;
@@ -129,8 +133,7 @@ const SHOW_ENVELOPES: Readonly<Record<string, ShowEnvelopes>> = {
 export const readClientConfig = (env: Environment): ClientConfig =>
   readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
-    const { host, port } = readLocalListener(reader);
-    const local = localSentinel(host, port);
+    const local = localSentinel(readLocalListener(reader));
     const url =
       reader.url('FAME_DIRECT_ADMISSION_URL', { protocols: ['ws:', 'wss:'], example: local.url }) ??
       local.url;
@@ -142,6 +145,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       httpUrl: httpUrlOf(url),
       local,
       token: readTokenSettings(reader),
+      certificate: readClientCertificate(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
       turnTimeoutMs: reader.integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, DAY_MS),
       showEnvelopes: reader.choice('FAME_SHOW_ENVELOPES', 'off', SHOW_ENVELOPES, 'true, false or full'),
@@ -183,10 +187,14 @@ export const logsJson = (env: Environment): boolean =>
 /** True unless the user has switched colours off. */
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
-/** Derives the URLs of a sentinel on this machine from its host and port. */
-export function localSentinel(host: string, port: number): LocalSentinel {
-  const url = admissionUrl(host, port);
-  return Object.freeze({ host, port, url, httpUrl: httpUrlOf(url) });
+/** Derives the URLs of a sentinel on this machine from its host, its port, and whether it speaks TLS. */
+export function localSentinel({
+  host,
+  port,
+  hasTls,
+}: Pick<LocalSentinel, 'host' | 'port' | 'hasTls'>): LocalSentinel {
+  const url = admissionUrl(host, port, hasTls);
+  return Object.freeze({ host, port, hasTls, url, httpUrl: httpUrlOf(url) });
 }
 
 // A sentinel serves HTTP on the host and port of its WebSocket. A proxy may serve both below a path. The result for an invalid

@@ -221,6 +221,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
+  'sentinel/src/door/tls.ts': 'the expiry of certificates',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'bin/verbs/key.ts': 'the expiry of a new key, which outlives the process',

@@ -91,7 +91,7 @@ export class LocalStack {
   /** Location of the sentinel that `start` started. Its recorded port takes precedence over the current settings. */
   location(): LocalSentinel {
     const { local } = this.#options.config;
-    return localSentinel(local.host, this.sentinel.recorded()?.port ?? local.port);
+    return localSentinel({ ...local, port: this.sentinel.recorded()?.port ?? local.port });
   }
 
   /**

@@ -2,10 +2,11 @@
 import {
   checkNaylenceVariables,
   readAdmissionUrl,
+  readClientCertificate,
   readEnv,
   readTokenSettings,
 } from '@fame-fabric/shared/internal';
-import { AdmissionToken, sidOf, wsDial } from '@fame-fabric/shared/node';
+import { AdmissionToken, sidOf, wsDial, wsDialWith } from '@fame-fabric/shared/node';
 import { type Client, connectWith } from './client.ts';
 import type { ConnectOptions } from './index.ts';
 
@@ -24,11 +25,21 @@ export async function connect({ url, ...options }: NodeConnectOptions = {}): Pro
   const { env } = process;
   const found = readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
-    return { url: readAdmissionUrl(reader), token: readTokenSettings(reader) };
+    return {
+      url: readAdmissionUrl(reader),
+      token: readTokenSettings(reader),
+      certificate: readClientCertificate(reader),
+    };
   });
   const token = new AdmissionToken(found.url, found.token, (message) => options.log?.warn(message));
   try {
-    return await connectWith({ dial: wsDial, sidOf, token, ...options, url: found.url });
+    return await connectWith({
+      dial: wsDialWith(found.certificate),
+      sidOf,
+      token,
+      ...options,
+      url: found.url,
+    });
   } catch (error) {
     throw options.token === undefined ? token.explain(error) : error;
   }

@@ -214,3 +214,11 @@ test('lists each variable once, with a description', () => {
   expect(new Set(SENTINEL_VARIABLES.map((v) => v.name)).size).toBe(SENTINEL_VARIABLES.length);
   for (const variable of SENTINEL_VARIABLES) expect(variable.description.length).toBeGreaterThan(10);
 });
+
+test.each([
+  { FAME_TLS_CERT_FILE: '/c.pem' },
+  { FAME_TLS_KEY_FILE: '/k.pem' },
+  { FAME_TLS_CLIENT_CA_FILE: '/ca.pem' },
+])('%o alone is a fault, since TLS needs a certificate and its key', (env) => {
+  expect(() => readSentinelConfig(env)).toThrow('set together with FAME_TLS_CERT_FILE and FAME_TLS_KEY_FILE');
+});

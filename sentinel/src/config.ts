@@ -18,6 +18,7 @@ import { defaultKeysFile, keysOf, readKeysFile } from './access/keys-file.ts';
 import { needsCredential, type SecurityProfile } from './access/needs-credential.ts';
 import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
 import { isHostName, isOrigin, LOOPBACK_PAGES } from './door/origin.ts';
+import type { TlsFiles } from './door/tls.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
 
@@ -58,6 +59,8 @@ export interface SentinelConfig {
   readonly memoryLimitBytes: number;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
+  /** Files of a port that speaks TLS. */
+  readonly tls: TlsFiles | undefined;
   readonly parentUrl: string | undefined;
   readonly peerUrls: readonly string[];
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. */
@@ -241,6 +244,26 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
       'Host names by which clients may reach this sentinel, besides localhost and loopback addresses.',
   },
   {
+    name: 'FAME_TLS_CERT_FILE',
+    type: 'path',
+    default: '(none)',
+    description:
+      'PEM file with the certificate of the sentinel and those of its issuers. The port then speaks TLS: wss:// and https://. Read again when it changes.',
+  },
+  {
+    name: 'FAME_TLS_KEY_FILE',
+    type: 'path',
+    default: '(none)',
+    description: 'PEM file with the private key of FAME_TLS_CERT_FILE.',
+  },
+  {
+    name: 'FAME_TLS_CLIENT_CA_FILE',
+    type: 'path',
+    default: '(none)',
+    description:
+      'PEM file with the issuers of client certificates. A certificate of one of them is a credential: its SPIFFE id or its subject names the principal. Read again when it changes.',
+  },
+  {
     name: 'FAME_PARENT_URL',
     type: 'url',
     default: '(none)',
@@ -297,6 +320,24 @@ const admission = (ending: string) => ({
   ending,
 });
 
+function readTlsFiles(env: EnvReader): TlsFiles | undefined {
+  const certFile = env.text('FAME_TLS_CERT_FILE');
+  const keyFile = env.text('FAME_TLS_KEY_FILE');
+  const clientCaFile = env.text('FAME_TLS_CLIENT_CA_FILE');
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile, clientCaFile };
+  const set = {
+    FAME_TLS_CERT_FILE: certFile,
+    FAME_TLS_KEY_FILE: keyFile,
+    FAME_TLS_CLIENT_CA_FILE: clientCaFile,
+  };
+  for (const [name, file] of Object.entries(set)) {
+    if (file === undefined) continue;
+    env.check(name, file, false, 'set together with FAME_TLS_CERT_FILE and FAME_TLS_KEY_FILE');
+    break;
+  }
+  return undefined;
+}
+
 /** Reads the environment. Empty values count as unset. @throws {CONFIG_INVALID} naming every fault */
 export function readSentinelConfig(environment: Environment): SentinelConfig {
   return readEnv(environment, (env) => {
@@ -308,7 +349,13 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
     const isStrict = profile === 'gated' || profile === 'overlay';
     const securityProfile = profile === undefined || isStrict ? profile : 'open';
     const hasTokens = securityProfile === 'gated' || env.list('FAME_JWT_TRUSTED_ISSUER').length > 0;
-    const isCredentialNeeded = needsCredential({ profile: securityProfile, hasKeys: hasKey, hasTokens });
+    const tls = readTlsFiles(env);
+    const isCredentialNeeded = needsCredential({
+      profile: securityProfile,
+      hasKeys: hasKey,
+      hasTokens,
+      hasClientCa: tls?.clientCaFile !== undefined,
+    });
     const host = env.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
     const isOpen = env.boolean('FAME_OPEN_ON_ALL_INTERFACES', false);
     env.check(
@@ -389,6 +436,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       memoryLimitBytes,
       allowedOrigins,
       allowedHosts,
+      tls,
       parentUrl: env.url('FAME_PARENT_URL', admission('/downstream')),
       peerUrls,
       peerIds,

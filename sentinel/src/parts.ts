@@ -54,6 +54,8 @@ export interface PartsDeps {
   signatures?: Signatures | undefined;
   /** @default roles decide */
   policy?: PolicySource | undefined;
+  /** Reads changed TLS files again. @default the port speaks plain HTTP */
+  tls?: { reload(): void } | undefined;
   /** @default none */
   audit?: Audit | undefined;
   /** Resident memory of the process, in bytes. @default that of this process */
@@ -128,6 +130,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   });
   const sweeper = new Sweeper({
     policyChange,
+    tls: deps.tls,
     access,
     clock,
     time,

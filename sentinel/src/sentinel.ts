@@ -17,6 +17,7 @@ import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
+import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';
 import type { Signatures } from './overlay/overlay.ts';
 import { makeParts } from './parts.ts';
@@ -65,6 +66,8 @@ export interface SentinelOptions
   readonly auditLogPath?: string | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
   readonly peerIds?: readonly string[] | undefined;
+  /** Files of a port that speaks TLS. @default the port speaks plain HTTP */
+  readonly tls?: TlsFiles | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
   readonly clock?: Clock | undefined;
@@ -75,9 +78,9 @@ export interface RunningSentinel {
   readonly id: string;
   readonly path: string;
   readonly port: number;
-  /** Admission URL for nodes, `ws://host:port/fame/v1/attach/ws/downstream`. */
+  /** Admission URL for nodes, `ws://host:port/fame/v1/attach/ws/downstream`; `wss:` with TLS. */
   readonly url: string;
-  /** Reads the policy file again, and opens the audit log again. */
+  /** Reads the policy file and changed TLS files again, and opens the audit log again. */
   reload(): void;
   /** States in one line which credentials the sentinel checks, for its operator. */
   readonly accessSummary: string;
@@ -98,16 +101,20 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const access = await openAccess(options, { clock, log: baseLog, path });
   const policy = await openPolicy(options.authPolicyPath, baseLog);
   const audit = await openAuditLog(options.auditLogPath, { clock, log: baseLog });
+  const tls =
+    options.tls === undefined
+      ? undefined
+      : new (await import('./door/tls.ts')).Tls(options.tls, { clock, log: baseLog });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
-  const deps = { access, audit, clock, log: baseLog, policy, signatures };
+  const deps = { access, audit, clock, log: baseLog, policy, signatures, tls };
   const parts = { access, clock, ...makeParts(deps, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
   const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, options, log);
-  const listener = new Listener({ ...parts, onRequest }, options);
+  const listener = new Listener({ ...parts, onRequest, tls }, options);
   const closeUplinks = (): void => {
     for (const uplink of uplinks) uplink.close();
   };
@@ -148,6 +155,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
   return {
     reload() {
+      tls?.reload();
       audit?.reopen();
       parts.policyChange.check(true);
     },
@@ -156,8 +164,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       return identity.path;
     },
     port,
-    url: admissionUrl(options.host, port),
-    accessSummary: access.summary(),
+    url: admissionUrl(options.host, port, tls !== undefined),
+    accessSummary: access.summary(tls !== undefined),
     async drain() {
       isReady = false;
       admission.stop();

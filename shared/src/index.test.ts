@@ -66,6 +66,7 @@ describe('the exports', () => {
       'sidOf',
       'writeSession',
       'wsDial',
+      'wsDialWith',
     ]);
     expect(Object.keys(testing).sort()).toEqual([
       'CaptureLog',

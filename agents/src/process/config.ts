@@ -5,12 +5,14 @@ import {
   ADMISSION_VARIABLES,
   ATTACH_PATH,
   BOOLEANS,
+  type ClientCertificate,
   checkNaylenceVariables,
   type Environment,
   type EnvReader,
   LOG_FORMATS,
   type LogFormat,
   readAdmissionUrl,
+  readClientCertificate,
   readEnv,
   readTokenSettings,
   type TokenSettings,
@@ -24,6 +26,7 @@ export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
   readonly admissionUrl: string;
   readonly admissionToken: TokenSettings;
+  readonly clientCertificate: ClientCertificate | undefined;
   /** Stable id of this node; undefined for a random one per process. */
   readonly nodeId: string | undefined;
   readonly connectTimeoutMs: number;
@@ -298,6 +301,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
     return {
       admissionUrl: readAdmissionUrl(reader, `ws://sentinel:8000${ATTACH_PATH}`),
       admissionToken: readTokenSettings(reader),
+      clientCertificate: readClientCertificate(reader),
       nodeId: nodeId(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
       drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),

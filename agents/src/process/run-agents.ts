@@ -14,7 +14,7 @@ import {
   shownHeader,
 } from '@fame-fabric/shared/internal';
 import { SERVING_BACKOFF_MAX_MS } from '@fame-fabric/shared/link';
-import { AdmissionToken, createLog, sidOf, wsDial } from '@fame-fabric/shared/node';
+import { AdmissionToken, createLog, sidOf, wsDialWith } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { readMasterKeys, StateKeys } from '../agent/state/state-keys.ts';
 import { AgentWorker } from '../agent/worker.ts';
@@ -164,7 +164,7 @@ async function run(
 export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
   return {
     url: config.admissionUrl,
-    dial: wsDial,
+    dial: wsDialWith(config.clientCertificate),
     sidOf,
     log,
     connectTimeoutMs: config.connectTimeoutMs,

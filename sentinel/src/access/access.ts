@@ -4,6 +4,7 @@
 import type { Principal } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { FabricError, isFabricError } from '@fame-fabric/shared/router';
+import { certificateOf } from './certificate.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 
 /** A principal, and the wall time in ms since the epoch at which its credential expires. @default it does not expire */
@@ -40,6 +41,8 @@ export interface CredentialSource {
 
 export interface AccessRequest {
   readonly headers: CredentialHeaders;
+  /** The connection, which may have a client certificate. @default none */
+  readonly socket?: object | undefined;
 }
 
 export interface AccessOptions {
@@ -47,6 +50,8 @@ export interface AccessOptions {
   readonly sources: readonly CredentialSource[];
   /** Refuses requests without a credential. @default false */
   readonly isCredentialNeeded?: boolean | undefined;
+  /** True if the port asks clients for a certificate. @default false */
+  readonly acceptsCertificates?: boolean | undefined;
 }
 
 export const ANONYMOUS_CALLER: Granted = Object.freeze({ ok: true, principal: ANONYMOUS });
@@ -58,18 +63,25 @@ export class Access {
   /** True if requests without a credential are refused. */
   readonly isCredentialNeeded: boolean;
   readonly #sources: readonly CredentialSource[];
+  readonly #acceptsCertificates: boolean;
   #checks: readonly Revocations[] = [];
   #isRevoked: Revocations = () => false;
 
-  constructor({ sources, isCredentialNeeded = false }: AccessOptions) {
+  constructor({ sources, isCredentialNeeded = false, acceptsCertificates = false }: AccessOptions) {
     this.#sources = sources;
+    this.#acceptsCertificates = acceptsCertificates;
     this.isCredentialNeeded = isCredentialNeeded;
   }
 
-  /** Returns the principal that the credential of a request belongs to, or a fault. */
-  authenticate({ headers }: AccessRequest): MaybePending {
+  /** Returns the principal that the credential of a request belongs to, or a fault. A key or token comes before a certificate. */
+  authenticate({ headers, socket }: AccessRequest): MaybePending {
     const credential = credentialOf(headers);
-    if (credential.kind === 'none') return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
+    if (credential.kind === 'none') {
+      const certificate =
+        this.#acceptsCertificates && socket !== undefined ? certificateOf(socket) : undefined;
+      if (certificate !== undefined) return certificate;
+      return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
+    }
     if (credential.kind === 'unreadable') return refused(credential.reason);
     const { token } = credential;
     for (const source of this.#sources) {
@@ -96,6 +108,7 @@ export class Access {
   /** States the checks of this sentinel in one line. `isEncrypted` is true if it serves TLS. */
   summary(isEncrypted = false): string {
     const labels = this.#sources.flatMap(({ label }) => (label === '' ? [] : label));
+    if (this.#acceptsCertificates) labels.push('a client certificate');
     const accepted = labels.join(', or ') || 'a key (there is none)';
     const others = 'owners of addresses, Origin and Host of web pages.';
     const encryption = isEncrypted ? '' : ' Connections are not encrypted.';

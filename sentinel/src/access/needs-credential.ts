@@ -6,8 +6,14 @@ export const needsCredential = ({
   profile,
   hasKeys,
   hasTokens,
+  hasClientCa,
 }: {
   readonly profile: SecurityProfile | undefined;
   readonly hasKeys: boolean;
   readonly hasTokens: boolean;
-}): boolean => profile === 'gated' || (profile === 'overlay' && hasTokens) || (profile !== 'open' && hasKeys);
+  /** True if it asks for client certificates. */
+  readonly hasClientCa: boolean;
+}): boolean =>
+  profile === 'gated' ||
+  (profile === 'overlay' && hasTokens) ||
+  (profile !== 'open' && (hasKeys || hasClientCa));

@@ -1,6 +1,7 @@
 // Opens the sources of credentials that the options of a sentinel name, and decides whether it asks for credentials. This does not
 // change while it runs (decision 36).
 import type { Clock, Logger } from '@fame-fabric/shared';
+import type { TlsFiles } from '../door/tls.ts';
 import { Access, type CredentialSource } from './access.ts';
 import { defaultKeysFile } from './keys-file.ts';
 import { openLocalKey } from './local-key.ts';
@@ -14,6 +15,7 @@ export interface OpenAccessOptions {
   readonly isCredentialNeeded?: boolean | undefined;
   readonly securityProfile?: SecurityProfile | undefined;
   readonly tokenRules?: TokenRules | undefined;
+  readonly tls?: TlsFiles | undefined;
 }
 
 export interface OpenAccessDeps {
@@ -31,12 +33,19 @@ export async function openAccess(options: OpenAccessOptions, deps: OpenAccessDep
   const file = options.keysFile ?? (dataDir === undefined ? undefined : defaultKeysFile(dataDir));
   const namedKeys = file === undefined ? undefined : new NamedKeys(file, clock, log);
   const hasKeys = namedKeys?.isEmpty === false;
+  const hasClientCa = options.tls?.clientCaFile !== undefined;
   return new Access({
+    acceptsCertificates: hasClientCa,
     // The local key has the prefix of the named keys, too, so it comes first.
     sources: [localKey, namedKeys, await openTokens(tokenRules, deps)].filter((one) => one !== undefined),
     isCredentialNeeded:
       options.isCredentialNeeded ??
-      needsCredential({ profile: options.securityProfile, hasKeys, hasTokens: tokenRules !== undefined }),
+      needsCredential({
+        profile: options.securityProfile,
+        hasKeys,
+        hasTokens: tokenRules !== undefined,
+        hasClientCa,
+      }),
   });
 }
 

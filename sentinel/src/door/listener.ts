@@ -38,12 +38,22 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** Answers a plain HTTP request of `server`. */
 export type RequestHandler = (server: Server, request: IncomingMessage, response: ServerResponse) => void;
 
+/** Creates the server of a port that speaks TLS. */
+interface TlsPort {
+  createServer(
+    options: object,
+    onRequest: (request: IncomingMessage, response: ServerResponse) => void,
+  ): Server;
+}
+
 export interface ListenerDeps {
   access: Access;
   admission: Admission;
   onRequest: RequestHandler;
   clock: Clock;
   budget: QueueBudget;
+  /** @default the port speaks plain HTTP */
+  tls?: TlsPort | undefined;
   log: Logger;
 }
 
@@ -74,14 +84,13 @@ export class Listener {
       });
     }
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
-    this.#httpServer = createServer(
-      { maxHeaderSize: 16_384, connectionsCheckingInterval: HTTP_CHECK_MS },
-      (request, response) => {
-        // Not `timeout` of the server: each socket of a node would keep the timer that its upgrade stops.
-        request.socket.setTimeout(HTTP_IDLE_MS);
-        deps.onRequest(this.#httpServer, request, response);
-      },
-    );
+    const httpOptions = { maxHeaderSize: 16_384, connectionsCheckingInterval: HTTP_CHECK_MS };
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+      // Not `timeout` of the server: each socket of a node would keep the timer that its upgrade stops.
+      request.socket.setTimeout(HTTP_IDLE_MS);
+      deps.onRequest(this.#httpServer, request, response);
+    };
+    this.#httpServer = deps.tls?.createServer(httpOptions, onRequest) ?? createServer(httpOptions, onRequest);
     this.#httpServer.headersTimeout = HEADERS_WITHIN_MS - HTTP_CHECK_MS;
     this.#httpServer.requestTimeout = REQUEST_WITHIN_MS - HTTP_CHECK_MS;
     this.#httpServer.keepAliveTimeout = 5_000;

@@ -42,6 +42,8 @@ export interface SweeperDeps {
   sessions: Sessions;
   budget: QueueBudget;
   memory: MemoryCeiling;
+  /** Reads changed TLS files again. @default the port speaks plain HTTP */
+  tls?: { reload(): void } | undefined;
   counters: Counters;
   log: Logger;
 }
@@ -68,9 +70,10 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, clock, policyChange, sessions, time, table } = this.#deps;
+    const { access, clock, policyChange, sessions, time, table, tls } = this.#deps;
     time.tick();
     policyChange.check();
+    tls?.reload();
     sessions.endExpiredCalls(time.now);
     const isRevoked = access.revocations();
     if (isRevoked !== this.#revocations) {

@@ -5,9 +5,9 @@ import type { Variable } from '../env/variable.ts';
 /** Path under which a sentinel admits nodes. */
 export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 
-/** Returns the admission URL of a sentinel that listens on `host` and `port`. */
-export const admissionUrl = (host: string, port: number): string =>
-  `ws://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
+/** Returns the admission URL of a sentinel that listens on `host` and `port`, with TLS or without. */
+export const admissionUrl = (host: string, port: number, hasTls = false): string =>
+  `${hasTls ? 'wss' : 'ws'}://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
@@ -35,6 +35,13 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     description: 'Interface of the sentinel on this machine; used when FAME_DIRECT_ADMISSION_URL is not set.',
   },
   {
+    name: 'FAME_TLS_CERT_FILE',
+    type: 'path',
+    default: '(none)',
+    description:
+      'Certificate of the sentinel on this machine. If it is set, and FAME_DIRECT_ADMISSION_URL is not, nodes attach with wss://.',
+  },
+  {
     name: 'FAME_ADMISSION_TOKEN',
     type: 'text',
     default: '',
@@ -49,7 +56,38 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     description:
       'File with the token, such as `token` in the data directory of the sentinel. Read again for each attempt to attach.',
   },
+  {
+    name: 'FAME_CLIENT_CERT_FILE',
+    type: 'path',
+    default: '',
+    description:
+      'PEM file with a client certificate, for a wss:// sentinel with FAME_TLS_CLIENT_CA_FILE. Read again for each attach.',
+  },
+  {
+    name: 'FAME_CLIENT_KEY_FILE',
+    type: 'path',
+    default: '',
+    description: 'PEM file with the private key of FAME_CLIENT_CERT_FILE.',
+  },
 ]);
+
+/** PEM files of a node that identifies itself by a client certificate. */
+export interface ClientCertificate {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** Reads the files of the client certificate. Records faults in `reader`. */
+export function readClientCertificate(reader: EnvReader): ClientCertificate | undefined {
+  const certFile = reader.text('FAME_CLIENT_CERT_FILE');
+  const keyFile = reader.text('FAME_CLIENT_KEY_FILE');
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile };
+  if (certFile !== undefined)
+    reader.check('FAME_CLIENT_CERT_FILE', certFile, false, 'set together with FAME_CLIENT_KEY_FILE');
+  if (keyFile !== undefined)
+    reader.check('FAME_CLIENT_KEY_FILE', keyFile, false, 'set together with FAME_CLIENT_CERT_FILE');
+  return undefined;
+}
 
 /** Settings of the token that a node sends. `AdmissionToken` reads it. */
 export interface TokenSettings {
@@ -66,15 +104,25 @@ export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
   dataDir: reader.text('FAME_DATA_DIR'),
 });
 
-/** Reads the host, port and URL of the sentinel on this machine. Records faults in `reader`. */
-export function readLocalListener(reader: EnvReader): { host: string; port: number; url: string } {
+/** The sentinel on this machine, as its settings describe it. */
+export interface LocalListener {
+  readonly host: string;
+  readonly port: number;
+  /** True if it speaks TLS. */
+  readonly hasTls: boolean;
+  readonly url: string;
+}
+
+/** Reads the settings of the sentinel on this machine. Records faults in `reader`. */
+export function readLocalListener(reader: EnvReader): LocalListener {
   const port = reader.integer('FAME_LISTENER_PORT', 8000, 1, 65_535);
   const listener = reader.text('FAME_LISTENER_HOST') ?? '127.0.0.1';
   // A sentinel that listens on every interface is reached through loopback.
   const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[listener] ?? listener;
-  const url = admissionUrl(host, port);
+  const hasTls = reader.text('FAME_TLS_CERT_FILE') !== undefined;
+  const url = admissionUrl(host, port, hasTls);
   reader.check('FAME_LISTENER_HOST', host, URL.canParse(url), 'a host name or an IP address');
-  return { host, port, url };
+  return { host, port, hasTls, url };
 }
 
 /** Reads the URL of the sentinel to attach to. Records faults in `reader`, including those of the settings for the local sentinel. */

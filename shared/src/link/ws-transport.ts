@@ -1,14 +1,17 @@
 // Transport over `ws`, for Node processes. All writes of one turn of the event loop share one system call, because that call
 // is the larger part of a message's cost. With one message at a time the added delay is not measurable.
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import WebSocket from 'ws';
 import { systemClock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { cutText } from '../text/cut-text.ts';
+import type { ClientCertificate } from './admission-url.ts';
 import { tlsFault } from './tls-fault.ts';
-import { type Dial, isToken, type Transport } from './transport.ts';
+import { type Dial, type DialOptions, isToken, type Transport } from './transport.ts';
 
 const BINARY = Object.freeze({ binary: true });
 
@@ -79,7 +82,46 @@ class WsTransport implements Transport {
 const uncork = (transport: WsTransport): void => transport.uncork();
 
 /** Opens a WebSocket. @throws {LINK_TIMEOUT} when the server is unreachable. @throws {LINK_REFUSED} when it refuses. */
-export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
+export const wsDial: Dial = (url, options) => dial(url, options, {});
+
+/**
+ * Returns a dial that sends a client certificate to `wss://` URLs. The files are read for each attempt, so that a renewed certificate
+ * is used without a restart. @throws {CONFIG_INVALID} when a file cannot be read or used
+ */
+export const wsDialWith =
+  (certificate: ClientCertificate | undefined): Dial =>
+  async (url, options) =>
+    dial(url, options, certificate === undefined ? {} : readCertificate(certificate));
+
+function readCertificate({ certFile, keyFile }: ClientCertificate): { cert: string; key: string } {
+  const read = (name: string, file: string): string => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (cause) {
+      const why =
+        (cause as NodeJS.ErrnoException).code === 'ENOENT'
+          ? 'there is no such file'
+          : (cause as NodeJS.ErrnoException).code;
+      throw new FabricError('CONFIG_INVALID', `${name} is "${file}", which cannot be read: ${why}`, {
+        cause,
+      });
+    }
+  };
+  const pem = { cert: read('FAME_CLIENT_CERT_FILE', certFile), key: read('FAME_CLIENT_KEY_FILE', keyFile) };
+  try {
+    createSecureContext(pem);
+  } catch (cause) {
+    const text = `The files of FAME_CLIENT_CERT_FILE and FAME_CLIENT_KEY_FILE cannot be used: ${(cause as Error).message}`;
+    throw new FabricError('CONFIG_INVALID', text, { cause });
+  }
+  return pem;
+}
+
+const dial = (
+  url: string,
+  { timeoutMs, token, signal }: DialOptions,
+  certificate: { cert?: string; key?: string },
+): Promise<Transport> =>
   new Promise((resolve, reject) => {
     if (token && !isToken(token)) {
       reject(
@@ -97,6 +139,7 @@ export const wsDial: Dial = (url, { timeoutMs, token, signal }) =>
         perMessageDeflate: false,
         maxPayload: LIMITS.maxFrameBytes,
         handshakeTimeout: timeoutMs,
+        ...certificate,
       });
     } catch (cause) {
       reject(new FabricError('LINK_REFUSED', `Cannot dial ${url}: ${(cause as Error).message}`, { cause }));

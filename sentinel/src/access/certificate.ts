@@ -1,0 +1,55 @@
+// The principal of a client certificate. TLS verifies the certificate against FAME_TLS_CLIENT_CA_FILE; this reads the name in it.
+import type { TLSSocket } from 'node:tls';
+import type { Principal } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared/router';
+
+/** Result of the check of a certificate. */
+type CheckedCertificate =
+  | { readonly ok: true; readonly principal: Principal; readonly expiresAt: number }
+  | { readonly ok: false; readonly fault: FabricError };
+
+/** The part of a connection that has the certificate of its client. */
+export type CertifiedSocket = Pick<TLSSocket, 'authorized' | 'authorizationError' | 'getPeerX509Certificate'>;
+
+/** A longer name in a certificate is refused. */
+const MAX_NAME_CHARS = 250;
+const SPIFFE = /(?:^|, )URI:(spiffe:\/\/[^,\s]+)/;
+const ROLES = Object.freeze(['client', 'agent'] as const);
+
+/**
+ * Returns the principal of the certificate that a client sent: its SPIFFE id, or `cert:` and its subject, such as
+ * `cert:CN=ada,O=Example`. Returns undefined for a connection without TLS or without a certificate.
+ */
+export function certificateOf(socket: object): CheckedCertificate | undefined {
+  if (!('getPeerX509Certificate' in socket)) return undefined;
+  const { authorized, authorizationError } = socket as CertifiedSocket;
+  const certificate = (socket as CertifiedSocket).getPeerX509Certificate();
+  if (certificate === undefined) return undefined;
+  if (!authorized) {
+    const code = String(
+      (authorizationError as NodeJS.ErrnoException | undefined)?.code ?? authorizationError,
+    );
+    return code === 'CERT_HAS_EXPIRED'
+      ? refusedBy('AUTH_EXPIRED', 'The client certificate has expired. Attach with a new one.')
+      : refusedBy(
+          'AUTH_INVALID',
+          `The client certificate is not accepted (${code}): its issuer must be in FAME_TLS_CLIENT_CA_FILE of the sentinel`,
+        );
+  }
+  const { subject, subjectAltName, validTo } = certificate;
+  const names = subject?.split('\n').filter((name) => name !== '') ?? [];
+  const id = SPIFFE.exec(subjectAltName ?? '')?.[1] ?? (names.length > 0 ? `cert:${names.join(',')}` : '');
+  if (id === '' || id.length > MAX_NAME_CHARS)
+    return refusedBy(
+      'AUTH_INVALID',
+      `The client certificate has neither a SPIFFE id nor a subject of at most ${MAX_NAME_CHARS} characters`,
+    );
+  return { ok: true, principal: principalNamed(id), expiresAt: Date.parse(validTo) };
+}
+
+const principalNamed = (id: string): Principal => Object.freeze({ id, roles: ROLES });
+
+const refusedBy = (code: 'AUTH_INVALID' | 'AUTH_EXPIRED', reason: string): CheckedCertificate => ({
+  ok: false,
+  fault: new FabricError(code, reason),
+});
