@@ -113,7 +113,14 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     trace,
     log,
   });
-  const overlay: Overlay | undefined = signatures?.makeOverlay({ identity, clock, table, bindings, router });
+  const overlay: Overlay | undefined = signatures?.makeOverlay({
+    guard,
+    identity,
+    clock,
+    table,
+    bindings,
+    router,
+  });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
     { guard, identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },

@@ -26,7 +26,7 @@ export interface AuditEvent {
   readonly remote?: string | undefined;
 }
 
-/** Receives the decisions that are worth keeping. */
+/** Receives events for the audit log. */
 export interface Audit {
   record(event: AuditEvent): void;
 }

@@ -1,5 +1,5 @@
-// Asks the permissions for one session or request, and reports each refusal: to the log and to the audit log, with the rule that
-// decided. The node learns only that it was refused.
+// Decides about requests of sessions and HTTP clients with `Permissions`, and reports each refusal to the log and to the audit log, with
+// the rule that decided. The node receives only the refusal.
 import type { ErrorCode, Logger, Principal } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
 import type { Audit } from './audit-log.ts';

@@ -1,6 +1,6 @@
-// What a principal may do: the one function that decides, for every verb and every way in. A policy file decides if there is one;
-// without it the roles of the principal do. The patterns of a key restrict both. Nothing here looks at bindings, so that a decision
-// never depends on whether an address exists.
+// Permissions of principals: one function decides about every verb on every transport. A policy file decides if there is one, else the
+// roles of the principal. The patterns of a key restrict both. This file does not read the bindings, so a decision never depends on
+// whether an address exists.
 import type { Principal, Role } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
 import { type Action, type Origin, OWN_ACTIONS, ROUTE_ACTIONS } from './policy/actions.ts';

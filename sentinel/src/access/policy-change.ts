@@ -1,4 +1,4 @@
-// Ends what a changed policy no longer allows: sessions, bindings, advertisements and open calls. A node that lost a binding loses its
+// Enforces a changed policy: ends sessions, bindings, advertisements and open calls that it no longer allows. A node that lost a binding loses its
 // connection too: it attaches again, binds what it still may, and keeps its other calls. So does a peer that had announced more than it
 // was allowed.
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Envelope, Frame, KeyAnnounce, NodeAttachAck } from '@fame-fabric/shared';
+import type { Envelope, Frame, KeyAnnounce, NodeAttachAck, Principal } from '@fame-fabric/shared';
 import { decode, encode, makeEnvelope, newId, sidOf } from '@fame-fabric/shared/router';
 import {
   generateSigningKey,
@@ -133,6 +133,27 @@ describe('signed nodes', () => {
     clock.advance(30_000);
     agent.send(answer, { corrId: late!.corrId });
     expect(caller.transport.take()).toEqual([]);
+  });
+
+  test('get no key of an address that they may not call, as of one that does not exist', () => {
+    const signatures = openSignatures({ id: 'S' });
+    const parts = makeTestParts({ id: 'S', signatures });
+    const attach = (systemId: string, allow?: string[]): FakeNode => {
+      const key = generateSigningKey();
+      const sign = (envelope: Envelope, path: string): void => signEnvelope(envelope, key, path);
+      const principal: Principal = { id: systemId, roles: ['agent'], allow };
+      return parts.attach(systemId, { keys: [key.jwk], sign, principal });
+    };
+    const agent = attach('agent');
+    for (const address of ['math@fame.fabric', 'vault@fame.fabric']) agent.bind(address);
+    const caller = attach('caller', ['math@**']);
+    for (const address of ['vault@fame.fabric', 'ghost@fame.fabric', `vault@${agent.path}`])
+      expect(caller.send({ type: 'KeyRequest', address }, { corrId: 'k' })).toEqual([]);
+    expect(agent.transport.take()).toEqual([]);
+    for (const address of ['math@fame.fabric', `__rpc__x@${agent.path}`]) {
+      caller.send({ type: 'KeyRequest', address }, { corrId: 'k' });
+      expect(agent.transport.take()).toMatchObject([{ frame: { type: 'KeyRequest', address } }]);
+    }
   });
 
   test('are refused at the attach without a key for signatures, or with the key id of another node', () => {

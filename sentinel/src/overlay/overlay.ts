@@ -19,7 +19,9 @@ import {
   locationOf,
   makeEnvelope,
   newId,
+  REPLY_PREFIX,
   readHeader,
+  SYSTEM_PARTICIPANT,
 } from '@fame-fabric/shared/router';
 import {
   announcedJwk,
@@ -33,6 +35,8 @@ import {
   type SignedHeader,
   signEnvelope,
 } from '@fame-fabric/shared/signature';
+import type { Guard } from '../access/guard.ts';
+import { routeTo } from '../access/permissions.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Identity } from '../identity.ts';
 import { answer, requestTo } from '../replies.ts';
@@ -52,6 +56,7 @@ export interface OverlayOptions {
 }
 
 export interface OverlayDeps {
+  guard: Guard;
   identity: Identity;
   clock: Clock;
   table: SessionTable;
@@ -250,7 +255,12 @@ export class Overlay {
   // The node that serves the address answers: it alone knows the key that it encrypts with now.
   #onAddressRequest(from: Session, request: Envelope, address: string): void {
     const owner = this.#ownerOf(address, from);
-    if (owner !== undefined && owner !== from) this.#pass(from, request, owner, { address });
+    if (owner === undefined || owner === from) return;
+    // A node that may not call an address learns nothing about it. A callee needs the key of the mailbox that it answers to.
+    const isMailbox = address.startsWith(REPLY_PREFIX) || address.startsWith(`${SYSTEM_PARTICIPANT}@`);
+    const { permissions } = this.#deps.guard;
+    if (isMailbox || (permissions.routes(from, address) & routeTo(owner)) !== 0)
+      this.#pass(from, request, owner, { address });
   }
 
   #ownerOf(address: string, from: Session): Session | undefined {

@@ -1,4 +1,4 @@
-// Limits of the policy file: what one principal may use. They are read here and enforced in `access/quotas.ts`.
+// Limits of the policy file for the resources of one principal. `access/quotas.ts` enforces them.
 import type { Principal } from '@fame-fabric/shared';
 import type { Glob } from './glob.ts';
 
@@ -33,7 +33,7 @@ export const LIMIT_FIELDS: Readonly<Record<string, keyof PrincipalLimits>> = Obj
   money_per_day: 'moneyPerDay',
 });
 
-/** Who a rule or an entry of the limits is about. */
+/** The principals that a rule or an entry of the limits applies to. */
 export interface Subject {
   /** Globs of ids; undefined matches every principal. */
   readonly principals: readonly Glob[] | undefined;
