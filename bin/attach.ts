@@ -35,6 +35,7 @@ export async function attach(options: AttachOptions): Promise<Client> {
       connectTimeoutMs: config.connectTimeoutMs,
       token,
       dial: wsDialWith(config.certificate),
+      securityProfile: config.securityProfile,
       trace: options.trace,
       signal: options.signal,
     });

@@ -15,7 +15,7 @@ import {
   type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
-import { AdmissionToken } from '@fame-fabric/shared/node';
+import { AdmissionToken, type NodeSecurityProfile, readNodeSecurityProfile } from '@fame-fabric/shared/node';
 import type { SentinelHttp } from './sentinel-http.ts';
 
 /** Every variable that the commands read; docs/configuration.md lists them. */
@@ -102,6 +102,7 @@ export interface ClientConfig {
   readonly local: LocalSentinel;
   readonly token: TokenSettings;
   readonly certificate: ClientCertificate | undefined;
+  readonly securityProfile: NodeSecurityProfile;
   readonly connectTimeoutMs: number;
   readonly turnTimeoutMs: number;
   readonly showEnvelopes: ShowEnvelopes;
@@ -146,6 +147,7 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       local,
       token: readTokenSettings(reader),
       certificate: readClientCertificate(reader),
+      securityProfile: readNodeSecurityProfile(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, DAY_MS),
       turnTimeoutMs: reader.integer('FAME_TURN_TIMEOUT_MS', 600_000, 1, DAY_MS),
       showEnvelopes: reader.choice('FAME_SHOW_ENVELOPES', 'off', SHOW_ENVELOPES, 'true, false or full'),

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FabricError } from '@fame-fabric/shared';
+import { decode, type Envelope, FabricError, memoryDial, type NodeAttach } from '@fame-fabric/shared';
 import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { connect } from './node.ts';
+import { connect, type NodeConnectOptions } from './node.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -78,4 +78,26 @@ test('NF0: a security profile that is not built is refused', async () => {
       'FAME_SECURITY_PROFILE is "strict-overlay"; expected open, none, noop, gated, overlay, or unset.',
     ),
   });
+});
+
+test('the profile overlay of the options or of the environment signs', async () => {
+  const keysOf = async (options: NodeConnectOptions): Promise<unknown> => {
+    let attach: Envelope | undefined;
+    const dial = memoryDial((transport) => {
+      transport.onMessage = (bytes) => {
+        attach = decode(bytes);
+        transport.close(1008, 'seen');
+      };
+    });
+    await connect({ dial, connectTimeoutMs: 1_000, ...options }).catch(() => {});
+    return (attach!.frame as NodeAttach).keys;
+  };
+  const url = 'ws://127.0.0.1:1/downstream';
+  const signed = [expect.objectContaining({ crv: 'Ed25519' })];
+  expect(await keysOf({ url })).toBeUndefined();
+  expect(await keysOf({ url, securityProfile: 'overlay' })).toEqual(signed);
+  vi.stubEnv('FAME_SECURITY_PROFILE', 'Overlay');
+  expect(await keysOf({ url })).toBeUndefined();
+  expect(await keysOf({})).toEqual(signed);
+  expect(await keysOf({ securityProfile: 'open' })).toBeUndefined();
 });

@@ -6,12 +6,28 @@ import {
   readEnv,
   readTokenSettings,
 } from '@fame-fabric/shared/internal';
-import { AdmissionToken, sidOf, wsDial, wsDialWith } from '@fame-fabric/shared/node';
+import {
+  AdmissionToken,
+  type NodeSecurityProfile,
+  openLinkSignatures,
+  readNodeSecurityProfile,
+  sidOf,
+  wsDial,
+  wsDialWith,
+} from '@fame-fabric/shared/node';
 import { type Client, connectWith } from './client.ts';
 import type { ConnectOptions } from './index.ts';
 
-/** Without `url`, the environment selects the sentinel. */
-export type NodeConnectOptions = Omit<ConnectOptions, 'url'> & Partial<Pick<ConnectOptions, 'url'>>;
+/** Without `url`, the environment selects the sentinel and the security profile. */
+export interface NodeConnectOptions
+  extends Omit<ConnectOptions, 'url'>,
+    Partial<Pick<ConnectOptions, 'url'>> {
+  /**
+   * With `overlay`, the messages of this client are signed, and those of others must be. The sentinel needs the same profile.
+   * @default open; without `url` that of FAME_SECURITY_PROFILE
+   */
+  securityProfile?: NodeSecurityProfile | undefined;
+}
 
 /**
  * Attaches to the sentinel at `url`, such as `ws://127.0.0.1:8000/fame/v1/attach/ws/downstream`. Without `url`, it attaches as agents
@@ -20,8 +36,15 @@ export type NodeConnectOptions = Omit<ConnectOptions, 'url'> & Partial<Pick<Conn
  * @throws {CONFIG_INVALID} if these variables have a fault; {LINK_TIMEOUT} if the sentinel cannot be reached within `connectTimeoutMs`;
  *   {LINK_REFUSED} if it refuses the node; {AUTH_MISSING | AUTH_INVALID | AUTH_FORBIDDEN} if that is because of its key
  */
-export async function connect({ url, ...options }: NodeConnectOptions = {}): Promise<Client> {
-  if (url !== undefined) return connectWith({ dial: wsDial, sidOf, ...options, url });
+export async function connect({
+  url,
+  securityProfile,
+  ...options
+}: NodeConnectOptions = {}): Promise<Client> {
+  if (url !== undefined) {
+    const signatures = await openLinkSignatures(securityProfile);
+    return connectWith({ dial: wsDial, sidOf, signatures, ...options, url });
+  }
   const { env } = process;
   const found = readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
@@ -29,14 +52,17 @@ export async function connect({ url, ...options }: NodeConnectOptions = {}): Pro
       url: readAdmissionUrl(reader),
       token: readTokenSettings(reader),
       certificate: readClientCertificate(reader),
+      profile: readNodeSecurityProfile(reader),
     };
   });
+  const signatures = await openLinkSignatures(securityProfile ?? found.profile);
   const token = new AdmissionToken(found.url, found.token, (message) => options.log?.warn(message));
   try {
     return await connectWith({
       dial: wsDialWith(found.certificate),
       sidOf,
       token,
+      signatures,
       ...options,
       url: found.url,
     });

@@ -20,6 +20,7 @@ export type {
   Service,
 } from './link/link-types.ts';
 export { memoryDial, memoryPair } from './link/memory-transport.ts';
+export type { LinkSignatures, PeerKey } from './link/signatures.ts';
 export type {
   AgentTasks,
   RunManyOptions,

@@ -5,6 +5,11 @@ export { AdmissionToken, findLocalKey } from './access/admission-token.ts';
 export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './access/local-key-file.ts';
 export { fileVariableOf, readSecret } from './access/secret.ts';
 export { checkDataDir, dataDirFault, makeDirectory, probeDataDir, searchDataDirs } from './data-dir.ts';
+export {
+  type NodeSecurityProfile,
+  openLinkSignatures,
+  readNodeSecurityProfile,
+} from './link/open-signatures.ts';
 export { wsDial, wsDialWith } from './link/ws-transport.ts';
 export { createLog, SECRET_FIELDS } from './pino-log.ts';
 export { readSession, sessionFile, writeSession } from './session-file.ts';

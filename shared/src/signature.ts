@@ -1,6 +1,7 @@
 // Signed envelopes: the security profile `overlay`. Needs Node. A process without the profile does not load it.
 import './env/require-node.ts';
 
+export { createLinkSignatures } from './link/node-signatures.ts';
 export { isKid, type Jwk, readJwks } from './protocol/signature/jwk.ts';
 export {
   isSignedBy,

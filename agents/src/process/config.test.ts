@@ -39,6 +39,7 @@ const DEFAULTS = {
   approveTools: [],
   maxConcurrent: 64,
   queueBytes: 8_388_608,
+  securityProfile: 'open',
   pricesFile: undefined,
   models: [],
   model: {
@@ -69,7 +70,8 @@ describe('readAgentConfig', () => {
     });
     readAgentConfig(env);
     const checked = NAYLENCE_VARIABLES.filter(({ refuses }) => refuses);
-    expect([...read].sort()).toEqual([...AGENT_VARIABLES, ...checked].map(({ name }) => name).sort());
+    const names = new Set([...AGENT_VARIABLES, ...checked].map(({ name }) => name));
+    expect([...read].sort()).toEqual([...names].sort());
   });
 
   it('NF0: refuses a security profile that is not built', () => {
@@ -111,6 +113,7 @@ describe('readAgentConfig', () => {
       OPENAI_ORG_ID: 'org',
       OPENAI_PROJECT_ID: 'proj',
       FAME_DELIVERY_PROFILE: 'AT-LEAST-ONCE',
+      FAME_SECURITY_PROFILE: 'overlay',
       FAME_MODEL_TIMEOUT_MS: '1000',
       FAME_MODELS: 'gpt-4.1, llama',
       FAME_PRICES_FILE: 'prices.yaml',
@@ -118,6 +121,7 @@ describe('readAgentConfig', () => {
     expect(config).toEqual({
       admissionUrl: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
       admissionToken: { token: 'token', tokenFile: undefined, dataDir: '/var/lib/fame' },
+      securityProfile: 'overlay',
       nodeId: 'agents-1',
       connectTimeoutMs: 5_000,
       deliveryProfile: 'at-least-once',

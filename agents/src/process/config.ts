@@ -18,7 +18,12 @@ import {
   type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
-import { fileVariableOf, readSecret } from '@fame-fabric/shared/node';
+import {
+  fileVariableOf,
+  type NodeSecurityProfile,
+  readNodeSecurityProfile,
+  readSecret,
+} from '@fame-fabric/shared/node';
 import { MASTER_KEY_FORM, readMasterKeys } from '../agent/state/state-keys.ts';
 import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 
@@ -27,6 +32,8 @@ export interface AgentConfig {
   readonly admissionUrl: string;
   readonly admissionToken: TokenSettings;
   readonly clientCertificate: ClientCertificate | undefined;
+  /** With `overlay`, messages are signed. */
+  readonly securityProfile: NodeSecurityProfile;
   /** Stable id of this node; undefined for a random one per process. */
   readonly nodeId: string | undefined;
   readonly connectTimeoutMs: number;
@@ -302,6 +309,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       admissionUrl: readAdmissionUrl(reader, `ws://sentinel:8000${ATTACH_PATH}`),
       admissionToken: readTokenSettings(reader),
       clientCertificate: readClientCertificate(reader),
+      securityProfile: readNodeSecurityProfile(reader),
       nodeId: nodeId(reader),
       connectTimeoutMs: reader.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 1, 86_400_000),
       drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),

@@ -14,7 +14,7 @@ import {
   shownHeader,
 } from '@fame-fabric/shared/internal';
 import { SERVING_BACKOFF_MAX_MS } from '@fame-fabric/shared/link';
-import { AdmissionToken, createLog, sidOf, wsDialWith } from '@fame-fabric/shared/node';
+import { AdmissionToken, createLog, openLinkSignatures, sidOf, wsDialWith } from '@fame-fabric/shared/node';
 import type { Agent } from '../agent/agent-types.ts';
 import { readMasterKeys, StateKeys } from '../agent/state/state-keys.ts';
 import { AgentWorker } from '../agent/worker.ts';
@@ -124,7 +124,8 @@ async function run(
     const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>
       log.warn(message),
     );
-    const link = new Link({ ...linkOptions(config, log), token, ...session.linkOptions() });
+    const signatures = await openLinkSignatures(config.securityProfile);
+    const link = new Link({ ...linkOptions(config, log), signatures, token, ...session.linkOptions() });
     const worker = new AgentWorker(agents, {
       link,
       log,

@@ -69,6 +69,13 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     default: '',
     description: 'PEM file with the private key of FAME_CLIENT_CERT_FILE.',
   },
+  {
+    name: 'FAME_SECURITY_PROFILE',
+    type: 'choice',
+    default: '(none)',
+    description:
+      'overlay signs the messages of this node, and refuses messages of others that are not signed. The sentinel needs the same profile. Other profiles change nothing here.',
+  },
 ]);
 
 /** PEM files of a node that identifies itself by a client certificate. */

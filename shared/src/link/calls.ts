@@ -6,7 +6,7 @@ import type { Clock } from '../async/clock.ts';
 import { Waiters } from '../async/waiters.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { decode, encode } from '../protocol/codec.ts';
+import { decode } from '../protocol/codec.ts';
 import { TIMEOUT_META, timeoutOf } from '../protocol/deadline.ts';
 import {
   type DataFrame,
@@ -143,9 +143,11 @@ export class Calls implements CallOwner {
     }
     try {
       const isNew = call.bytes === undefined || call.isRead;
-      const envelope = call.bytes ? this.#again(call, call.bytes, flow.id) : this.#envelope(call, flow.id);
+      const envelope = call.bytes
+        ? this.#again(call, call.bytes, neighbor, flow.id)
+        : this.#envelope(call, flow.id);
       call.isRead = false;
-      call.bytes = encode(envelope);
+      call.bytes = neighbor.encode(envelope);
       call.isQueued = !neighbor.sendEncoded(flow, envelope, call.bytes, call);
       // An undelivered request ends with the deadline of its call.
       if (isNew)
@@ -156,12 +158,13 @@ export class Calls implements CallOwner {
     }
   }
 
-  // The same request. The id is new if the callee has read the earlier one, because it ignores an id that it knows.
-  #again(call: OpenCall, bytes: Uint8Array, flowId: string): Envelope {
-    const { identity } = this.#deps;
+  // The same request. The id is new if the callee has read the earlier one, because it ignores an id that it knows. A receiver of
+  // signed envelopes ignores every id that it knows.
+  #again(call: OpenCall, bytes: Uint8Array, neighbor: Neighbor, flowId: string): Envelope {
+    const { deliveries, identity } = this.#deps;
     const envelope = decode(bytes);
     if (timeoutOf(envelope.meta) !== undefined) envelope.meta = this.#metaOf(call);
-    if (call.isRead) envelope.id = newId();
+    if (call.isRead || (neighbor.isSigned && !deliveries)) envelope.id = newId();
     envelope.flowId = flowId;
     envelope.replyTo = identity.replyAddress;
     if (identity.sid !== undefined) envelope.sid = identity.sid;

@@ -4,6 +4,7 @@ import type { Clock } from '../async/clock.ts';
 import type { FabricError } from '../errors/error.ts';
 import type { Logger } from '../log.ts';
 import type { Envelope } from '../protocol/envelope.ts';
+import type { LinkSignatures } from './signatures.ts';
 import type { Dial, TokenSource } from './transport.ts';
 
 /** State of a link. `closed` is final. */
@@ -54,6 +55,11 @@ export interface LinkOptions {
   deliveryProfile?: 'at-most-once' | 'at-least-once' | undefined;
   /** Hash of this node's path for the `sid` field; absent in a browser. */
   sidOf?: ((path: string) => string) | undefined;
+  /**
+   * Signs the messages of this node, and verifies those of others, for a fabric with the profile `overlay`. Needs Node. @default
+   * messages are not signed
+   */
+  signatures?: LinkSignatures | undefined;
   /** Called with every envelope that is sent or received. */
   trace?: ((direction: 'sent' | 'received', envelope: Envelope) => void) | undefined;
 }

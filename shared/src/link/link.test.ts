@@ -314,6 +314,7 @@ describe('after 1,000 rounds (R22)', () => {
         flowsReceived: expect.any(Number),
         control: 0,
         stateListeners: 0,
+        unverified: 0,
         unacknowledged: 0,
       });
       sentinel.nodes.length = 1;

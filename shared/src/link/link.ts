@@ -42,6 +42,7 @@ import { NodeIdentity } from './node-identity.ts';
 import { Receiver } from './receiver.ts';
 import { Serving } from './serving.ts';
 import type { Transport } from './transport.ts';
+import { Verifier } from './verifier.ts';
 
 /** Time limit for the peer's answer to a close, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -74,6 +75,7 @@ export class Link {
   readonly #callers: Callers;
   readonly #serving: Serving;
   readonly #receiver: Receiver;
+  readonly #verifier: Verifier | undefined;
   readonly #heartbeat: Heartbeat;
   readonly #dialer: Dialer;
   readonly #stateListeners = new Set<(state: LinkState) => void>();
@@ -86,7 +88,7 @@ export class Link {
   #attachWaiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
 
   constructor(options: LinkOptions) {
-    const { clock = systemClock, log = silentLog, trace } = options;
+    const { clock = systemClock, log = silentLog, signatures, trace } = options;
     this.#options = options;
     this.#clock = clock;
     this.#log = log;
@@ -94,7 +96,8 @@ export class Link {
     this.#resumeToken = options.resumeToken;
     this.#identity = new NodeIdentity(options.sidOf);
     const later = (fn: () => void): void => void clock.after(0, fn);
-    this.#uplink = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later);
+    const sign = signatures && ((envelope: Envelope) => signatures.sign(envelope, this.#identity.path));
+    this.#uplink = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later, sign);
     this.#loop = new Neighbor(this.#identity.flowId, trace, options.queueBytes, later);
     this.#bindings = new Bindings(this.#identity);
     this.#control = new Control({ clock, neighbor: this.#uplink, identity: this.#identity });
@@ -126,6 +129,8 @@ export class Link {
       deliveries: this.#deliveries,
       neighborOf: (target) => (this.#isLocal(target) ? this.#loop : this.#uplink),
     });
+    this.#verifier =
+      signatures && new Verifier({ clock, log, signatures, requestKey: (kid) => this.#requestKey(kid) });
     this.#receiver = new Receiver({
       clock,
       log,
@@ -134,6 +139,7 @@ export class Link {
       serving: this.#serving,
       control: this.#control,
       deliveries: this.#deliveries,
+      verifier: this.#verifier,
     });
     this.#binder = new Binder({
       clock,
@@ -199,6 +205,7 @@ export class Link {
       pairFlows: this.#uplink.pairCount,
       flowsReceived: this.#uplink.received.size + this.#loop.received.size,
       control: this.#control.size,
+      unverified: this.#verifier?.waitingCount ?? 0,
       unacknowledged: this.#deliveries.size,
       stateListeners: this.#stateListeners.size,
     };
@@ -251,6 +258,7 @@ export class Link {
         instanceId: this.#instanceId,
         acceptedLogicals: [...(this.#options.acceptedLogicals ?? ['fame.fabric'])],
         capabilities: [...NODE_CAPABILITIES, PAIR_FLOWS_CAPABILITY, BYTE_CREDIT_CAPABILITY],
+        keys: this.#options.signatures?.keys,
         resumeToken: this.#resumeToken,
       },
       this.#identity.header({ traceId: newId(), corrId: newId() }),
@@ -258,6 +266,7 @@ export class Link {
   }
 
   #onAttached(transport: Transport, ack: NodeAttachAck): void {
+    this.#verifier?.adopt(ack.keys, ack.targetPhysicalPath ?? '');
     const isOwn = isOwnSoftware(ack.software);
     const previousPath = this.#identity.path;
     const path = ack.assignedPath!;
@@ -291,6 +300,16 @@ export class Link {
     if (ack.resumeToken === undefined) return;
     this.#resumeToken = ack.resumeToken;
     this.#options.onResumeToken?.(ack.resumeToken);
+  }
+
+  #requestKey(kid: string): void {
+    const { path } = this.#identity;
+    this.#uplink.sendControl(
+      makeEnvelope(
+        { type: 'KeyRequest', kid, physicalPath: path },
+        this.#identity.header({ traceId: newId(), corrId: newId() }),
+      ),
+    );
   }
 
   // Answers to the previous path can no longer arrive.
@@ -453,6 +472,7 @@ export class Link {
     this.#heartbeat.stop();
     this.#binder.stop();
     this.#control.failAll(error);
+    this.#verifier?.close();
     this.#endAttachWaiters(error);
     this.#serving.cancelAll('link-closed');
     this.#calls.closeAll(error);

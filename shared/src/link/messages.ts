@@ -3,7 +3,7 @@
 import { onAbort } from '../async/abort.ts';
 import { FabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { decode, encode } from '../protocol/codec.ts';
+import { decode } from '../protocol/codec.ts';
 import { type DataFrame, type Envelope, makeEnvelope } from '../protocol/envelope.ts';
 import { Deliveries } from './deliveries.ts';
 import type { AcknowledgedSendOptions, CallTarget, SendOptions } from './link-types.ts';
@@ -49,7 +49,7 @@ export class Messages {
     const { neighbor, envelope, flow } = this.#message(to, payload, { corrId: newId(), ttl });
     envelope.rtype = Deliveries.mark(0);
     envelope.replyTo = identity.replyAddress;
-    const bytes = encode(envelope);
+    const bytes = neighbor.encode(envelope);
     neighbor.sendEncoded(flow, envelope, bytes);
     this.#unacknowledged++;
     // A copy, because the caller may change its payload before a resend.

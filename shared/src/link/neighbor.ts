@@ -64,6 +64,7 @@ export class Neighbor {
   /** Number of the current interval between heartbeats. */
   #interval = 0;
   readonly #trace: LinkOptions['trace'];
+  readonly #sign: ((envelope: Envelope) => void) | undefined;
   readonly #later: (fn: () => void) => void;
   readonly #queueBytes: number;
   readonly #totalBytes: number;
@@ -73,13 +74,18 @@ export class Neighbor {
   #held = 0;
   readonly #emptyWaiters = new Waiters();
 
-  /** @param later calls a function when the answers of requests that were just started are ready, if they take no time */
+  /**
+   * @param later calls a function when the answers of requests that were just started are ready, if they take no time
+   * @param sign signs an envelope in place
+   */
   constructor(
     mainFlowId: string,
     trace: LinkOptions['trace'],
     queueBytes = QUEUE_BYTES,
     later: (fn: () => void) => void = queueMicrotask,
+    sign?: ((envelope: Envelope) => void) | undefined,
   ) {
+    this.#sign = sign;
     this.#later = later;
     this.#queueBytes = queueBytes;
     this.#totalBytes = Math.max(BOUNDS.totalBytes, 2 * queueBytes);
@@ -87,6 +93,17 @@ export class Neighbor {
     this.#flows.set(mainFlowId, this.main);
     this.#trace = trace;
     this.received = new ReceivedFlows((flowId) => this.grantCredit(flowId, LIMITS.creditWindow));
+  }
+
+  /** True if the messages to this neighbor are signed, and those from it must be. */
+  get isSigned(): boolean {
+    return this.#sign !== undefined;
+  }
+
+  /** Signs an envelope, if this neighbor requires that, and encodes it. @throws {MESSAGE_TOO_LARGE | PROTO_MALFORMED} */
+  encode(envelope: Envelope): Uint8Array {
+    this.#sign?.(envelope);
+    return encode(envelope);
   }
 
   get isAttached(): boolean {
@@ -203,7 +220,7 @@ export class Neighbor {
    * @throws {NODE_BUSY} when the queue is full
    */
   send(flow: SendFlow, envelope: Envelope, sender?: Sender, room: Room = 'request'): boolean {
-    return this.sendEncoded(flow, envelope, encode(envelope), sender, room);
+    return this.sendEncoded(flow, envelope, this.encode(envelope), sender, room);
   }
 
   /** Sends the encoded bytes of an envelope. @throws {NODE_BUSY} when the queue is full */
@@ -244,7 +261,7 @@ export class Neighbor {
   /** Sends a control frame, which needs no credit and is never queued. Returns false if there is no connection. */
   sendControl(envelope: Envelope): boolean {
     if (this.transport === undefined) return false;
-    const bytes = encode(envelope);
+    const bytes = this.encode(envelope);
     this.#trace?.('sent', envelope);
     return this.transport.send(bytes);
   }

@@ -14,6 +14,7 @@ import type { Deliveries } from './deliveries.ts';
 import type { LinkOptions } from './link-types.ts';
 import type { Neighbor } from './neighbor.ts';
 import type { Serving } from './serving.ts';
+import type { Verifier } from './verifier.ts';
 
 /** Minimum time between two log lines about bad messages, in ms. */
 const BAD_MESSAGE_LOG_MS = 10_000;
@@ -26,6 +27,8 @@ export interface ReceiverDeps {
   serving: Serving;
   control: Control;
   deliveries: Deliveries;
+  /** Set if messages of the sentinel must be signed. */
+  verifier?: Verifier | undefined;
 }
 
 export class Receiver {
@@ -45,13 +48,40 @@ export class Receiver {
       this.#onBadMessage(neighbor, bytes, error);
       return;
     }
+    this.#deps.trace?.('received', envelope);
+    if (neighbor.isSigned) this.#verify(neighbor, envelope, bytes);
+    else this.#handle(neighbor, envelope, bytes.byteLength);
+  }
+
+  #handle(neighbor: Neighbor, envelope: Envelope, size: number): void {
     try {
-      this.#deps.trace?.('received', envelope);
-      this.#dispatch(neighbor, envelope, bytes.byteLength);
+      this.#dispatch(neighbor, envelope, size);
     } catch (error) {
       // No message may end the process, even if it triggers a bug of ours.
       this.#deps.log.error('could not handle a message', { type: envelope.frame.type, error });
     }
+  }
+
+  #verify(neighbor: Neighbor, envelope: Envelope, bytes: Uint8Array): void {
+    const { serving, verifier } = this.#deps;
+    const { flowId, frame, replyTo, to } = envelope;
+    verifier!.receive({
+      envelope,
+      bytes,
+      onVerified: () => this.#handle(neighbor, envelope, bytes.byteLength),
+      onRepeated: () => {
+        if (flowId !== undefined) neighbor.received.count(flowId);
+        // The acknowledgement of the first one may have been lost.
+        if (frame.type !== 'Data' || replyTo === undefined || !expects(envelope, RTYPE.ack)) return;
+        serving.acknowledge(neighbor, envelope);
+      },
+      onRefused: (code, reason) => {
+        if (flowId !== undefined) neighbor.received.count(flowId);
+        // An answer or a control frame is dropped: a forged one must not end a call.
+        if (frame.type !== 'Data' || to === serving.identity.replyAddress) return;
+        serving.refuse(neighbor, envelope, code, reason);
+      },
+    });
   }
 
   #dispatch(neighbor: Neighbor, envelope: Envelope, size: number): void {
@@ -80,6 +110,9 @@ export class Receiver {
       case 'CapabilityWithdrawAck':
       case 'WhoIsAck':
         control.onAck(envelope);
+        break;
+      case 'KeyAnnounce':
+        this.#deps.verifier?.onAnnounce(frame);
         break;
       case 'KeyRequest':
       case 'SecureOpen':
@@ -139,6 +172,8 @@ export class Receiver {
     if (header?.frameType !== 'Data') return;
     // A bad message uses credit like any other.
     if (header.flowId !== undefined) neighbor.received.count(header.flowId);
+    // Its signature cannot be verified, so it may be forged.
+    if (neighbor.isSigned) return;
     if (header.to === serving.identity.replyAddress) {
       if (header.corrId !== undefined) calls.onBadReply(header.corrId, fault);
     } else if (!header.isReply) serving.refuse(neighbor, header, tableCode(fault.code), fault.message);

@@ -2,6 +2,7 @@
 // make it refuse, stay silent, lose its state or withhold credit. It is not a router.
 import type { Principal } from '../access/principal.ts';
 import { memoryDial } from '../link/memory-transport.ts';
+import type { LinkSignatures } from '../link/signatures.ts';
 import type { Dial, Transport } from '../link/transport.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import {
@@ -11,6 +12,7 @@ import {
   type FrameOf,
   type FrameType,
   makeEnvelope,
+  type NodeAttach,
 } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 
@@ -33,6 +35,10 @@ export class ScriptedSentinel {
   resumed: boolean | undefined;
   /** Principal of all of its nodes. `undefined` makes it a sentinel that does not answer WhoIs. */
   principal: Principal | undefined;
+  /** Set if it signs its frames and answers KeyRequest. It does not verify. */
+  signatures: LinkSignatures | undefined;
+  /** Keys of its nodes, with their paths. */
+  readonly keys = new Map<string, { readonly jwk: unknown; readonly path: string }>();
   /** True if it grants credit for the messages it receives. */
   grantsCredit = true;
   /** True if it records the envelopes it receives. */
@@ -91,7 +97,13 @@ export class ScriptedSentinel {
   }
 
   answer(node: ScriptedNode, request: Envelope, frame: Frame): void {
-    this.send(node, makeEnvelope(frame, request.corrId === undefined ? {} : { corrId: request.corrId }));
+    this.sendOwn(node, makeEnvelope(frame, request.corrId === undefined ? {} : { corrId: request.corrId }));
+  }
+
+  /** Sends an envelope of the sentinel itself. */
+  sendOwn(node: ScriptedNode, envelope: Envelope): void {
+    this.signatures?.sign(envelope, `/${this.id}`);
+    this.send(node, envelope);
   }
 
   #onMessage(node: ScriptedNode, bytes: Uint8Array): void {
@@ -106,7 +118,7 @@ export class ScriptedSentinel {
     if (this.intercept?.(envelope, node) === false) return;
     switch (frame.type) {
       case 'NodeAttach':
-        this.#attach(node, envelope, frame.systemId);
+        this.#attach(node, envelope, frame);
         break;
       case 'AddressBind':
         this.bound.set(frame.address, node);
@@ -123,6 +135,12 @@ export class ScriptedSentinel {
       case 'NodeHeartbeat':
         this.answer(node, envelope, { type: 'NodeHeartbeatAck', ok: true });
         break;
+      case 'KeyRequest': {
+        const key = this.keys.get(frame.kid ?? '');
+        if (this.signatures === undefined || key === undefined) break;
+        this.answer(node, envelope, { type: 'KeyAnnounce', physicalPath: key.path, keys: [key.jwk] });
+        break;
+      }
       case 'WhoIs':
         this.answer(node, envelope, { type: 'WhoIsAck', ok: true, principal: this.principal });
         break;
@@ -135,9 +153,10 @@ export class ScriptedSentinel {
     }
   }
 
-  #attach(node: ScriptedNode, envelope: Envelope, systemId: string): void {
+  #attach(node: ScriptedNode, envelope: Envelope, { systemId, keys = [] }: NodeAttach): void {
     node.systemId = systemId;
     node.path = `/${this.id}/${systemId}`;
+    for (const jwk of keys) this.keys.set((jwk as { kid: string }).kid, { jwk, path: node.path });
     this.answer(node, envelope, {
       type: 'NodeAttachAck',
       ok: true,
@@ -147,6 +166,7 @@ export class ScriptedSentinel {
       assignedPath: node.path,
       software: this.software,
       resumed: this.resumed,
+      keys: this.signatures?.keys,
       principal: this.principal,
     });
   }
@@ -172,7 +192,7 @@ export class ScriptedSentinel {
       envelope.corrId !== undefined &&
       envelope.frame.type === 'Data'
     ) {
-      this.send(
+      this.sendOwn(
         from,
         makeEnvelope(
           {
