@@ -80,6 +80,19 @@ export const CLIENT_VARIABLES: readonly Variable[] = Object.freeze([
     description:
       'File that `npx fame-fabric key` changes. Without FAME_DATA_DIR it is in the nearest .fame of this and the parent directories.',
   },
+  {
+    name: 'FAME_JWT_CLIENT_ID',
+    type: 'text',
+    default: 'dev',
+    description: 'Client id that `npx fame-fabric token serve` accepts.',
+  },
+  {
+    name: 'FAME_JWT_CLIENT_SECRET',
+    type: 'text',
+    default: 'kept in the data directory',
+    description: 'Client secret that `npx fame-fabric token serve` accepts.',
+    secret: true,
+  },
   { name: 'NO_COLOR', type: 'text', default: '', description: 'Any value switches colours off.' },
 ] as const satisfies Variable[]);
 
@@ -160,6 +173,24 @@ export const readClientConfig = (env: Environment): ClientConfig =>
       hasColours: wantsColours(env),
     };
   });
+
+/** Settings of the development issuer. */
+export interface DevIssuerConfig {
+  readonly dataDir: string;
+  readonly clientId: string;
+  /** @default one in the data directory */
+  readonly clientSecret: string | undefined;
+  readonly audience: string;
+}
+
+/** Reads the settings of the development issuer. @throws {CONFIG_INVALID} with one line for each fault */
+export const readDevIssuerConfig = (env: Environment): DevIssuerConfig =>
+  readEnv(env, (reader) => ({
+    dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+    clientId: reader.secret('FAME_JWT_CLIENT_ID') ?? 'dev',
+    clientSecret: reader.secret('FAME_JWT_CLIENT_SECRET'),
+    audience: reader.unquoted('FAME_JWT_AUDIENCE') ?? 'fame.fabric',
+  }));
 
 /** The sentinel of these settings, for HTTP requests. */
 export const sentinelOf = ({ url, httpUrl, token }: ClientConfig): SentinelHttp => ({

@@ -165,7 +165,7 @@ async function request(
   path: string,
   signal: AbortSignal,
 ): Promise<Response> {
-  const key = token.read();
+  const key = await token.read();
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   let response: Response;
   try {

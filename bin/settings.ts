@@ -38,6 +38,7 @@ export const localAgentEnv = (env: Environment, port: number | ''): Environment 
   FAME_DIRECT_ADMISSION_URL: '',
   FAME_ADMISSION_TOKEN: '',
   FAME_ADMISSION_TOKEN_FILE: '',
+  FAME_ADMISSION_TOKEN_URL: '',
 });
 
 const variableOf = (fault: string): string => fault.split(' ')[0]!;

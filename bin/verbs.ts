@@ -323,6 +323,47 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 0,
     load: () => import('./verbs/why.ts'),
   },
+  token: {
+    about: 'run a token issuer for development on this machine, or print a token',
+    usage:
+      'npx fame-fabric token serve [--port PORT] [--expires TIME] | token issue --sub NAME [--scope TEXT] [--role ROLE] [--aud TEXT] [--expires TIME]',
+    examples: [
+      'npx fame-fabric token serve',
+      'npx fame-fabric token issue --sub ada --expires 1h > ada.token',
+      'npx fame-fabric token issue --sub ada --scope "node.connect node.trusted"',
+    ],
+    flags: {
+      sub: { type: 'string', value: 'NAME', about: 'issue: the subject' },
+      scope: {
+        type: 'string',
+        value: 'TEXT',
+        about: 'issue: scopes with blanks between them (default node.connect)',
+      },
+      role: {
+        type: 'string',
+        value: 'ROLE',
+        about: 'issue: client, agent, sentinel, door or admin (default: client and agent)',
+      },
+      aud: {
+        type: 'string',
+        value: 'TEXT',
+        about: 'issue: the audience (FAME_JWT_AUDIENCE, else fame.fabric)',
+      },
+      expires: {
+        type: 'string',
+        value: 'TIME',
+        about: 'tokens are valid for this time, such as 5m or 12h (default 1h)',
+      },
+      port: {
+        type: 'string',
+        value: 'PORT',
+        about: 'port of the issuer (default 8099); serve: 0 for a free one',
+      },
+      host: { type: 'string', value: 'HOST', about: 'loopback address of the issuer (default 127.0.0.1)' },
+    },
+    isHelpAlone: true,
+    load: () => import('./verbs/token.ts'),
+  },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame-fabric doctor [--json]',

@@ -222,6 +222,10 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/door/tls.ts': 'the expiry of certificates',
+  'sentinel/src/access/renewals.ts':
+    'the time until a credential expires, which its issuer states in wall time',
+  'sentinel/src/door/admission.ts':
+    'the time until a credential expires, which its issuer states in wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'bin/verbs/key.ts': 'the expiry of a new key, which outlives the process',
@@ -250,6 +254,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'client/src/repl/repl.ts': 'the age of earlier conversations, which is shown',
   'client/src/repl/saved-conversations.ts': 'the last change of a conversation, which is shown',
   'bin/local/managed-process.ts': 'the start of a process, for other processes',
+  'bin/token/dev-issuer.ts': 'the time of issue in tokens',
   'bin/verbs/chat.ts': 'the age of conversations, which is shown',
   'bin/verbs/conversations.ts': 'the age at which conversations expire, for `sweep`',
   'bin/verbs/local.ts': 'the age of a process, which is shown',

@@ -15,6 +15,7 @@ import type {
 } from '@fame-fabric/shared';
 import { isUnder, REPLY_PREFIX, SYSTEM_PARTICIPANT, tryParseAddress } from '@fame-fabric/shared/router';
 import { forbidden, type Guard } from './access/guard.ts';
+import type { Renewals } from './access/renewals.ts';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
 import type { TraceTap } from './http/trace.ts';
@@ -39,6 +40,7 @@ export interface ControlDeps {
   calls: OpenCalls;
   announcer: Announcer;
   listener: SessionListener;
+  renewals: Renewals;
   trace: TraceTap;
   whoIs: WhoIsAnswers;
 }
@@ -101,6 +103,10 @@ export class Control {
         this.#withdraw(from, envelope, frame);
         break;
       case 'NodeAttach': {
+        if (frame.authorization !== undefined && from.kind !== 'parent') {
+          this.#deps.renewals.receive(from, envelope, frame);
+          break;
+        }
         const refused = { id: envelope.id, replyTo: '', corrId: envelope.corrId ?? '' };
         const reason = 'The node is already attached';
         from.outbound.sendControl(nack(this.#deps.identity, refused, 'PROTO_OUT_OF_ORDER', reason));
@@ -115,6 +121,9 @@ export class Control {
         from.outbound.sendControl(nack(this.#deps.identity, refused, 'OPERATION_UNSUPPORTED', reason));
         break;
       }
+      case 'NodeAttachAck':
+        from.onAttachAck?.(frame);
+        return;
       case 'WhoIs':
         this.#deps.whoIs.receive(from, envelope, frame);
         break;

@@ -5,6 +5,7 @@ import { type Audit, NO_AUDIT } from './access/audit-log.ts';
 import { Guard } from './access/guard.ts';
 import { Permissions, type PolicySource } from './access/permissions.ts';
 import { PolicyChange } from './access/policy-change.ts';
+import { Renewals } from './access/renewals.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
 import type { SentinelConfig } from './config.ts';
@@ -94,8 +95,31 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
   const whoIs = new WhoIsAnswers({ identity, table, calls, bindings, permissions, clock });
+  const policyChange = new PolicyChange({
+    guard,
+    identity,
+    table,
+    sessions,
+    bindings,
+    calls,
+    listener,
+  });
+  const renewals = new Renewals({ access, clock, guard, identity, policyChange, sessions });
   const control = new Control(
-    { guard, identity, table, sessions, bindings, challenge, calls, announcer, listener, trace, whoIs },
+    {
+      guard,
+      identity,
+      table,
+      sessions,
+      bindings,
+      challenge,
+      calls,
+      announcer,
+      listener,
+      renewals,
+      trace,
+      whoIs,
+    },
     options,
   );
   const brake = new Brake({ clock, sessions, counters, log });
@@ -126,15 +150,6 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     { guard, identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },
     options,
   );
-  const policyChange = new PolicyChange({
-    guard,
-    identity,
-    table,
-    sessions,
-    bindings,
-    calls,
-    listener,
-  });
   const sweeper = new Sweeper({
     policyChange,
     tls: deps.tls,

@@ -40,7 +40,6 @@ export {
   ATTACH_PATH,
   admissionUrl,
   type ClientCertificate,
-  isLoopbackHost,
   readAdmissionUrl,
   readClientCertificate,
   readLocalListener,
@@ -57,6 +56,7 @@ export {
   STREAM_FLOWS_CAPABILITY,
   WHO_IS_CAPABILITY,
 } from './link/capabilities.ts';
+export { isLoopbackHost } from './link/loopback.ts';
 export { tlsFault } from './link/tls-fault.ts';
 export { isUnder } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';

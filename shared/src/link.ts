@@ -5,3 +5,4 @@ export { CALL_TIMEOUT_MS } from './link/calls.ts';
 export { Dialer, type DialerDeps, type DialerOptions } from './link/dialer.ts';
 export { Heartbeat, type HeartbeatDeps, type HeartbeatOptions } from './link/heartbeat.ts';
 export { SERVING_BACKOFF_MAX_MS } from './link/link.ts';
+export { TokenRenewal } from './link/token-renewal.ts';

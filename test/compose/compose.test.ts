@@ -128,6 +128,13 @@ describe('docker-compose.yml', () => {
         FAME_LISTENER_PORT: 'the URL of the sentinel is set',
         FAME_ADMISSION_TOKEN: 'the agent reads the key from the volume of the sentinel',
         OPENAI_API_KEY_FILE: 'a file of the host is not in the container',
+        FAME_ADMISSION_TOKEN_URL: 'the agent has a key',
+        FAME_ADMISSION_CLIENT_ID: 'the agent has a key',
+        FAME_ADMISSION_CLIENT_SECRET: 'the agent has a key',
+        FAME_ADMISSION_CLIENT_SECRET_FILE: 'the agent has a key',
+        FAME_ADMISSION_TOKEN_SCOPE: 'the agent has a key',
+        FAME_JWT_AUDIENCE: 'the agent has a key',
+        FAME_ALLOW_HTTP_ISSUER: 'the agent has a key',
       },
     ],
   ])('%s gets each of its variables, except those with a reason', (name, variables, reasons) => {

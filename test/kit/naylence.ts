@@ -30,6 +30,26 @@ export async function startPeerSentinel(
   return { proc, port, url: admissionUrl(port) };
 }
 
+/** Starts the development token server of naylence for one client. Returns its issuer, a URL. */
+export async function startPeerTokenServer(client: { id: string; secret: string }): Promise<string> {
+  ensureInstalled();
+  const port = await freePort();
+  const issuer = `http://127.0.0.1:${port}`;
+  const server = 'node_modules/@naylence/runtime/dist/esm/naylence/fame/http/oauth2-server-cli.js';
+  const proc = startNode([join(INTEROP, server)], {
+    name: 'peer token server',
+    env: {
+      APP_HOST: '127.0.0.1',
+      APP_PORT: String(port),
+      FAME_JWT_ISSUER: issuer,
+      FAME_JWT_CLIENT_ID: client.id,
+      FAME_JWT_CLIENT_SECRET: client.secret,
+    },
+  });
+  await healthy(`${issuer}/health`, proc);
+  return issuer;
+}
+
 export interface PeerOptions {
   url: string;
   address?: string;
@@ -83,9 +103,14 @@ export class PeerClient {
     });
   }
 
-  static async start(options: PeerOptions): Promise<PeerClient> {
+  /** Starts a client that may be refused. */
+  static launch(options: PeerOptions): PeerClient {
     ensureInstalled();
-    const client = new PeerClient(options);
+    return new PeerClient(options);
+  }
+
+  static async start(options: PeerOptions): Promise<PeerClient> {
+    const client = PeerClient.launch(options);
     await client.proc.waitFor(/"event":"ready"/);
     return client;
   }

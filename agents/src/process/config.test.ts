@@ -202,6 +202,7 @@ describe('readAgentConfig', () => {
   it('marks secret variables', () => {
     expect(AGENT_VARIABLES.filter(({ secret }) => secret).map(({ name }) => name)).toEqual([
       'FAME_ADMISSION_TOKEN',
+      'FAME_ADMISSION_CLIENT_SECRET',
       'FAME_STATE_MASTER_KEY',
       'FAME_STORAGE_MASTER_KEY',
       'OPENAI_API_KEY',

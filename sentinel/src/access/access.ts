@@ -123,6 +123,10 @@ export class Access {
   }
 }
 
+/** Time until the credential expires, in ms; `now` is wall time. Undefined if it does not expire. */
+export const expiresInMs = ({ expiresAt }: Pick<Granted, 'expiresAt'>, now: number): number | undefined =>
+  expiresAt === undefined ? undefined : Math.max(1, Math.ceil(expiresAt - now));
+
 /** The part of a principal that an agent learns about its caller. */
 export const agentView = ({ id, roles, claims, rights }: Principal): Principal => ({
   id,

@@ -35,10 +35,11 @@ export class PolicyChange {
     const { guard, table } = this.#deps;
     if (!guard.permissions.refresh(isForced)) return;
     guard.changed();
-    for (const session of [...table.all()]) this.#enforce(session);
+    for (const session of [...table.all()]) this.enforce(session);
   }
 
-  #enforce(session: Session): void {
+  /** Ends what a session may no longer do. */
+  enforce(session: Session): void {
     const { guard, sessions } = this.#deps;
     if (session.state === 'gone') return;
     const principal = principalOf(session);

@@ -27,7 +27,13 @@ import {
   newId,
   tableCode,
 } from '@fame-fabric/shared/router';
-import { type Authentication, type Granted, isKeyed, type MaybePending } from '../access/access.ts';
+import {
+  type Authentication,
+  expiresInMs,
+  type Granted,
+  isKeyed,
+  type MaybePending,
+} from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -285,7 +291,7 @@ export class Admission {
     { principal, expiresAt, nodeFault }: Granted,
     envelope: Envelope<NodeAttach>,
   ): Session {
-    const { counters, identity, log, overlay } = this.#deps;
+    const { clock, counters, identity, log, overlay } = this.#deps;
     const { systemId, instanceId, originType, capabilities, keys, resumeToken } = envelope.frame;
     if (originType !== 'downstream' && originType !== 'peer') {
       throw refused('originType must be downstream or peer');
@@ -300,6 +306,8 @@ export class Admission {
       );
     }
     if (systemId === identity.id) throw refused('systemId is that of this sentinel');
+    const fault = nodeFault?.(systemId);
+    if (fault !== undefined) throw fault;
     const origin = { principal, action: 'Connect', remote: transport.remote } as const;
     if (!this.#deps.guard.admits(origin, originType)) {
       throw new FabricError(
@@ -307,8 +315,6 @@ export class Admission {
         'This node may not attach. The log of the sentinel has the rule.',
       );
     }
-    const fault = nodeFault?.(systemId);
-    if (fault !== undefined) throw fault;
     if (originType === 'peer') this.#checkPeer(systemId, instanceId);
     if (this.#isStopped) throw new FabricError('ADMIT_FULL', 'The sentinel is shutting down');
     const kind: SessionKind = originType === 'peer' ? 'peer' : 'node';
@@ -345,6 +351,7 @@ export class Admission {
       // Only sessions of nodes outlive their connection.
       resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
       principal: { id: principal.id, roles: principal.roles },
+      expiresInMs: expiresInMs({ expiresAt }, clock.now()),
       maxOpenCalls: this.#maxOpenCalls,
       creditBytes: terms.hasByteCredit ? LIMITS.creditReturnBytes : undefined,
     };

@@ -85,6 +85,9 @@ const NOT_PERMITTED =
   'This page needs the role admin, or a policy that allows Watch. The key of this request has neither.';
 const KEY_MISSING = new FabricError('AUTH_MISSING', `This page needs a key. ${KEY_ADVICE}`);
 
+/** Status of a credential that was not accepted, unless it is 401. */
+const STATUS_OF_FAULT: Readonly<Record<string, number>> = { AUTH_FORBIDDEN: 403, AUTH_UNAVAILABLE: 503 };
+
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
@@ -141,6 +144,8 @@ export async function createHttp(
         .send(refusalBody('AUTH_FORBIDDEN', NOT_PERMITTED));
     }
     const { code, message } = authentication.ok ? KEY_MISSING : authentication.fault;
+    const status = STATUS_OF_FAULT[code] ?? 401;
+    if (status !== 401) return reply.code(status).send(refusalBody(tableCode(code), message));
     return reply
       .code(401)
       .header('www-authenticate', 'Bearer')

@@ -1,7 +1,7 @@
 // One attached node as the router sees it: its path, its connection and its outbound queue. A session outlives its
 // connection by the resume window: then it is `detached`, keeps its queue, and a connection of the same node resumes it.
 // Not here: admission (`door/admission.ts`), addresses (`bindings.ts`), calls (`open-calls.ts`).
-import type { Principal } from '@fame-fabric/shared';
+import type { NodeAttachAck, Principal } from '@fame-fabric/shared';
 import { isUnder, tryParseAddress } from '@fame-fabric/shared/router';
 import { isKeyed } from '../access/access.ts';
 import type { CoarseClock } from './coarse-clock.ts';
@@ -45,6 +45,9 @@ export interface AttachTerms {
   readonly answersWhoIs: boolean;
 }
 
+/** The terms that a renewed credential replaces. */
+export type Renewal = Pick<AttachTerms, 'principal' | 'expiresAt' | 'mayForward'>;
+
 /** True for a node without a key. The resources of all such nodes together are bounded. */
 export const isStranger = ({ kind, terms }: Pick<Session, 'kind' | 'terms'>): boolean =>
   kind === 'node' && !isKeyed(terms.principal);
@@ -58,6 +61,8 @@ export class Session implements SessionIdentity {
   readonly outbound: OutboundQueue;
   /** True for a peer if the policy refused some of its announcements. */
   missesAnnouncements = false;
+  /** Receives the acks of renewals, if this sentinel is a node of the other side. */
+  onAttachAck: ((ack: NodeAttachAck) => void) | undefined;
   readonly #time: CoarseClock;
   #state: SessionState = 'attached';
   #transport: NodeTransport | undefined;
@@ -195,6 +200,11 @@ export class Session implements SessionIdentity {
     this.#terms = terms;
     this.markReceived();
     this.outbound.attach(transport, terms);
+  }
+
+  /** Continues the connection with a renewed credential of the same principal. */
+  renew(credential: Renewal): void {
+    this.#terms = { ...this.#terms, ...credential };
   }
 
   /** Marks the connection as lost and keeps the queue. */

@@ -11,7 +11,7 @@ import { cancelNotice, nack } from '../replies.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import type { QueueBudget } from './queue-budget.ts';
-import { type AttachTerms, Session, type SessionIdentity } from './session.ts';
+import { type AttachTerms, type Renewal, Session, type SessionIdentity } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
 /** Minimum time that a resumed node has to bind its addresses again, in ms. */
@@ -74,6 +74,12 @@ export class Sessions {
   #trackExpiry(session: Session): void {
     if (session.terms.expiresAt === undefined) this.#withExpiry.delete(session);
     else this.#withExpiry.add(session);
+  }
+
+  /** Continues a connection with a renewed credential of the same principal. */
+  renew(session: Session, credential: Renewal): void {
+    session.renew(credential);
+    this.#trackExpiry(session);
   }
 
   /**

@@ -1,4 +1,13 @@
-import { decode, type Envelope, encode, type Frame, makeEnvelope, type Transport } from '@fame-fabric/shared';
+import {
+  decode,
+  type Envelope,
+  encode,
+  type Frame,
+  makeEnvelope,
+  type NodeAttach,
+  type TokenSource,
+  type Transport,
+} from '@fame-fabric/shared';
 import { memoryPair, settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
 import { makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
@@ -64,6 +73,38 @@ function childSentinel(assignedPath: string, options?: TestOptions) {
   };
   return { parts, parent, uplink, connect };
 }
+
+test('the token of a connection is renewed on it, before it expires', async () => {
+  const parts = makeTestParts();
+  const [ours, theirs] = memoryPair();
+  const attaches: Envelope<NodeAttach>[] = [];
+  theirs.onMessage = (bytes) => {
+    const { corrId, frame, ...header } = decode(bytes);
+    if (frame.type !== 'NodeAttach') return;
+    attaches.push({ ...header, frame });
+    const ack = { type: 'NodeAttachAck', ok: true, assignedPath: '/P/S', targetPhysicalPath: '/P' } as const;
+    theirs.send(encode(makeEnvelope({ ...ack, expiresInMs: 100_000 }, { corrId: corrId! })));
+  };
+  let tokens = 0;
+  const token: TokenSource = { read: () => 'first', renew: async () => `fresh-${++tokens}` };
+  const uplink = new Uplink(
+    { ...parts, dial: async () => ours },
+    { url: 'ws://parent', kind: 'parent', token },
+  );
+  await uplink.connect(1_000);
+  const session = parts.table.byPath('/P');
+  for (let renewal = 1; renewal <= 2; renewal++) {
+    parts.clock.advance(80_000);
+    await settle();
+    expect(attaches.map(({ frame }) => frame.authorization).at(-1)).toBe(`fresh-${renewal}`);
+  }
+  expect(attaches).toHaveLength(3);
+  expect([parts.table.byPath('/P'), uplink.status.state]).toEqual([session, 'attached']);
+  uplink.close();
+  parts.clock.advance(80_000);
+  await settle();
+  expect(tokens).toBe(2);
+});
 
 test('a parent receives the bindings made before and after the attach, and their removal', async () => {
   const { parts, parent, uplink, connect } = childSentinel('/P/S');

@@ -20,8 +20,8 @@ import {
   redactUrl,
   WHO_IS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
-import { Dialer, Heartbeat } from '@fame-fabric/shared/link';
-import { FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/router';
+import { Dialer, Heartbeat, TokenRenewal } from '@fame-fabric/shared/link';
+import { encode, FabricError, FLOW, makeEnvelope, newId } from '@fame-fabric/shared/router';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
@@ -35,6 +35,8 @@ import type { PeerIds } from './peer-ids.ts';
 import { UplinkTransport } from './uplink-transport.ts';
 
 const HEARTBEAT_MS = 15_000;
+/** Time limit of the ack of a renewal, in ms. */
+const RENEWAL_TIMEOUT_MS = 20_000;
 const MAX_REASON_CHARS = 300;
 
 // The message of an error repeats the URL, which may contain credentials.
@@ -84,6 +86,7 @@ export class Uplink {
   readonly #instanceId = newId();
   readonly #dialer: Dialer;
   readonly #heartbeat: Heartbeat;
+  readonly #renewal: TokenRenewal;
   readonly #closing = new AbortController();
   readonly #onResumeToken: ((token: string) => void) | undefined;
   #resumeToken: string | undefined;
@@ -125,6 +128,7 @@ export class Uplink {
       { clock, beat: () => this.#beat(), onSilence: () => {} },
       { intervalMs: HEARTBEAT_MS, silentAfterMs: Number.POSITIVE_INFINITY },
     );
+    this.#renewal = new TokenRenewal({ clock, log, token, send: (fresh) => this.#sendRenewal(fresh) });
   }
 
   get status(): UplinkStatus {
@@ -150,6 +154,7 @@ export class Uplink {
   close(): void {
     this.#closing.abort(new FabricError('LINK_CLOSED', 'The sentinel is shutting down'));
     this.#heartbeat.stop();
+    this.#renewal.stop();
     this.#session?.transport?.close(CLOSE.normal, 'the sentinel is shutting down');
   }
 
@@ -171,6 +176,25 @@ export class Uplink {
       },
       { corrId: newId(), flowId, seqId: 0, flowFlags: FLOW.syn },
     );
+  }
+
+  // The other side reads the token only: the connection is attached already.
+  #sendRenewal(authorization: string): Promise<NodeAttachAck> {
+    const session = this.#session;
+    const { promise, resolve, reject } = Promise.withResolvers<NodeAttachAck>();
+    if (session === undefined) throw new FabricError('LINK_CLOSED', 'The connection was lost');
+    const timer = this.#deps.clock.after(RENEWAL_TIMEOUT_MS, () =>
+      reject(new FabricError('LINK_TIMEOUT', `The ${this.#kind} sentinel did not answer the renewal`)),
+    );
+    session.onAttachAck = (ack) => {
+      timer.stop();
+      session.onAttachAck = undefined;
+      resolve(ack);
+    };
+    const { frame, ...header } = this.#makeAttach();
+    const renewal = makeEnvelope({ ...frame, resumeToken: undefined, authorization }, header);
+    session.outbound.sendControl(encode(renewal));
+    return promise;
   }
 
   #learnPeer({ targetSystemId }: NodeAttachAck): void {
@@ -213,6 +237,7 @@ export class Uplink {
     transport.onDrain = () => session.outbound.flush();
     transport.onClose = (code) => this.#onLost(session, transport, code);
     this.#heartbeat.start();
+    this.#renewal.start(ack.expiresInMs);
     log.info(`attached to the ${this.#kind} sentinel`, { url: this.#url, path: identity.path });
     overlay?.announceTo(session);
     announcer.announceTo(session);
@@ -230,6 +255,7 @@ export class Uplink {
   #onLost(session: Session, transport: UplinkTransport, closeCode: number): void {
     const { calls, log, sessions } = this.#deps;
     this.#heartbeat.stop();
+    this.#renewal.stop();
     this.#session = undefined;
     this.#lostCalls = calls.madeBy(session);
     sessions.detach(session, transport);

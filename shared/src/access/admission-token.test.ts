@@ -2,6 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../errors/codes.ts';
+import { FabricError } from '../errors/error.ts';
 import type { TokenSettings } from '../link/admission-url.ts';
 import { AdmissionToken, findLocalKey } from './admission-token.ts';
 import { ensureLocalKey, readTokenFile, rotateLocalKey } from './local-key-file.ts';
@@ -12,6 +14,39 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'fame-token-'));
 });
 afterEach(() => rmSync(root, { recursive: true }));
+
+describe('an error of an attach', () => {
+  const explain = (code: ErrorCode, text: string, set: Partial<TokenSettings> = {}) =>
+    new AdmissionToken(LOCAL, settings({ token: 'a.b.c', ...set })).explain(
+      new FabricError(code, text),
+    ) as Error;
+
+  test('keeps the message of the sentinel about a token, which names its fix', () => {
+    const error = explain(
+      'AUTH_INVALID',
+      'The sentinel refused the attach: The token is for another audience. Fix it',
+    );
+    expect(error).toMatchObject({ code: 'AUTH_INVALID' });
+    expect(error.message).toMatch(
+      /refused the token from FAME_ADMISSION_TOKEN: The token is for another audience\. Fix it$/,
+    );
+  });
+
+  test('is that of the issuer if that gave no token', () => {
+    const issuer = {
+      tokenUrl: 'https://issuer.example',
+      clientId: 'x',
+      clientSecret: 'y',
+      clientSecretFile: undefined,
+      scope: 's',
+      audience: undefined,
+    };
+    const text = 'The token issuer at https://issuer.example refused this node: invalid_client';
+    expect(explain('AUTH_INVALID', text, { token: undefined, issuer }).message).toBe(text);
+    const away = 'Cannot get a token from https://issuer.example: ECONNREFUSED';
+    expect(explain('AUTH_UNAVAILABLE', away, { token: undefined, issuer }).message).toBe(away);
+  });
+});
 
 const settings = (set: Partial<TokenSettings> = {}): TokenSettings => ({
   token: undefined,

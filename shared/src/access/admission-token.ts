@@ -5,10 +5,12 @@ import { searchDataDirs } from '../data-dir.ts';
 import { printable } from '../env/read-env.ts';
 import { ERRORS } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
-import { isLoopbackHost, type TokenSettings } from '../link/admission-url.ts';
+import type { TokenSettings } from '../link/admission-url.ts';
+import { isLoopbackHost } from '../link/loopback.ts';
 import type { TokenSource } from '../link/transport.ts';
 import { cutText } from '../text/cut-text.ts';
 import { redactUrl } from '../text/redact-url.ts';
+import { IssuedTokens } from './issued-tokens.ts';
 import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
 import { checkToken, reasonOf } from './secret.ts';
 
@@ -16,10 +18,20 @@ const MAX_REASON_CHARS = 120;
 /** The part of a sentinel's message that says which credential has expired. */
 const EXPIRED = /The \w+(?: "[^"]*")? has expired/;
 
+const MAX_DETAIL_CHARS = 300;
+/** The message of a sentinel about a token (JWT), which names its own fix. */
+const OF_TOKEN = /\b(?:The|A) (?:\w+ of the )?token\b.*/s;
+
+/** The message about an issuer that gave no token. */
+const OF_ISSUER = /^The token issuer at /;
+
 export class AdmissionToken implements TokenSource {
   readonly #url: string;
   readonly #settings: TokenSettings;
   readonly #onDropped: (message: string) => void;
+  readonly #issued: IssuedTokens | undefined;
+  /** Returns a fresh token of the issuer; undefined if the token does not come from one. */
+  readonly renew: (() => Promise<string>) | undefined;
   /** True if the next `read` leaves out a found key, which the sentinel has just refused. */
   #leavesOut = false;
   /** True if the sentinel refused the found key. */
@@ -36,14 +48,19 @@ export class AdmissionToken implements TokenSource {
     this.#url = url;
     this.#settings = settings;
     this.#onDropped = onDropped;
+    const issued = settings.issuer && new IssuedTokens(settings.issuer);
+    this.#issued = issued;
+    this.renew = issued && (() => issued.renew());
   }
 
   /**
-   * Reads the token: FAME_ADMISSION_TOKEN, else the file FAME_ADMISSION_TOKEN_FILE, else the local key of the data directory. A
-   * local key that was only found is sent to this machine, and never to another one. Returns undefined if there is none.
+   * Reads the token: that of the issuer at FAME_ADMISSION_TOKEN_URL, else FAME_ADMISSION_TOKEN, else the file
+   * FAME_ADMISSION_TOKEN_FILE, else the local key of the data directory. A local key that was only found is sent to this machine, and never to another one. Returns undefined if there is none.
    * @throws {CONFIG_INVALID} when FAME_ADMISSION_TOKEN_FILE cannot be read
+   * @throws {AUTH_UNAVAILABLE | AUTH_INVALID} when the issuer gives no token; the promise rejects
    */
-  read(): string | undefined {
+  read(): string | undefined | Promise<string> {
+    if (this.#issued !== undefined) return this.#issued.read();
     const { token, tokenFile } = this.#settings;
     if (token !== undefined) return token;
     if (tokenFile !== undefined) return readSetFile(tokenFile);
@@ -53,6 +70,7 @@ export class AdmissionToken implements TokenSource {
   }
 
   onRefused(): boolean {
+    if (this.#issued !== undefined) return this.#issued.onRefused();
     const { token, tokenFile } = this.#settings;
     if (token !== undefined || tokenFile !== undefined) return false;
     this.#leavesOut = true;
@@ -63,7 +81,8 @@ export class AdmissionToken implements TokenSource {
 
   /** Where the token comes from, for messages: a variable or a file. Undefined if there is none. */
   get source(): string | undefined {
-    const { token, tokenFile } = this.#settings;
+    const { issuer, token, tokenFile } = this.#settings;
+    if (issuer !== undefined) return redactUrl(issuer.tokenUrl);
     if (token !== undefined) return 'FAME_ADMISSION_TOKEN';
     return tokenFile ?? this.#foundFile();
   }
@@ -77,6 +96,11 @@ export class AdmissionToken implements TokenSource {
     const { fix } = ERRORS[code];
     if (code === 'AUTH_MISSING')
       return new FabricError(code, `${sentinel} needs a key for this, and ${this.#reasonForNone()}. ${fix}`);
+    const detail = OF_TOKEN.exec(reason)?.[0];
+    if (detail !== undefined) {
+      const text = cutText(detail, MAX_DETAIL_CHARS);
+      return new FabricError(code, `${sentinel} refused the token from ${this.source}: ${text}`);
+    }
     const expired = EXPIRED.exec(reason)?.[0];
     const why = expired === undefined ? '' : `: ${cutText(expired, MAX_REASON_CHARS)}`;
     return new FabricError(code, `${sentinel} refused the key from ${this.source}${why}. ${fix}`);
@@ -84,6 +108,9 @@ export class AdmissionToken implements TokenSource {
 
   /** Returns the error of an attach, or a clearer one if the sentinel refused the token or needs one. */
   explain(error: unknown): unknown {
+    // Errors of the issuer name their fix.
+    if (this.#issued !== undefined && isFabricError(error, 'AUTH_INVALID') && OF_ISSUER.test(error.message))
+      return error;
     if (isFabricError(error, 'AUTH_INVALID')) return this.refusal('AUTH_INVALID', error.message);
     return isFabricError(error, 'AUTH_MISSING') ? this.refusal('AUTH_MISSING') : error;
   }

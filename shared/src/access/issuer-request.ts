@@ -1,7 +1,7 @@
 // Requests to a configured token issuer: its key set and its token endpoint. The URL always comes from the configuration. Answers
 // are bounded in time and size, and redirects are refused, so that a request never leaves the configured host.
 import { FabricError } from '../errors/error.ts';
-import { isLoopbackHost } from '../link/admission-url.ts';
+import { isLoopbackHost } from '../link/loopback.ts';
 import { tlsFault } from '../link/tls-fault.ts';
 import { redactUrl } from '../text/redact-url.ts';
 

@@ -54,6 +54,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'FAME_TRUSTED_CLIENT_SCOPE',
   ]),
   ...read('Read by sentinels, and by nodes that request tokens.', ['FAME_JWT_AUDIENCE']),
+  ...read('Read by `npx fame-fabric token serve`.', ['FAME_JWT_CLIENT_ID', 'FAME_JWT_CLIENT_SECRET']),
 
   {
     name: 'FAME_SECURITY_PROFILE',
@@ -132,7 +133,7 @@ const VARIABLES: readonly NaylenceVariable[] = [
   ...withNote('Use /metrics and the trace of the sentinel.', 'FAME_TELEMETRY_SERVICE_NAME'),
   ...withNote('Pages attach over WebSockets only.', 'FAME_DIRECT_INPAGE_CHANNEL'),
   ...withNote(
-    'Admission uses the local key: FAME_ADMISSION_TOKEN or FAME_ADMISSION_TOKEN_FILE.',
+    'Use a key or FAME_ADMISSION_TOKEN_URL.',
     'FAME_ADMISSION_AUTHORIZE_URL',
     'FAME_ADMISSION_CLOCK_SKEW_SECONDS',
     'FAME_ADMISSION_CODE_CHALLENGE_METHOD',
@@ -158,8 +159,6 @@ const VARIABLES: readonly NaylenceVariable[] = [
     'FAME_APP_PORT',
     'FAME_JWKS_KEY_TYPES',
     'FAME_JWT_ALLOWED_SCOPES',
-    'FAME_JWT_CLIENT_ID',
-    'FAME_JWT_CLIENT_SECRET',
     'FAME_JWT_ISSUER',
     'FAME_OAUTH_ALLOW_PUBLIC_CLIENTS',
     'FAME_OAUTH_CODE_TTL_SEC',

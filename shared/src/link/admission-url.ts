@@ -1,4 +1,5 @@
 // The admission URL, at which nodes attach to a sentinel, and the settings that determine it.
+import { ISSUER_VARIABLES, type IssuerSettings, readIssuerSettings } from '../access/issuer-settings.ts';
 import type { EnvReader } from '../env/read-env.ts';
 import type { Variable } from '../env/variable.ts';
 
@@ -8,11 +9,6 @@ export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
 /** Returns the admission URL of a sentinel that listens on `host` and `port`, with TLS or without. */
 export const admissionUrl = (host: string, port: number, hasTls = false): string =>
   `${hasTls ? 'wss' : 'ws'}://${host.includes(':') ? `[${host}]` : host}:${port}${ATTACH_PATH}`;
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
-
-/** True if the host of a URL, in its parsed form, is this machine. */
-export const isLoopbackHost = (hostname: string): boolean => LOOPBACK.test(hostname);
 
 /** The variables that select the sentinel to attach to. Agents and commands share them. */
 export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
@@ -76,6 +72,7 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     description:
       'overlay signs the messages of this node, and refuses messages of others that are not signed. The sentinel needs the same profile. Other profiles change nothing here.',
   },
+  ...ISSUER_VARIABLES,
 ]);
 
 /** PEM files of a node that identifies itself by a client certificate. */
@@ -102,6 +99,8 @@ export interface TokenSettings {
   readonly tokenFile: string | undefined;
   /** FAME_DATA_DIR, undefined if unset. */
   readonly dataDir: string | undefined;
+  /** Issuer of the tokens. @default none */
+  readonly issuer?: IssuerSettings | undefined;
 }
 
 /** Reads the settings of the token. Records faults in `reader`. */
@@ -109,6 +108,7 @@ export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
   token: reader.secret('FAME_ADMISSION_TOKEN'),
   tokenFile: reader.fileOfSecret('FAME_ADMISSION_TOKEN'),
   dataDir: reader.text('FAME_DATA_DIR'),
+  issuer: readIssuerSettings(reader),
 });
 
 /** The sentinel on this machine, as its settings describe it. */

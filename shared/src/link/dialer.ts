@@ -12,6 +12,7 @@ import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
 import { timeText } from '../text/time-text.ts';
 import type { Dial, TokenSource, Transport } from './transport.ts';
+import { withoutSecrets } from './without-secrets.ts';
 
 const DIAL_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 10_000;
@@ -84,6 +85,7 @@ export class Dialer {
   /**
    * Attaches for the first time.
    * @throws {LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN} when the sentinel refuses, unless `retriesRefusal` is set
+   * @throws {AUTH_UNAVAILABLE} when the issuer of the token did not answer within `timeoutMs`
    * @throws {LINK_TIMEOUT} when there was no attach within `timeoutMs`
    * @throws {CONFIG_INVALID} from the token source
    * @throws the reason of `signal` when that aborts
@@ -192,7 +194,7 @@ export class Dialer {
       transport.onMessage = (bytes) => {
         const envelope = readAck(bytes, attach.corrId!);
         if (!envelope) return;
-        trace?.('received', withoutToken(envelope));
+        trace?.('received', withoutSecrets(envelope));
         const refusal = this.#refusalIn(envelope.frame);
         if (refusal) {
           onRefused?.(envelope.frame);
@@ -207,7 +209,7 @@ export class Dialer {
           fail(error);
         }
       };
-      trace?.('sent', withoutToken(attach));
+      trace?.('sent', withoutSecrets(attach));
       transport.send(encode(attach));
     });
   }
@@ -215,7 +217,7 @@ export class Dialer {
   #refusalIn({ ok, code, reason, assignedPath }: NodeAttachAck): FabricError | undefined {
     if (!ok) {
       return new FabricError(
-        AUTH_CODES.has(code ?? '') ? (code as ErrorCode) : 'LINK_REFUSED',
+        AUTH_CODES.has(code ?? '') || code === 'AUTH_UNAVAILABLE' ? (code as ErrorCode) : 'LINK_REFUSED',
         `The ${this.#peer} refused the attach: ${reason || code || 'no reason given'}`,
         { details: code ? { code } : undefined },
       );
@@ -226,6 +228,8 @@ export class Dialer {
   }
 
   #unreachable(timeoutMs: number, cause: unknown): FabricError {
+    // The sentinel is not at fault: the issuer of the token is away.
+    if (isFabricError(cause, 'AUTH_UNAVAILABLE')) return cause;
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
     return new FabricError(
       'LINK_TIMEOUT',
@@ -249,12 +253,6 @@ export const isTokenRefused = (error: unknown): boolean =>
 
 const isRefusal = (error: unknown): boolean =>
   isFabricError(error) && (error.code === 'LINK_REFUSED' || AUTH_CODES.has(error.code));
-
-// The token is a secret, and traces are logged and displayed.
-const withoutToken = (envelope: Envelope<NodeAttach | NodeAttachAck>): Envelope =>
-  envelope.frame.resumeToken === undefined
-    ? envelope
-    : { ...envelope, frame: { ...envelope.frame, resumeToken: '(secret)' } };
 
 // Returns the ack of this attempt. A refusal may lack the corrId, because some sentinels refuse before they read the NodeAttach.
 function readAck(bytes: Uint8Array, corrId: string): Envelope<NodeAttachAck> | undefined {

@@ -41,6 +41,7 @@ import { Neighbor } from './neighbor.ts';
 import { NodeIdentity } from './node-identity.ts';
 import { Receiver } from './receiver.ts';
 import { Serving } from './serving.ts';
+import { TokenRenewal } from './token-renewal.ts';
 import type { Transport } from './transport.ts';
 import { Verifier } from './verifier.ts';
 
@@ -78,6 +79,7 @@ export class Link {
   readonly #verifier: Verifier | undefined;
   readonly #heartbeat: Heartbeat;
   readonly #dialer: Dialer;
+  readonly #renewal: TokenRenewal;
   readonly #stateListeners = new Set<(state: LinkState) => void>();
   #state: LinkState = 'idle';
   #connecting: Promise<void> | undefined;
@@ -180,6 +182,12 @@ export class Link {
           options.backoffMaxMs ?? (this.#bindings.size > 0 ? SERVING_BACKOFF_MAX_MS : BACKOFF_MAX_MS),
       },
     );
+    this.#renewal = new TokenRenewal({
+      clock,
+      log,
+      token: options.token,
+      send: (authorization) => this.#sendRenewal(authorization),
+    });
     this.#openLoop();
   }
 
@@ -265,6 +273,13 @@ export class Link {
     );
   }
 
+  // The sentinel reads the token only: the connection is attached already.
+  async #sendRenewal(authorization: string): Promise<NodeAttachAck> {
+    const { frame } = this.#makeAttach();
+    const ack = await this.#control.request({ ...frame, resumeToken: undefined, authorization });
+    return ack as NodeAttachAck;
+  }
+
   #onAttached(transport: Transport, ack: NodeAttachAck): void {
     this.#verifier?.adopt(ack.keys, ack.targetPhysicalPath ?? '');
     const isOwn = isOwnSoftware(ack.software);
@@ -288,6 +303,7 @@ export class Link {
     if (previousPath !== '' && previousPath !== path) this.#pathChanged(previousPath, path);
     if (this.#state !== 'draining') this.#setState('attached');
     this.#heartbeat.start();
+    this.#renewal.start(ack.expiresInMs);
     if (previousPath === '') this.#log.debug('attached', { path, systemId: this.systemId });
     else this.#log.info('reattached', { path, systemId: this.systemId });
     const waiters = this.#attachWaiters;
@@ -323,6 +339,7 @@ export class Link {
     if (this.#uplink.transport !== transport) return;
     this.#uplink.detach();
     this.#heartbeat.stop();
+    this.#renewal.stop();
     this.#binder.stop();
     this.#control.failAll(new FabricError('LINK_CLOSED', `The connection was lost (close code ${code})`));
     if (this.#state === 'closed') return;
@@ -470,6 +487,7 @@ export class Link {
     const error = closedError();
     this.#dialing?.abort(error);
     this.#heartbeat.stop();
+    this.#renewal.stop();
     this.#binder.stop();
     this.#control.failAll(error);
     this.#verifier?.close();

@@ -11,6 +11,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { type HeldCall, type QueuedMessage, ReceivedFlows, type Sender, SendFlow } from './flow.ts';
 import type { LinkOptions } from './link-types.ts';
 import type { Transport } from './transport.ts';
+import { withoutSecrets } from './without-secrets.ts';
 
 /** Default bound of the messages that wait for one callee or caller, in bytes. */
 const QUEUE_BYTES = 8_388_608;
@@ -262,7 +263,7 @@ export class Neighbor {
   sendControl(envelope: Envelope): boolean {
     if (this.transport === undefined) return false;
     const bytes = this.encode(envelope);
-    this.#trace?.('sent', envelope);
+    this.#trace?.('sent', withoutSecrets(envelope));
     return this.transport.send(bytes);
   }
 

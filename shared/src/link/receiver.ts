@@ -109,6 +109,7 @@ export class Receiver {
       case 'CapabilityAdvertiseAck':
       case 'CapabilityWithdrawAck':
       case 'WhoIsAck':
+      case 'NodeAttachAck':
         control.onAck(envelope);
         break;
       case 'KeyAnnounce':

@@ -22,6 +22,8 @@ export interface Transport {
 export interface TokenSource {
   /** Called for each attempt to attach. */
   read(): string | undefined | Promise<string | undefined>;
+  /** Returns a fresh token for an attached connection, before the one in use expires. @default tokens are not renewed */
+  readonly renew?: (() => Promise<string>) | undefined;
   /** Called when the sentinel refused the token. Returns true if `read` returns another one now, or none: for one more attempt. */
   onRefused?(): boolean;
 }

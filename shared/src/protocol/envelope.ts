@@ -23,6 +23,8 @@ export interface NodeAttach {
   keys?: readonly unknown[] | undefined;
   /** Our extension: the token of an earlier attach, which resumes its session. Secret. */
   resumeToken?: string | undefined;
+  /** Our extension: a fresh token on a connection that is attached, which renews its credential. Secret. */
+  authorization?: string | undefined;
 }
 export interface NodeAttachAck {
   type: 'NodeAttachAck';
@@ -44,6 +46,8 @@ export interface NodeAttachAck {
   resumeToken?: string | undefined;
   /** Our extension: the principal of the node. A sentinel that states it answers WhoIs. */
   principal?: Principal | undefined;
+  /** Our extension: time until the credential of the node expires, in ms. A sentinel that states it renews credentials in-band. */
+  expiresInMs?: number | undefined;
   /** Our extension: the sentinel grants credit for a flow after this number of bytes, or earlier after 24 messages. */
   creditBytes?: number | undefined;
   /** Our extension: open calls of the node that the sentinel admits. Further ones wait in the link. */

@@ -57,7 +57,7 @@ describe.each(Object.entries(REQUIRED_FIELDS))('%s', (type, fields) => {
 
 // Optional fields that readers compare: a null must not reach them.
 const OPTIONAL_FIELDS: Record<string, readonly string[]> = {
-  NodeAttach: ['assignedPath', 'capabilities', 'acceptedLogicals', 'resumeToken'],
+  NodeAttach: ['assignedPath', 'capabilities', 'acceptedLogicals', 'resumeToken', 'authorization'],
   NodeAttachAck: ['code', 'reason', 'refId', 'targetSystemId', 'assignedPath', 'software', 'resumeToken'],
   AddressBind: ['physicalPath'],
   DeliveryAck: ['code', 'reason', 'refId'],
@@ -100,6 +100,8 @@ describe('a frame', () => {
       { type: 'CapabilityAdvertise', address: 'a@b', capabilities: [''] },
       { type: 'AddressBind', address: 'x'.repeat(257) },
       { type: 'NodeAttachAck', ok: true, software: 7 },
+      { type: 'NodeAttachAck', ok: true, expiresInMs: -1 },
+      { type: 'NodeAttach', ...REQUIRED_FIELDS.NodeAttach, authorization: 'x'.repeat(8_193) },
     ];
     for (const frame of bad) expect(codeOf(frame)).toBe('PROTO_MALFORMED');
   });

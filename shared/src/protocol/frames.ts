@@ -9,6 +9,8 @@ type Check = (value: unknown) => boolean;
 const text: Check = (v) => typeof v === 'string' && v.length > 0 && v.length <= LIMITS.maxIdBytes;
 const optionalText: Check = (v) =>
   v === undefined || v === null || (typeof v === 'string' && v.length <= 1024);
+const optionalToken: Check = (v) =>
+  v === undefined || v === null || (typeof v === 'string' && v.length <= LIMITS.maxTokenChars);
 const bool: Check = (v) => typeof v === 'boolean';
 const any: Check = () => true;
 const names: Check = (v) => Array.isArray(v) && v.length <= LIMITS.maxCapabilities && v.every(text);
@@ -34,6 +36,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     acceptedLogicals: optionalNames,
     keys: optionalList,
     resumeToken: optionalText,
+    authorization: optionalToken,
   },
   NodeAttachAck: {
     ...ack,
@@ -46,6 +49,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
     resumeToken: optionalText,
     creditBytes: optionalCount,
     maxOpenCalls: optionalCount,
+    expiresInMs: optionalCount,
   },
   AddressBind: { address: text, physicalPath: optionalText },
   AddressBindAck: ack,

@@ -9,6 +9,8 @@ export const LIMITS = Object.freeze({
   maxDepth: 64,
   /** Longest id, in bytes. */
   maxIdBytes: 256,
+  /** Longest token, in characters. */
+  maxTokenChars: 8_192,
   /** Longest address, in bytes. */
   maxAddressBytes: 256,
   /** Maximum number of capabilities in one frame or envelope. */

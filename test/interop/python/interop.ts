@@ -11,6 +11,7 @@ import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
 import { pythonWith } from '../../kit/python.ts';
 import { restartAgent } from '../../kit/restarts.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
+import { checkGated } from './gated.ts';
 
 const HERE = join(ROOT, 'test/interop/python');
 const PYTHON = pythonWith('interop-python', join(HERE, 'requirements.txt'));
@@ -20,6 +21,7 @@ const startPython = (
   script: string,
   args: string[] = [],
   salt = args.join('-'),
+  env: Record<string, string> = {},
 ): Proc =>
   new Proc(PYTHON, [join(HERE, script), ...args], {
     name: `python ${script} ${args.join(' ')}`,
@@ -27,6 +29,7 @@ const startPython = (
       FAME_DIRECT_ADMISSION_URL: sentinel.url,
       PYTHONUNBUFFERED: '1',
       FAME_NODE_ID_SALT: salt,
+      ...env,
     },
   });
 
@@ -176,6 +179,15 @@ async function main(): Promise<number> {
     }
     deepStrictEqual(next, 1_001);
   });
+
+  await checkGated(
+    {
+      python: PYTHON,
+      start: (gated, script, args, env) => startPython(gated, script, args, `gated-${args.join('-')}`, env),
+      served: startServed,
+    },
+    check,
+  );
 
   let failed = 0;
   for (const [what, run] of checks) {

@@ -3,7 +3,7 @@
 // no URL of a token (`iss`, `jku`, `x5u`) is ever requested, and no algorithm of a token is ever used that is not on the list.
 import type { Clock, ErrorCode, Logger, Principal } from '@fame-fabric/shared';
 import type { requestIssuer } from '@fame-fabric/shared/internal';
-import { FabricError, isFabricError } from '@fame-fabric/shared/router';
+import { FabricError, isFabricError, LIMITS } from '@fame-fabric/shared/router';
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import type { Authentication, CredentialSource } from '../access.ts';
 import { allowedClaims, CONNECT_SCOPE, isWelcomeToken, principalIdOf, rolesOf, scopesOf } from './claims.ts';
@@ -13,7 +13,6 @@ import type { TokenRules } from './token-rules.ts';
 
 /** Three parts in base64url. */
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/;
-const MAX_TOKEN_CHARS = 8_192;
 /** Allowed difference between the clocks of the issuer and of this machine, in s: for `nbf` and `iat`. `exp` counts exactly. */
 const MAX_SKEW_S = 60;
 
@@ -44,7 +43,7 @@ export class TokenCredentials implements CredentialSource {
   }
 
   accepts(token: string): boolean {
-    return token.length <= MAX_TOKEN_CHARS && TOKEN.test(token);
+    return token.length <= LIMITS.maxTokenChars && TOKEN.test(token);
   }
 
   async authenticate(token: string): Promise<Authentication> {
