@@ -235,6 +235,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/session/sessions.ts': 'the start of a session, which is shown',
   'sentinel/src/session/sweeper.ts': 'the expiry of a credential, which its issuer states in wall time',
   'agents/src/agent/durable/durable-requests.ts': 'the deadline of a request, for a later process',
+  'agents/src/agent/durable/request-runs.ts': 'the rest of the time of a request of an earlier process',
   'agents/src/agent/tasks/task-table.ts': 'the time stamp of a state, a field of A2A',
   'agents/src/conversation/host.ts':
     'time stamps and the deadline of a turn in the journal, for a later process',

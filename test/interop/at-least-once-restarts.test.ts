@@ -1,10 +1,12 @@
 // At-least-once delivery with nodes of the peer while connections break and processes die: acknowledgements and replies that
 // are lost, and agents that restart with pending calls. Each message is handled once.
+import { join } from 'node:path';
 import { type Gate, gate } from '@fame-fabric/agents/testing';
 import { Link, newId } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PeerClient, startPeerAgent } from '../kit/naylence.ts';
+import { type Proc, ROOT, startNode } from '../kit/processes.ts';
 import {
   admissionUrl,
   listNodes,
@@ -16,6 +18,7 @@ import { CHAT, startAgent, startModel, stopStack } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 
 const env = { FAME_DELIVERY_PROFILE: 'at-least-once' };
+const DURABLE_AGENT = join(ROOT, 'test/kit/durable-agent.ts');
 let sentinel: OurSentinel;
 
 beforeAll(async () => {
@@ -121,6 +124,25 @@ test('our agent is killed before its acknowledgement is sent: the peer sends aga
   await next.stop();
   await agentProxy.close();
   await peerProxy.close();
+});
+
+test('our agent is killed during an acknowledged durable operation: the next process runs it and answers the peer', async () => {
+  const dataDir = temporaryDirectory();
+  const start = (): Proc =>
+    startNode(['--conditions=fame-source', '--disable-warning=ExperimentalWarning', DURABLE_AGENT], {
+      env: { FAME_DIRECT_ADMISSION_URL: sentinel.url, FAME_DATA_DIR: dataDir },
+    });
+  const agent = start();
+  await agent.waitFor(/is served through/);
+  const peer = await PeerClient.start({ url: sentinel.url, env });
+  const answer = peer.call('durable@fame.fabric', 'work', { n: 7 });
+  await agent.waitFor(/run 1 of 7/);
+  await agent.kill();
+  const next = start();
+  expect(await answer).toEqual({ n: 7, attempt: 2, runs: 2 });
+  expect(next.output.match(/run \d of 7/g)).toEqual(['run 2 of 7']);
+  await peer.stop();
+  await next.stop();
 });
 
 test('an agent of the peer dies before it has acknowledged: the next process answers our link once', async () => {

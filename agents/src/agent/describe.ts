@@ -62,6 +62,7 @@ function describeOperation(name: string, one: Operation): OperationDescription {
     params: isLarge ? namesOf(schema) : (schema ?? {}),
     streams: one.streams,
     ...(one.immediate ? { immediate: true } : {}),
+    ...(one.durable ? { durable: true } : {}),
     ...(isLarge || !schema ? { truncated: true } : {}),
   };
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -5,11 +6,16 @@ import { join } from 'node:path';
 import { type Envelope, Link, makeEnvelope } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock, ScriptedSentinel } from '@fame-fabric/shared/testing';
 import { expect, onTestFinished, test } from 'vitest';
+import { defineAgent } from '../agent/agent.ts';
 import type { Agent } from '../agent/agent-types.ts';
+import { StoredState } from '../agent/state/agent-state.ts';
+import { readMasterKeys, StateKeys } from '../agent/state/state-keys.ts';
 import { ChatAgent } from '../conversation/chat-agent.ts';
 import { offlineModel } from '../model/offline/offline-model.ts';
 import { RefineAgent } from '../refine/refine-agent.ts';
 import { MemoryStore } from '../store/memory-store.ts';
+import { storePath } from '../store/open-store.ts';
+import { SqliteStore } from '../store/sqlite/sqlite-store.ts';
 import { readAgentConfig } from './config.ts';
 import { linkOptions, runAgents } from './run-agents.ts';
 
@@ -65,6 +71,7 @@ const models = { default: model, smart: model };
 test.each<[string, Agent, number, string]>([
   ['a chat agent', new ChatAgent({ model }), 1, 'FAME_DATA_DIR'],
   ['a refine agent', new RefineAgent({ models }), 1, 'FAME_DATA_DIR'],
+  ['an agent with state', defineAgent({ address: 'shop@fame.fabric', state: true }), 1, 'FAME_DATA_DIR'],
   ['an agent with a store of its own', new ChatAgent({ model, store: new MemoryStore() }), 69, 'No sentinel'],
 ])('before %s waits for a sentinel, its store is opened', async (_, agent, code, line) => {
   const directory = mkdtempSync(join(tmpdir(), 'fame-run-'));
@@ -80,6 +87,43 @@ test.each<[string, Agent, number, string]>([
   };
   expect(await runAgents([agent], { env, write: (text) => lines.push(text) })).toBe(code);
   expect(lines).toEqual([expect.stringContaining(line)]);
+});
+
+test('an agent whose state needs a missing key is not started, and starts again with the key', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'fame-run-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const [key, other] = [randomBytes(32).toString('base64'), randomBytes(32).toString('hex')];
+  const agent = defineAgent({ address: 'shop@fame.fabric', state: true });
+  const store = await SqliteStore.open({ path: storePath(directory) });
+  await new StoredState(store, agent.address, new StateKeys(readMasterKeys(key))).set('cart', 'lamp');
+  await store.close();
+  const run = async (variables: Record<string, string>): Promise<[number, string]> => {
+    const lines: string[] = [];
+    const env = {
+      FAME_DATA_DIR: directory,
+      FAME_DIRECT_ADMISSION_URL: 'ws://127.0.0.1:9/fame/v1/attach/ws/downstream',
+      FAME_CONNECT_TIMEOUT_MS: '1',
+      FAME_LOG_LEVEL: 'silent',
+      ...variables,
+    };
+    const code = await runAgents([agent], { env, write: (text) => lines.push(text) });
+    return [code, lines.join('\n')];
+  };
+  const missing = expect.stringMatching(/encrypted with the key [0-9a-f]{16}.* \(STATE_KEY_MISSING\)$/);
+  expect(await run({})).toEqual([1, missing]);
+  expect(await run({ FAME_STATE_MASTER_KEY: other })).toEqual([1, missing]);
+  const invalid = expect.stringContaining('FAME_STATE_MASTER_KEY does not have the form of a key');
+  expect(await run({ FAME_STATE_MASTER_KEY: 'canary' })).toEqual([2, invalid]);
+  expect((await run({ FAME_STATE_MASTER_KEY: 'canary' }))[1]).not.toContain('canary');
+  const file = join(directory, 'keys');
+  writeFileSync(file, `${other},${key}\n`);
+  for (const variables of [
+    { FAME_STATE_MASTER_KEY: `${other},${key}` },
+    { FAME_STATE_MASTER_KEY_FILE: file },
+    { FAME_STORAGE_MASTER_KEY: key },
+  ]) {
+    expect(await run(variables)).toEqual([69, expect.stringContaining('No sentinel')]);
+  }
 });
 
 test('I2: an agent process names the variables of naylence without an effect', async () => {

@@ -755,6 +755,26 @@ describe('a service that journals', () => {
     expect(acks).toMatchObject([{ corrId: 'o' }]);
   });
 
+  it('that refuses a message does not acknowledge it, and the sender learns the reason', async () => {
+    const { message, acks } = await journaling({
+      onMessage: async () => {
+        throw new FabricError('STORE_FULL', 'The store is full');
+      },
+    });
+    message('durable', { rtype: 1, replyTo: '__sys__@/S/peer', corrId: 'c' });
+    await settle();
+    expect(acks).toMatchObject([{ corrId: 'c', frame: { ok: false, code: 'STORE_FULL' } }]);
+  });
+
+  it('does not journal an answer that came late, and the link acknowledges it', async () => {
+    const onMessage = vi.fn();
+    const { message, acks } = await journaling({ onMessage });
+    message({ jsonrpc: '2.0', id: 'durable', result: 1 }, { rtype: 1, replyTo: CALLER, corrId: 'c' });
+    await settle();
+    expect(onMessage).not.toHaveBeenCalled();
+    expect(acks).toMatchObject([{ corrId: 'c', frame: { ok: true } }]);
+  });
+
   it('gets the acknowledgement of a message with it', async () => {
     const acknowledgements: (() => void)[] = [];
     const { message, acks } = await journaling({

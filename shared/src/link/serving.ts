@@ -87,7 +87,7 @@ export class Serving implements IncomingOwner {
       return;
     }
     const { payload } = envelope.frame;
-    const isDurable = binding.service.isDurable?.(payload) ?? false;
+    const isDurable = !isRpcAnswer(payload) && (binding.service.isDurable?.(payload) ?? false);
     if (wantsAck && !isDurable) {
       const isMessage = !isRpcRequest(payload) && !isRpcAnswer(payload);
       if (isMessage && !awaitsAnswer(envelope)) {

@@ -11,6 +11,8 @@ export interface OperationDescription {
   streams: boolean;
   /** Present if the operation does not count towards the agent's limit on calls. */
   immediate?: true;
+  /** Present if a call with the same id gets the outcome of the first one, and the operation never runs again after it. */
+  durable?: true;
   /**
    * Present if `params` is incomplete. A schema larger than the limit is reduced to its type and the names of the parameters, and
    * parameters that have no JSON Schema are left out.

@@ -6,62 +6,31 @@
 // I4  Only the writer that holds a request runs it; the store refuses the outcome of one that has lost it.
 import { createHash } from 'node:crypto';
 import {
-  type Clock,
   type Envelope,
   FabricError,
   type IncomingCall,
   isFabricError,
   LIMITS,
-  type Logger,
   newId,
-  rpcError,
   type Timer,
 } from '@fame-fabric/shared';
-import { cutText, LONGEST_TIMER_MS, onAbort, timeoutOf } from '@fame-fabric/shared/internal';
-import type {
-  AcceptedRequest,
-  AgentStore,
-  RequestEnd,
-  SealedText,
-  StoredRequest,
-} from '../../store/agent-store.ts';
-import { isCancelledByCaller } from '../cancelled-by-caller.ts';
+import { cutText, timeoutOf } from '@fame-fabric/shared/internal';
+import type { AcceptedRequest, SealedText } from '../../store/agent-store.ts';
 import { identifiedCaller } from '../identified-caller.ts';
-import type { Outbound } from '../operation.ts';
-import { Scheduler } from '../scheduler.ts';
-import type { StateKeys } from '../state/state-keys.ts';
-import { answerLate, ListeningCall, ListeningMessage } from './answers.ts';
-import {
-  type AnswerTo,
-  LiveRequest,
-  type Outcome,
-  type OutcomeListener,
-  type Prepared,
-  type RequestStop,
-} from './live-request.ts';
+import { ListeningCall, ListeningMessage } from './answers.ts';
+import type { AnswerTo, Prepared } from './live-request.ts';
+import { RequestRuns, type RunsDeps } from './request-runs.ts';
 
-/** Runs of one request. */
-const MAX_ATTEMPTS = 3;
-/** Delays before the second and the third run. */
-const RETRY_DELAYS_MS = [1_000, 5_000];
 /** Interval at which requests of dead processes are looked for. */
 const ADOPT_MS = 5_000;
-/** Delay before a write is repeated that the store refused. */
-const STORE_RETRY_MS = 1_000;
+/** Longest id, of a call or of an envelope with its sender. */
+const MAX_ID_BYTES = 2 * LIMITS.maxIdBytes;
 /** Limits of the inbox of one agent in the store, ended requests included. */
 const MAX_REQUESTS = 100_000;
 const MAX_CHARS = 67_108_864;
 const MAX_ADOPTED = 256;
 
-export interface DurableDeps {
-  readonly agent: string;
-  readonly store: AgentStore;
-  readonly keys: StateKeys;
-  readonly link: Outbound;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** Limit of running requests. */
-  readonly maxConcurrent: number;
+export interface DurableDeps extends RunsDeps {
   /** Limit of waiting requests. */
   readonly maxWaiting: number;
   /** Returns the function of a stored request; the method of a message is empty. @throws {METHOD_NOT_FOUND | PARAMS_INVALID} */
@@ -81,23 +50,16 @@ interface NewRequest {
 
 export class DurableRequests {
   readonly #deps: DurableDeps;
-  readonly #scheduler: Scheduler;
-  readonly #live = new Map<string, LiveRequest>();
-  /** Deadlines by request. */
-  readonly #timers = new Map<LiveRequest, Timer>();
+  readonly #runs: RequestRuns;
   #accepting = 0;
   #adopting: Promise<void> | undefined;
   #ticks: Timer | undefined;
-  readonly #stopping = new AbortController();
+  #isStopping = false;
   #isClosed = false;
 
   constructor(deps: DurableDeps) {
     this.#deps = deps;
-    // Accepted requests are never dropped: `#assertRoom` limits their number.
-    this.#scheduler = new Scheduler({
-      maxConcurrent: deps.maxConcurrent,
-      maxWaiting: Number.MAX_SAFE_INTEGER,
-    });
+    this.#runs = new RequestRuns(deps);
   }
 
   /** Queues the requests that earlier processes left, and those of other processes that end later. @throws {STORE_UNAVAILABLE} */
@@ -131,11 +93,11 @@ export class DurableRequests {
         call.acknowledge?.();
         const listener = new ListeningCall(call);
         if (!this.#isLive(accepted)) {
-          listener.onOutcome(this.#outcomeOf(accepted.request));
+          listener.onOutcome(this.#runs.outcomeOf(accepted.request));
           return;
         }
-        const live = this.#queue(accepted.request, () => prepared);
-        this.#listen(live, listener, call.signal);
+        const live = this.#runs.queue(accepted.request, () => prepared);
+        this.#runs.listen(live, listener, call.signal);
       });
     } catch (error) {
       this.#refuse(call, error);
@@ -164,8 +126,8 @@ export class DurableRequests {
       });
       acknowledge?.();
       const one = new ListeningMessage();
-      if (this.#isLive(accepted)) this.#queue(accepted.request, () => prepared).listeners.add(one);
-      else one.onOutcome(this.#outcomeOf(accepted.request));
+      if (this.#isLive(accepted)) this.#runs.queue(accepted.request, () => prepared).listeners.add(one);
+      else one.onOutcome(this.#runs.outcomeOf(accepted.request));
       return one;
     });
     return listener.result;
@@ -174,42 +136,25 @@ export class DurableRequests {
   /** Starts no more runs, and resolves when those that run have ended. Requests that wait stay in the store. */
   async drain(): Promise<void> {
     this.#stop();
-    await this.#scheduler.idle();
+    await this.#runs.idle();
   }
 
   /** Interrupts the requests that run, and leaves all of them to the next process. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
     this.#stop();
-    const { store, agent, log } = this.#deps;
-    const stopped = new FabricError('NODE_GONE', `${agent} was stopped`);
-    const left = [...this.#live.values()];
-    for (const live of left) {
-      live.controller.abort(stopped);
-      for (const listener of live.listeners) listener.onLost(stopped);
-    }
-    try {
-      await Promise.all(
-        left
-          .filter(({ outcome }) => !outcome)
-          .map(({ id, attempt, isRunning }) => store.releaseRequest(agent, id, attempt, isRunning)),
-      );
-    } catch (error) {
-      // The store releases the requests of a process that has ended.
-      log.warn('cannot release the open requests of a stopped agent', { error });
-    }
+    this.#isClosed = true;
+    return this.#runs.close();
   }
 
   #stop(): void {
     this.#ticks?.stop();
-    this.#stopping.abort();
-    for (const timer of this.#timers.values()) timer.stop();
+    this.#runs.stop();
+    this.#isStopping = true;
   }
 
   async #counted<T>(accept: () => Promise<T>): Promise<T> {
     const { agent, maxConcurrent, maxWaiting } = this.#deps;
-    if (this.#live.size + this.#accepting >= maxConcurrent + maxWaiting) {
+    if (this.#runs.size + this.#accepting >= maxConcurrent + maxWaiting) {
       throw new FabricError('NODE_BUSY', `${agent} has too many open requests; send again later`);
     }
     this.#accepting += 1;
@@ -222,10 +167,10 @@ export class DurableRequests {
 
   async #accept(given: NewRequest): Promise<AcceptedRequest> {
     const { id, principal, method, params, compared, answerTo, timeoutMs } = given;
-    if (Buffer.byteLength(id) > 2 * LIMITS.maxIdBytes)
+    if (Buffer.byteLength(id) > MAX_ID_BYTES)
       throw new FabricError(
         'REQUEST_INVALID',
-        `The id of a durable request has at most ${LIMITS.maxIdBytes} bytes`,
+        `The id of a durable request has at most ${MAX_ID_BYTES} bytes`,
       );
     const { store, agent, keys, clock } = this.#deps;
     const digest = createHash('sha256')
@@ -243,6 +188,7 @@ export class DurableRequests {
       maxRequests: MAX_REQUESTS,
       maxChars: MAX_CHARS,
     });
+    if (this.#isClosed) throw new FabricError('NODE_GONE', `${agent} was stopped`);
     const { request, hold, isNew } = accepted;
     if (isNew) return accepted;
     if (request.digest !== digest || request.principal !== principal) {
@@ -261,183 +207,18 @@ export class DurableRequests {
     return request.state === 'open';
   }
 
-  /** Queues a request, unless it is in this process already. */
-  #queue(request: StoredRequest, prepare: () => Prepared): LiveRequest {
-    const { id, deadlineAt } = request;
-    const existing = this.#live.get(id);
-    if (existing) return existing;
-    const live = new LiveRequest(id, request.attempt, prepare());
-    this.#live.set(id, live);
-    if (deadlineAt > 0) this.#setDeadline(live, deadlineAt);
-    this.#scheduler.submit({
-      key: live.prepared.key,
-      scope: live,
-      run: () => this.#run(live),
-      // It was cancelled, and `#cancel` records it.
-      abandon: () => undefined,
-    });
-    return live;
-  }
-
-  #listen(live: LiveRequest, listener: OutcomeListener, signal: AbortSignal): void {
-    if (live.outcome) {
-      listener.onOutcome(live.outcome);
-      return;
-    }
-    live.listeners.add(listener);
-    const left = (): void => {
-      live.listeners.delete(listener);
-      if (!isCancelledByCaller(signal.reason) || live.listeners.size > 0) return;
-      void this.#cancel(live, cancelled());
-    };
-    onAbort(signal, left);
-  }
-
-  #setDeadline(live: LiveRequest, deadlineAt: number): void {
-    const { clock } = this.#deps;
-    const left = Math.max(0, Math.min(deadlineAt - clock.now(), LONGEST_TIMER_MS));
-    const timer = clock.after(left, () => void this.#cancel(live, timedOut()));
-    this.#timers.set(live, timer);
-  }
-
-  /** Ends a request from outside. If it is between two steps, its run records the end. */
-  async #cancel(live: LiveRequest, stop: RequestStop): Promise<void> {
-    if (live.outcome || live.stop || this.#isClosed) return;
-    const { state, error } = stop;
-    live.stop = stop;
-    live.controller.abort(error);
-    await this.#end(live, state, errorOutcome(error));
-  }
-
-  async #run(live: LiveRequest): Promise<void> {
-    const { store, agent, clock, log } = this.#deps;
-    const { signal: stopping } = this.#stopping;
-    while (!stopping.aborted && !live.outcome) {
-      const started = await this.#persist(() => store.startRequest(agent, live.id, MAX_ATTEMPTS));
-      if (started === 'stopped') return;
-      if (!started) {
-        await this.#settleFromStore(live);
-        return;
-      }
-      const { request, isSpent } = started;
-      live.attempt = request.attempt;
-      // The timer of a deadline that has passed fires after the start.
-      if (request.deadlineAt > 0 && request.deadlineAt <= clock.now()) live.stop ??= timedOut();
-      if (live.stop) {
-        await this.#end(live, live.stop.state, errorOutcome(live.stop.error));
-        return;
-      }
-      if (isSpent) {
-        await this.#giveUp(live, `${MAX_ATTEMPTS} crashes or restarts interrupted it`);
-        return;
-      }
-      const outcome = await this.#attempt(live, request);
-      if (this.#isClosed && !outcome) return;
-      if (outcome) {
-        await this.#end(live, 'error' in outcome ? 'failed' : 'completed', outcome);
-        return;
-      }
-      if (live.outcome || live.stop) continue;
-      if (live.attempt >= MAX_ATTEMPTS) {
-        await this.#giveUp(live, `it failed ${MAX_ATTEMPTS} times`);
-        return;
-      }
-      log.warn('a durable request failed and is run again', { requestId: live.id, attempt: live.attempt });
-      await this.#pause(RETRY_DELAYS_MS[live.attempt - 1]!, live.signal);
-    }
-  }
-
-  /** Runs the function once. Returns its outcome, or `undefined` if it is run again. */
-  async #attempt(live: LiveRequest, request: StoredRequest): Promise<Outcome | undefined> {
-    const { clock, log } = this.#deps;
-    const { id, method, deadlineAt, attempt } = request;
-    live.isRunning = true;
-    try {
-      const returned: unknown = await live.prepared.run({
-        id,
-        attempt,
-        answerTo: JSON.parse(request.answerTo) as AnswerTo,
-        timeoutMs: deadlineAt > 0 ? Math.max(0, deadlineAt - clock.now()) : undefined,
-        signal: live.signal,
-      });
-      return { result: resultOf(returned) };
-    } catch (error) {
-      if (this.#isClosed || live.stop) return undefined;
-      if (isFabricError(error) && !error.retryable) return errorOutcome(error);
-      log.error('durable request failed', { requestId: id, method: cutText(method, 64), attempt, error });
-      return undefined;
-    } finally {
-      live.isRunning = false;
-    }
-  }
-
-  #giveUp(live: LiveRequest, reason: string): Promise<void> {
-    this.#deps.log.error('a durable request was given up; `requests retry` runs it again', {
-      requestId: live.id,
-      reason,
-    });
-    const error = new FabricError('REQUEST_DEAD', `The request was given up: ${reason}`);
-    return this.#end(live, 'dead', errorOutcome(error));
-  }
-
-  /** Records an outcome, unless there is one, and answers the callers. */
-  async #end(live: LiveRequest, state: RequestEnd['state'], outcome: Outcome): Promise<void> {
-    const { store, agent, keys } = this.#deps;
-    const { id } = live;
-    const place = { agent, kind: 'outcome', key: id } as const;
-    const sealed = keys.seal(JSON.stringify(outcome), place);
-    const isRecorded = await this.#persist(() =>
-      store.endRequest({ agent, id, attempt: live.attempt, state, outcome: sealed }),
-    );
-    if (isRecorded === 'stopped') return;
-    if (isRecorded) {
-      const isAwaited = live.listeners.size > 0;
-      const request = isAwaited ? undefined : await store.getRequest(agent, id).catch(() => undefined);
-      this.#settle(live, outcome, request?.answerTo);
-    } else if (!live.outcome && !live.stop) await this.#settleFromStore(live);
-  }
-
-  /** Answers with the outcome that the store has, or leaves the request to the process that has taken it over. */
-  async #settleFromStore(live: LiveRequest): Promise<void> {
-    const { store, agent } = this.#deps;
-    const request = await this.#persist(() => store.getRequest(agent, live.id));
-    if (request === 'stopped' || live.outcome) return;
-    if (request && request.state !== 'open') {
-      this.#settle(live, this.#outcomeOf(request), undefined);
-      return;
-    }
-    this.#forget(live);
-    const lost = new FabricError('NODE_BUSY', 'Another process of this agent runs the request');
-    for (const listener of live.listeners) listener.onLost(lost);
-  }
-
-  #settle(live: LiveRequest, outcome: Outcome, answerTo: string | undefined): void {
-    live.outcome = outcome;
-    this.#forget(live);
-    if (live.listeners.size === 0 && answerTo !== undefined)
-      answerLate(this.#deps, JSON.parse(answerTo) as AnswerTo, outcome);
-    for (const listener of live.listeners) listener.onOutcome(outcome);
-    live.listeners.clear();
-  }
-
-  #forget(live: LiveRequest): void {
-    this.#timers.get(live)?.stop();
-    this.#timers.delete(live);
-    this.#live.delete(live.id);
-  }
-
   async #adopt(): Promise<void> {
     const { store, agent, keys, log, maxConcurrent, maxWaiting, prepare } = this.#deps;
     for (;;) {
-      const room = maxConcurrent + maxWaiting - this.#live.size;
-      if (room <= 0 || this.#stopping.signal.aborted) return;
+      const room = maxConcurrent + maxWaiting - this.#runs.size;
+      if (room <= 0 || this.#isStopping) return;
       const found = await store.adoptRequests(agent, Math.min(room, MAX_ADOPTED));
       if (found.length === 0) return;
       log.info('unfinished requests found', { requests: found.length });
       for (const request of found) {
         const open = (text: SealedText): unknown =>
           JSON.parse(keys.open(text, { agent, kind: 'params', key: request.id }));
-        this.#queue(request, () => {
+        this.#runs.queue(request, () => {
           try {
             return prepare(request.method, open(request.params));
           } catch (error) {
@@ -452,11 +233,6 @@ export class DurableRequests {
     }
   }
 
-  #outcomeOf({ id, outcome }: StoredRequest): Outcome {
-    const { agent, keys } = this.#deps;
-    return JSON.parse(keys.open(outcome, { agent, kind: 'outcome', key: id })) as Outcome;
-  }
-
   #refuse(call: IncomingCall, error: unknown): void {
     if (isFabricError(error)) {
       call.refuse(error);
@@ -466,58 +242,4 @@ export class DurableRequests {
     this.#deps.log.error('cannot accept a durable request', { logId, callId: call.id, error });
     call.fail(error, logId);
   }
-
-  /** Repeats a write until the store takes it. Resolves to `stopped` if the agent stops first. */
-  async #persist<T>(write: () => Promise<T>): Promise<T | 'stopped'> {
-    const { log } = this.#deps;
-    for (let failures = 0; ; failures++) {
-      try {
-        return await write();
-      } catch (error) {
-        if (this.#stopping.signal.aborted) return 'stopped';
-        if (failures === 0) log.error('cannot record a durable request; trying again', { error });
-        await this.#pause(STORE_RETRY_MS);
-      }
-    }
-  }
-
-  /** Waits, at most until the agent stops or `signal` aborts. */
-  #pause(ms: number, signal?: AbortSignal): Promise<void> {
-    const { clock } = this.#deps;
-    return new Promise((resolve) => {
-      const stops: (() => void)[] = [];
-      const done = (): void => {
-        for (const stop of stops) stop();
-        resolve();
-      };
-      const timer = clock.after(ms, done);
-      stops.push(() => timer.stop(), onAbort(this.#stopping.signal, done));
-      if (signal) stops.push(onAbort(signal, done));
-    });
-  }
-}
-
-const cancelled = (): RequestStop => ({
-  state: 'cancelled',
-  error: new FabricError('CALL_CANCELLED', 'The caller cancelled the request'),
-});
-const timedOut = (): RequestStop => ({
-  state: 'failed',
-  error: new FabricError('CALL_TIMEOUT', 'The time limit of the request has passed'),
-});
-
-const errorOutcome = (error: FabricError): Outcome => ({ error: rpcError('', error).error! });
-
-/** Checks that a result can be stored and sent. @throws {MESSAGE_TOO_LARGE | INTERNAL} */
-function resultOf(returned: unknown): unknown {
-  if (typeof returned === 'object' && returned !== null && Symbol.asyncIterator in returned)
-    throw new FabricError('INTERNAL', 'A durable operation returns one result, and not a stream');
-  let text: string;
-  try {
-    text = JSON.stringify(returned ?? null) ?? 'null';
-  } catch (cause) {
-    throw new FabricError('INTERNAL', 'The result of the operation cannot be serialized as JSON', { cause });
-  }
-  if (Buffer.byteLength(text) <= LIMITS.maxEnvelopeBytes) return JSON.parse(text);
-  throw new FabricError('MESSAGE_TOO_LARGE', 'The result of the operation is larger than an envelope');
 }

@@ -106,6 +106,23 @@ test('a backup has everything that was written before it, while another writer k
   expect((await textsIn(restored)).slice(0, texts.length)).toEqual(texts);
 });
 
+test('a backup has the state and the requests of agents', async () => {
+  const store = await openWith(['a']);
+  const agent = 'shop@fame.fabric';
+  await store.putState({ agent, key: 'cart', text: '"lamp"', keyId: '', maxKeys: 9, maxChars: 99 });
+  const params = { text: '1', keyId: '' };
+  const request = { agent, id: 'r1', principal: 'local', method: 'pay', digest: 'd', params, answerTo: '{}' };
+  await store.acceptRequest({ ...request, deadlineAt: 0, maxRequests: 9, maxChars: 99 });
+  await backUpStore(path, file);
+  const restored = join(directory, 'new', 'journal.db');
+  await restoreStore(file, restored);
+  const copy = await SqliteStore.open({ path: restored });
+  expect(await copy.getState(agent, 'cart')).toMatchObject({ text: '"lamp"' });
+  // The writer of the other file does not hold it here.
+  expect(await copy.adoptRequests(agent, 9)).toMatchObject([{ id: 'r1', state: 'open', params }]);
+  await copy.close();
+});
+
 test('an existing file is not overwritten, and a second command does not write the same backup', async () => {
   await openWith(['a']);
   writeFileSync(file, 'mine');
