@@ -56,7 +56,7 @@ bench: node_modules/.package-lock.json ## build and measure
 bench-quick: node_modules/.package-lock.json ## measure the gates of continuous integration, in 2 minutes
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run bench-quick
 
-interop-python: node_modules/.package-lock.json ## run Python naylence nodes against our sentinel (downloads them)
+interop-python: node_modules/.package-lock.json ## run Python naylence nodes with ours and print the table of combinations (downloads them)
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" npm run interop-python
 
 lint: node_modules/.package-lock.json ## check format, style and types

@@ -12,6 +12,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
+import { documentRows } from '../interop/matrix/table.ts';
 import { ROOT } from './processes.ts';
 
 /** A variable of one of the lists below. */
@@ -78,6 +79,7 @@ export const DOC_TABLES: readonly DocTable[] = [
     heading: '## Environment variables',
     rows: NAYLENCE_VARIABLES.map(naylenceRow),
   },
+  { file: 'docs/naylence.md', heading: '## Tested combinations', rows: documentRows() },
 ];
 
 const isRow = (line: string): boolean => line.startsWith('| `');

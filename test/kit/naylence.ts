@@ -1,9 +1,9 @@
 // Nodes of the unmodified peer, naylence, as processes. `test/interop` is a separate package (see `install-packages.ts`).
 import { join } from 'node:path';
+import { DrivenClient } from './driven-client.ts';
 import { installOnce } from './install-packages.ts';
 import { freePort, healthy, type Proc, ROOT, startNode } from './processes.ts';
 import { admissionUrl } from './sentinel.ts';
-import { WAIT_LIMIT_MS } from './wait-limit.ts';
 
 const INTEROP = join(ROOT, 'test/interop');
 const PEER = join(INTEROP, 'peer');
@@ -79,78 +79,21 @@ export async function startPeerAgent(kind: string, options: PeerOptions): Promis
   return proc;
 }
 
-export interface PeerAnswer {
-  seq: number;
-  ok: boolean;
-  result?: unknown;
-  error?: string;
-  ms: number;
-}
-
 /** A running client of the peer. Commands are the verbs of `interop/peer/client.mjs`. */
-export class PeerClient {
-  readonly proc: Proc;
-  #seq = 0;
-  #waiting = new Map<number, (answer: PeerAnswer) => void>();
-
-  private constructor(options: PeerOptions) {
-    this.proc = startNode([join(PEER, 'client.mjs')], { name: 'peer client', env: peerEnv(options) });
-    this.proc.onLine((line) => {
-      if (!line.startsWith('{"seq":')) return;
-      const answer = JSON.parse(line) as PeerAnswer;
-      this.#waiting.get(answer.seq)?.(answer);
-      this.#waiting.delete(answer.seq);
-    });
-  }
-
+export class PeerClient extends DrivenClient {
   /** Starts a client that may be refused. */
   static launch(options: PeerOptions): PeerClient {
     ensureInstalled();
-    return new PeerClient(options);
+    const proc = startNode([join(PEER, 'client.mjs')], { name: 'peer client', env: peerEnv(options) });
+    return new PeerClient(proc);
   }
 
   static async start(options: PeerOptions): Promise<PeerClient> {
-    const client = PeerClient.launch(options);
-    await client.proc.waitFor(/"event":"ready"/);
-    return client;
-  }
-
-  /** Sends a command and waits for its answer, which may be an error. */
-  async ask(verb: string, command: Record<string, unknown>, timeoutMs = WAIT_LIMIT_MS): Promise<PeerAnswer> {
-    const seq = ++this.#seq;
-    const answer = new Promise<PeerAnswer>((resolve) => this.#waiting.set(seq, resolve));
-    this.proc.write(JSON.stringify({ seq, verb, ...command }));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(this.proc.failure(`did not answer ${verb} within ${timeoutMs} ms`)),
-        timeoutMs,
-      );
-    });
-    const gone = this.proc.exited.then(() => {
-      throw this.proc.failure(`exited before it answered ${verb}`);
-    });
-    try {
-      return await Promise.race([answer, late, gone]);
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(seq);
-    }
-  }
-
-  /** The result of a command that must succeed. */
-  async do<T = unknown>(verb: string, command: Record<string, unknown>, timeoutMs?: number): Promise<T> {
-    const answer = await this.ask(verb, command, timeoutMs);
-    if (!answer.ok) throw new Error(`${verb} failed: ${answer.error}`);
-    return answer.result as T;
+    return PeerClient.launch(options).ready();
   }
 
   /** Calls an operation. */
   call<T = unknown>(address: string, method: string, ...args: unknown[]): Promise<T> {
     return this.do<T>('call', { address, method, args });
-  }
-
-  stop(): Promise<unknown> {
-    return this.proc.stop('SIGTERM', 2_000);
   }
 }

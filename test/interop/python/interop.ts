@@ -1,6 +1,7 @@
 // Python nodes of the peer on our sentinel: `npm run interop-python`. It finds Python 3.12 ($PYTHON, or python3.12, or python3 of
 // that version), makes a virtual environment under `.fame/interop-python`, installs the peer from PyPI there once, starts our
-// sentinel, our agents and Python agents, and checks the output of a Python client and the replies of Python agents to our link.
+// sentinel, our agents and Python agents, and checks the output of a Python client and the replies of Python agents to our link. Then it runs
+// the matrix of `test/interop/matrix` with all three implementations, and prints its table.
 import { deepStrictEqual, match, ok } from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +12,11 @@ import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
 import { pythonWith } from '../../kit/python.ts';
 import { restartAgent } from '../../kit/restarts.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
+import type { Outcome } from '../matrix/cells.ts';
+import { KINDS } from '../matrix/kinds.ts';
+import { ROWS } from '../matrix/rows.ts';
+import { runFabric } from '../matrix/run.ts';
+import { tableText } from '../matrix/table.ts';
 import { checkGated } from './gated.ts';
 
 const HERE = join(ROOT, 'test/interop/python');
@@ -189,18 +195,45 @@ async function main(): Promise<number> {
     check,
   );
 
-  let failed = 0;
-  for (const [what, run] of checks) {
+  await runChecks();
+  await closeLinks();
+  await stopAll();
+  await runMatrix();
+  console.log(`${held} of ${held + failed} hold`);
+  return failed === 0 ? 0 : 1;
+}
+
+let held = 0;
+let failed = 0;
+
+/** Runs the checks that were added, and prints the result of each. */
+async function runChecks(): Promise<void> {
+  for (const [what, run] of checks.splice(0)) {
     try {
       await run();
+      held++;
       console.log(`ok    ${what}`);
     } catch (error) {
       failed++;
       console.log(`FAIL  ${what}: ${(error as Error).message}`);
     }
   }
-  console.log(`${checks.length - failed} of ${checks.length} hold`);
-  return failed === 0 ? 0 : 1;
+}
+
+/** I1: naylence's examples for all combinations, one kind of sentinel after the other. */
+async function runMatrix(): Promise<void> {
+  const outcomes: Outcome[] = [];
+  for (const main of KINDS) {
+    console.log(`the matrix: 9 combinations at a sentinel of the kind ${main}`);
+    outcomes.push(...(await runFabric(main, KINDS)));
+    await stopAll();
+  }
+  for (const row of ROWS) {
+    const faults = outcomes.filter((outcome) => outcome.row === row && outcome.fault);
+    check(`I1: ${row}`, () => deepStrictEqual(faults, []));
+  }
+  await runChecks();
+  console.log(`\n${tableText(outcomes, KINDS)}\n`);
 }
 
 try {
