@@ -240,6 +240,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'agents/src/conversation/host.ts':
     'time stamps and the deadline of a turn in the journal, for a later process',
   'agents/src/conversation/journal/journal-writer.ts': 'time stamps in the journal',
+  'agents/src/conversation/quotas.ts': 'the minute and the day of a quota, which outlive the process',
   'agents/src/conversation/loaded-conversation.ts': 'the rest of the time of a turn of an earlier process',
   'agents/src/model/offline/offline-server.ts': 'the field `created` of an answer',
   'agents/src/model/openai/openai-model.ts': 'Retry-After with a date',

@@ -1,13 +1,17 @@
 // WhoIs: the callee of an open call learns the principal of its caller, and no other node does.
 import type { Envelope, NodeAttachAck, Principal, WhoIsAck } from '@fame-fabric/shared';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type FakeNode, makeTestParts } from './testing/sentinel-parts.ts';
+import { parsePolicy } from './access/policy/parse-policy.ts';
+import { type FakeNode, makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
 
 const LOCAL: Principal = { id: 'local', roles: ['admin'] };
 
-function fabric() {
-  const parts = makeTestParts();
-  const agent = parts.attach('agent', { capabilities: ['fame.capability.cancel'] });
+function fabric(options: TestOptions = {}) {
+  const parts = makeTestParts(options);
+  const agent = parts.attach('agent', {
+    capabilities: ['fame.capability.cancel'],
+    principal: { id: 'operator', roles: ['agent'] },
+  });
   agent.bind('math@fame.fabric');
   return { ...parts, agent };
 }
@@ -106,6 +110,28 @@ test('an answer states whether the node of the caller serves an address, if the 
   expect(serves('free@fame.fabric')).toBe(false);
   expect(serves('no address')).toBe(false);
   expect(serves()).toBeUndefined();
+});
+
+test('an answer states the limits of turns that the policy has for the caller', () => {
+  const text = `rules:
+  - { effect: allow, action: [Connect, Bind, Call], role: '*' }
+limits:
+  - principal: ada
+    sessions: 5
+    turns_per_minute: 3
+    money_per_day: 0.5`;
+  const { policy } = parsePolicy('policy.yaml', text);
+  const { agent, attach } = fabric({ policy: { policy: policy!, refresh: () => false } });
+  const rights = (principal: Principal) => {
+    const caller = attach(principal.id, { principal });
+    caller.call('math@fame.fabric', 'c');
+    return whoIs(agent, replyTo(caller), 'c').principal?.rights;
+  };
+  expect(rights({ id: 'ada', roles: ['client'] })).toEqual({
+    conversations: 'own',
+    limits: { turnsPerMinute: 3, moneyPerDay: 0.5 },
+  });
+  expect(rights({ id: 'bob', roles: ['client'] })).toEqual({ conversations: 'own' });
 });
 
 describe('a caller behind another sentinel', () => {

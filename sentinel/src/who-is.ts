@@ -88,8 +88,16 @@ export class WhoIsAnswers {
   #principalOf({ caller, callee, to }: OpenCall): Principal {
     const { principal } = caller.terms;
     if (callee.kind !== 'node') return abroad(principal);
-    const mayUseAny = this.#deps.permissions.decide(principal, 'Conversations', to || undefined).isAllowed;
-    const rights = { ...principal.rights, conversations: mayUseAny ? 'any' : 'own' } as const;
+    const { permissions } = this.#deps;
+    const mayUseAny = permissions.decide(principal, 'Conversations', to || undefined).isAllowed;
+    const { turnsPerMinute, tokensPerDay, moneyPerDay } = permissions.limitsOf(principal);
+    const limits = { turnsPerMinute, tokensPerDay, moneyPerDay };
+    const isLimited = Object.values(limits).some((limit) => limit !== undefined);
+    const rights = {
+      ...principal.rights,
+      conversations: mayUseAny ? 'any' : 'own',
+      ...(isLimited ? { limits } : {}),
+    } as const;
     return agentView({ ...principal, rights });
   }
 

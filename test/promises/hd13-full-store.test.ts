@@ -23,7 +23,7 @@ test('HD13: a stranger that fills the store neither removes an open conversation
     const ids = Array.from({ length: 8 }, (_, i) => `theirs-${from + i}`);
     await Promise.all(ids.map((id) => start(stranger, id, 'x'.repeat(40_000))));
   }
-  await agent.waitFor(/"movedIdleOfAnonymous":\d+.*made room|made room.*"movedIdleOfAnonymous":\d+/);
+  await agent.waitFor(/"movedIdle":\d+.*made room|made room.*"movedIdle":\d+/);
   await say(owner, 'mine', 'Are you there?');
   const history = (await owner.call(CHAT, 'get_history', { conversation_id: 'mine' })) as {
     content: string;

@@ -1,5 +1,6 @@
 // Types of an agent: its declaration, and the state of serving it on a link.
 import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
+import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../net/safe-fetch.ts';
 import type { AgentStore } from '../store/agent-store.ts';
 import type { ConversationStore } from '../store/store.ts';
@@ -81,6 +82,8 @@ export interface ServeOptions {
   safeFetch?: SafeFetch | undefined;
   /** Opens the store of agents with conversations, state or durable requests that were given none. @default in memory */
   openStore?: (() => Promise<ConversationStore & AgentStore>) | undefined;
+  /** Limits of each principal at agents with conversations that have none of their own. @default none */
+  quotas?: SpendingLimits | undefined;
   /** Keys that encrypt state and durable requests. @default none, they are not encrypted */
   stateKeys?: StateKeys | undefined;
 }

@@ -1,6 +1,6 @@
 // The caller of an operation that checks whose conversation or task it may use.
 import { FabricError } from '@fame-fabric/shared';
-import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, type SpendingLimits } from '@fame-fabric/shared/internal';
 import type { OperationContext } from './operation.ts';
 
 export interface IdentifiedCaller {
@@ -8,6 +8,8 @@ export interface IdentifiedCaller {
   readonly principal: string;
   /** True if it may use the conversations and tasks of all owners. */
   readonly mayUseAny: boolean;
+  /** Limits of its turns, as its sentinel stated them. */
+  readonly limits?: SpendingLimits | undefined;
 }
 
 /**
@@ -29,5 +31,6 @@ export async function identifiedCaller({
 }: Pick<OperationContext, 'caller'>): Promise<IdentifiedCaller> {
   const known = await caller;
   if (known?.isUnknown) throw new CallerUnknown();
-  return { principal: known?.principal ?? ANONYMOUS.id, mayUseAny: known?.rights.conversations === 'any' };
+  const { principal = ANONYMOUS.id, rights } = known ?? {};
+  return { principal, mayUseAny: rights?.conversations === 'any', limits: rights?.limits };
 }

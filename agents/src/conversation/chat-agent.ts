@@ -82,7 +82,7 @@ export class ChatAgent extends DeclaredAgent {
     return this.#memory;
   }
 
-  #host({ clock, log }: ServeOptions, store: ConversationStore, link?: AgentLink): ConversationHost {
+  #host({ clock, log, quotas }: ServeOptions, store: ConversationStore, link?: AgentLink): ConversationHost {
     const agent = this.#address;
     const host: ConversationHost = new ConversationHost(
       {
@@ -94,7 +94,7 @@ export class ChatAgent extends DeclaredAgent {
         log: log?.with({ agent }),
         onRecovered: link && ((turn) => void answerLate(host, link, turn, log ?? silentLog)),
       },
-      this.#options,
+      { ...this.#options, quotas: this.#options.quotas ?? quotas },
     );
     return host;
   }

@@ -11,7 +11,7 @@ import {
   systemClock,
   type Timer,
 } from '@fame-fabric/shared';
-import { errorMessage, tableCode } from '@fame-fabric/shared/internal';
+import { errorMessage, type SpendingLimits, tableCode } from '@fame-fabric/shared/internal';
 import type { IdentifiedCaller } from '../agent/identified-caller.ts';
 import type { Outbound } from '../agent/operation.ts';
 import { noLink } from '../agent/scoped-link.ts';
@@ -42,6 +42,7 @@ import { acceptedOf, type Bodies } from './journal/journal.ts';
 import { LiveTurn, TurnReleased } from './live-turn.ts';
 import { type Conversation, type Totals, turnOf } from './loaded-conversation.ts';
 import { LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import { PrincipalQuotas } from './quotas.ts';
 import {
   ConversationReader,
   type ConversationView,
@@ -72,6 +73,10 @@ export interface HostOptions extends SchedulerOptions {
   /** Maximum tokens of the window. @default no limit */
   maxWindowTokens?: number | undefined;
   budget?: BudgetLimits | undefined;
+  /** Limits of each principal whose sentinel states none, except `local`. @default none */
+  quotas?: SpendingLimits | undefined;
+  /** Most tokens of one reply, which a model call reserves of a quota. @default 4_096 */
+  maxAnswerTokens?: number | undefined;
   /** Maximum number of idle conversations in memory; the others are loaded again on demand. @default 1_000 */
   maxIdle?: number | undefined;
   /** Maximum size of the loaded conversations, in characters of their windows and last turns. @default 67_108_864 */
@@ -93,6 +98,7 @@ export class ConversationHost {
   readonly #onRecovered: HostDeps['onRecovered'];
   readonly #leaseMs: number;
   readonly #budget: ConversationBudget;
+  readonly #quotas: PrincipalQuotas;
   readonly #conversations: LoadedConversations;
   readonly #scheduler: TurnScheduler;
   readonly #recovery: Recovery;
@@ -116,6 +122,13 @@ export class ConversationHost {
     this.#onRecovered = deps.onRecovered;
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
+    this.#quotas = new PrincipalQuotas({
+      store: this.#store,
+      clock: this.#clock,
+      budget: this.#budget,
+      limits: options.quotas,
+      answerTokens: options.maxAnswerTokens ?? 4_096,
+    });
     this.#conversations = new LoadedConversations(
       {
         store: this.#store,
@@ -146,6 +159,7 @@ export class ConversationHost {
         runner: this.#runner,
         link: deps.link ?? noLink,
         budget: this.#budget,
+        quotas: this.#quotas,
         conversations: this.#conversations,
         clock: this.#clock,
         log: this.#log,
@@ -281,7 +295,9 @@ export class ConversationHost {
     const live = isCurrent ? held.turns.get(turnId) : undefined;
     if (live) return sameRequest(live, request);
     const isRetry = retry !== undefined && retry.count > 0;
-    const isReady = isCurrent && held.open.length === 0 && held.phase === 'open' && !isRetry;
+    const { principal } = request;
+    const limits = principal === undefined ? undefined : this.#quotas.limitsOf(principal, request.limits);
+    const isReady = isCurrent && held.open.length === 0 && held.phase === 'open' && !isRetry && !limits;
     if (isReady && held.journal.failure === undefined) {
       // The fast path: the conversation is idle and in memory. The store refuses the turn if its id exists or if another process
       // has written meanwhile. Then nothing was written, and the slow path below finds the reason.
@@ -305,6 +321,8 @@ export class ConversationHost {
         : await this.#join(place.conversationId, place.turnId);
     if (joined) return sameRequest(joined, request);
     if (isEndedState(peek.state)) throw unknownConversation();
+    // A turn that was joined counts once.
+    if (limits) await this.#quotas.admit(principal!, limits);
     let conversation: Conversation;
     do conversation = await this.#conversations.current(id, peek.epoch);
     while (
@@ -349,7 +367,8 @@ export class ConversationHost {
   async #accept(conversation: Conversation, request: TurnRequest): Promise<LiveTurn> {
     this.#mustBeOpen();
     if (conversation.phase !== 'open') throw unknownConversation();
-    const { userMessage, turnId, options = {}, toolResults = [], retry, traceId, ttl } = request;
+    const { userMessage, turnId, options = {}, toolResults = [], retry, traceId, ttl, limits } = request;
+    const principal = request.principal === conversation.principal ? undefined : request.principal;
     const { turnPolicy } = conversation.options;
     this.#checkInput(conversation, options, toolResults);
     this.#scheduler.check(conversation.id, turnPolicy);
@@ -362,6 +381,8 @@ export class ConversationHost {
       id: turnId,
       conversationId,
       userMessage,
+      principal,
+      limits,
       options,
       toolResults,
       acceptedAt,
@@ -385,6 +406,7 @@ export class ConversationHost {
       ...(retry ? { retry_key: retry.key } : {}),
       ...(traceId === undefined ? {} : { trace_id: traceId }),
       ...(ttl === undefined ? {} : { ttl }),
+      ...(principal === undefined ? {} : { principal }),
     };
     // The turn starts while its acceptance is written: its own entries follow in the same journal, so one commit serves both.
     const accepted = conversation.journal.append([{ kind: 'turn_accepted', turnId, at: date, body }], {

@@ -1,6 +1,8 @@
 // A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
 // A follower that leaves does not affect the turn.
+
 import { FabricError } from '@fame-fabric/shared';
+import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import { Broadcast } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
@@ -30,6 +32,10 @@ export class LiveTurn {
   /** Id of the call that streams the turn since an earlier process accepted it. */
   readonly streamCallId: string | undefined;
   readonly userMessage: string;
+  /** Id of the principal that called. @default the owner of the conversation */
+  readonly principal: string | undefined;
+  /** Limits of the principal, as its sentinel stated them to this process. */
+  readonly limits: SpendingLimits | undefined;
   readonly options: TurnOptions;
   /** Trace id and remaining hops of the call that brought it. */
   readonly traceId: string | undefined;
@@ -75,6 +81,8 @@ export class LiveTurn {
     conversationId: string;
     streamCallId?: string | undefined;
     userMessage: string;
+    principal?: string | undefined;
+    limits?: SpendingLimits | undefined;
     options?: TurnOptions | undefined;
     toolResults?: readonly ToolResult[] | undefined;
     acceptedAt: number;
@@ -97,6 +105,8 @@ export class LiveTurn {
     this.conversationId = of.conversationId;
     this.streamCallId = of.streamCallId;
     this.userMessage = of.userMessage;
+    this.principal = of.principal;
+    this.limits = of.limits;
     this.options = of.options ?? {};
     this.toolResults = of.toolResults ?? [];
     this.inputChars = charsOfInput(of.userMessage, this.options, this.toolResults);

@@ -140,7 +140,8 @@ export function turnOf(
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
-  const { user_message, options, tool_results, stream, corr_id, trace_id, ttl } = acceptedOf(events);
+  const { user_message, options, tool_results, stream, corr_id, trace_id, ttl, principal } =
+    acceptedOf(events);
   const now = clock.monotonic();
   const approvals = new Approvals(events);
   const ended = outcomeOf(events.at(-1)!);
@@ -149,6 +150,7 @@ export function turnOf(
     conversationId,
     streamCallId: stream ? corr_id : undefined,
     userMessage: user_message,
+    principal,
     options,
     toolResults: tool_results,
     // A backward step of the clock must not accept a turn in the future.

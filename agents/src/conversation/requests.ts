@@ -1,4 +1,5 @@
 // Requests to the host of conversations, and the address of an answer that outlives its process.
+import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import type { ModelMessage } from '../model/model.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import type { ConversationOptions, TurnOutcome } from './conversation.ts';
@@ -33,8 +34,10 @@ export interface ForkRequest
 export interface TurnRequest {
   /** Id in the store. */
   conversationId: string;
-  /** Id of the principal that calls. */
+  /** Id of the principal that calls. @default the owner of the conversation */
   principal?: string | undefined;
+  /** Limits of its turns, as its sentinel stated them. */
+  limits?: SpendingLimits | undefined;
   userMessage: string;
   /** A repeated id is the same turn. */
   turnId: string;

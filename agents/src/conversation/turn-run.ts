@@ -20,6 +20,7 @@ import type { Entry } from './journal/journal.ts';
 import { addSteps } from './journal/recorded-turn.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
+import type { PrincipalQuotas } from './quotas.ts';
 import type { ConversationBudget } from './spending.ts';
 import { TurnAccount } from './turn-account.ts';
 import { TurnDeadline } from './turn-deadline.ts';
@@ -33,6 +34,7 @@ export interface RunDeps {
   /** Link of the agent. */
   link: Outbound;
   budget: ConversationBudget;
+  quotas: PrincipalQuotas;
   clock: Clock;
   log: Logger;
 }
@@ -71,9 +73,11 @@ export class TurnRun {
     this.#draft = conversation.history.begin(turn.userMessage, turn.toolResults);
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
-    const { budget, clock } = deps;
+    const { budget, clock, quotas } = deps;
     this.#account = new TurnAccount(budget, conversation.totals, turn);
-    this.#writer = new TurnWriter({ conversation, turn, text: this.#text, account: this.#account, clock });
+    const quota = quotas.ofTurn(turn.principal ?? conversation.principal, turn.limits);
+    const text = this.#text;
+    this.#writer = new TurnWriter({ conversation, turn, text, account: this.#account, quota, clock });
     this.#deadline = new TurnDeadline(turn, clock, options.turnTimeoutMs);
     this.#approver = new TurnApprover({
       turn,

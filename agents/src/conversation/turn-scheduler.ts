@@ -9,6 +9,7 @@ import { Inbox, type InboxEntry, type InboxOptions, type TurnPolicy } from './in
 import type { LiveTurn } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import { type LoadedConversations, unknownConversation } from './loaded-conversations.ts';
+import type { PrincipalQuotas } from './quotas.ts';
 import type { ConversationBudget } from './spending.ts';
 import { TurnRun } from './turn-run.ts';
 
@@ -17,6 +18,7 @@ export interface SchedulerDeps {
   /** Link of the agent. */
   link: Outbound;
   budget: ConversationBudget;
+  quotas: PrincipalQuotas;
   conversations: LoadedConversations;
   clock: Clock;
   log: Logger;

@@ -15,7 +15,16 @@ import type { TurnText } from '../turn/turn-text.ts';
 import type { Entry } from './journal/journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
+import type { TurnQuota } from './quotas.ts';
 import type { TurnAccount } from './turn-account.ts';
+
+interface ModelCall {
+  step: number;
+  model: string;
+  messages: readonly ModelMessage[];
+  question: Question;
+  leftOut?: readonly number[] | undefined;
+}
 
 type Body<K extends Entry['kind']> = Extract<Entry, { kind: K }>['body'];
 
@@ -24,6 +33,8 @@ export interface WriterDeps {
   turn: LiveTurn;
   text: TurnText;
   account: TurnAccount;
+  /** @default the principal has no limits */
+  quota?: TurnQuota | undefined;
   clock: Clock;
 }
 
@@ -51,8 +62,11 @@ export class TurnWriter implements ModelJournal, ToolJournal {
 
   /** Charges a model call that failed, if one was in flight. */
   chargeFailedCall(): void {
-    const { account, text } = this.#deps;
-    account.chargeFailedCall({ hasAnswer: text.length > text.replyEnd });
+    const { account, quota, text } = this.#deps;
+    const hasAnswer = text.length > text.replyEnd;
+    account.chargeFailedCall({ hasAnswer });
+    // If the store fails, the reservation stays until the end of its period.
+    quota?.settleFailed({ hasAnswer }).catch(() => {});
   }
 
   /** Refuses further entries of the runner. */
@@ -74,18 +88,28 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     return this.#write({ kind: 'turn_resumed', body });
   }
 
-  modelCalled(call: {
-    step: number;
-    model: string;
-    messages: readonly ModelMessage[];
-    question: Question;
-    leftOut?: readonly number[] | undefined;
-  }): Promise<unknown> {
+  modelCalled(call: ModelCall): Promise<unknown> {
     this.#checkOpen();
-    const { step, model, messages, question, leftOut } = call;
-    const { account, conversation } = this.#deps;
     // A runner may ask again after a model call that failed.
     this.chargeFailedCall();
+    const { quota } = this.#deps;
+    return quota ? this.#callWithin(quota, call) : this.#recordCall(call);
+  }
+
+  async #callWithin(quota: TurnQuota, call: ModelCall): Promise<unknown> {
+    await quota.reserve(call.model, call.messages);
+    try {
+      this.#checkOpen();
+      return await this.#recordCall(call);
+    } catch (error) {
+      await quota.settleFailed({ hasAnswer: false });
+      throw error;
+    }
+  }
+
+  /** @throws {BUDGET_EXCEEDED} */
+  #recordCall({ step, model, messages, question, leftOut }: ModelCall): Promise<unknown> {
+    const { account, conversation } = this.#deps;
     const reserved = account.reserve(model, messages);
     this.model = model;
     const body: Body<'model_called'> = {
@@ -109,8 +133,9 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   }): Promise<unknown> {
     this.#checkOpen();
     const { step, model, usage, reply } = replied;
-    const { account, conversation, text } = this.#deps;
+    const { account, conversation, quota, text } = this.#deps;
     const cost = account.chargeAnswered(model, usage);
+    quota?.settle(model, usage).catch(() => {});
     const { message, finish, trailing } = reply;
     const body: Body<'model_replied'> = {
       step,

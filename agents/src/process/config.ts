@@ -1,6 +1,7 @@
 // Configuration of agent processes. No other file of this workspace reads single variables. Secrets are never repeated, not even
 // in a fault. A test holds docs/configuration.md to AGENT_VARIABLES.
 import { LOG_LEVELS, type LogLevel, tryParseAddress } from '@fame-fabric/shared';
+import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import {
   ADMISSION_VARIABLES,
   ATTACH_PATH,
@@ -51,6 +52,11 @@ export interface AgentConfig {
   readonly conversationTtlDays: number;
   /** Size limit of the conversation store, in bytes; 0 for no limit. */
   readonly storeMaxBytes: number;
+  /** Limits of each principal. A missing one is no limit. */
+  readonly quotas: SpendingLimits;
+  /** Limits of each owner of conversations, except `local`; 0 for no limit. */
+  readonly storeMaxBytesPerOwner: number;
+  readonly maxConversationsPerOwner: number;
   /** Token budget of one conversation; 0 for no limit. */
   readonly conversationMaxTokens: number;
   readonly maxAnswerTokens: number;
@@ -195,6 +201,44 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
       'Maximum size of the conversation store with its trash. A full store removes ended conversations and idle ones of anonymous callers. If there are none, it refuses new turns. 0 for no limit.',
   },
   {
+    name: 'FAME_STORE_MAX_BYTES_PER_OWNER',
+    type: 'integer',
+    unit: 'bytes',
+    default: '0',
+    description:
+      'Maximum size of the conversations of one owner, except `local`. At the limit the oldest ended ones of that owner move to the trash, then idle ones. 0 for no limit.',
+  },
+  {
+    name: 'FAME_MAX_CONVERSATIONS_PER_OWNER',
+    type: 'integer',
+    default: '20000',
+    description:
+      'Maximum number of open conversations of one owner, except `local`. At the limit the oldest idle one of that owner moves to the trash. 0 for no limit.',
+  },
+  {
+    name: 'FAME_MAX_TURNS_PER_MINUTE',
+    type: 'integer',
+    default: '0',
+    description:
+      'Turns that one principal may run in a minute, except `local`; 0 for no limit. Callers without a credential are one principal. Limits of a policy replace this one.',
+  },
+  {
+    name: 'FAME_MAX_TOKENS_PER_DAY',
+    type: 'integer',
+    unit: 'tokens',
+    default: '0',
+    description:
+      'Prompt and answer tokens that the turns of one principal may use in a day (UTC), except `local`; 0 for no limit. Limits of a policy replace this one.',
+  },
+  {
+    name: 'FAME_MAX_COST_PER_DAY',
+    type: 'integer',
+    unit: 'currency of FAME_PRICES_FILE',
+    default: '0',
+    description:
+      'Cost of the turns of one principal in a day (UTC), except `local`; 0 for no limit. Needs FAME_PRICES_FILE; models without a price cost nothing. Limits of a policy replace this one and may have decimals.',
+  },
+  {
     name: 'FAME_CONVERSATION_MAX_TOKENS',
     type: 'integer',
     unit: 'tokens',
@@ -334,6 +378,9 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       healthFile: reader.text('FAME_HEALTH_FILE'),
       conversationTtlDays: reader.integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
       storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
+      storeMaxBytesPerOwner: reader.integer('FAME_STORE_MAX_BYTES_PER_OWNER', 0, 0, Number.MAX_SAFE_INTEGER),
+      maxConversationsPerOwner: reader.integer('FAME_MAX_CONVERSATIONS_PER_OWNER', 20_000, 0, 10_000_000),
+      quotas: quotasOf(reader),
       conversationMaxTokens: reader.integer('FAME_CONVERSATION_MAX_TOKENS', 0, 0, Number.MAX_SAFE_INTEGER),
       maxAnswerTokens: reader.integer('FAME_MAX_ANSWER_TOKENS', 4_096, 1, 1_000_000),
       maxMessageChars: reader.integer('FAME_MAX_MESSAGE_CHARS', 65_536, 1, 200_000),
@@ -363,6 +410,17 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
   });
 
 /** The key in the variable of naylence has the same form. */
+/** Reads the limits of principals; 0 is no limit. */
+function quotasOf(reader: EnvReader): SpendingLimits {
+  const limit = (name: string): number | undefined =>
+    reader.integer(name, 0, 0, Number.MAX_SAFE_INTEGER) || undefined;
+  return {
+    turnsPerMinute: limit('FAME_MAX_TURNS_PER_MINUTE'),
+    tokensPerDay: limit('FAME_MAX_TOKENS_PER_DAY'),
+    moneyPerDay: limit('FAME_MAX_COST_PER_DAY'),
+  };
+}
+
 function stateKey(reader: EnvReader): string | undefined {
   const own = readSecret(reader, 'FAME_STATE_MASTER_KEY');
   const key = own ?? reader.secret('FAME_STORAGE_MASTER_KEY');

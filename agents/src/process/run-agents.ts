@@ -132,6 +132,7 @@ async function run(
       maxConcurrent: config.maxConcurrent,
       openStore: store.open,
       stateKeys,
+      quotas: config.quotas,
     });
     try {
       await worker.start({ signal: stop });

@@ -11,6 +11,8 @@ import type {
 import { type Acquisition, acquisitionOf, cursorOf, eventsAfter, fenceOf, seqBefore } from './cursor.ts';
 import { find } from './find.ts';
 import { MemoryAgentData, MemoryAgentStore } from './memory-agent-store.ts';
+import { ownerLimitText } from './owner-limits.ts';
+import { changed, type QuotaChange, type QuotaCounter, type QuotaRefusal, refusalOf } from './quota.ts';
 import { joins, MAX_RETRIES, RETRY_MS, type RetriedTurn } from './retry.ts';
 import {
   type AcquiredConversation,
@@ -27,6 +29,8 @@ import {
   type ListOptions,
   type NewConversation,
   type NewEvent,
+  NO_OWNER_LIMITS,
+  type OwnerLimits,
   type Peek,
   type ReachRequest,
   type ReadOptions,
@@ -103,6 +107,8 @@ interface Shared {
   /** The latest turn of each retry key, by agent, principal and key. */
   readonly retries: Map<string, StoredRetry>;
   readonly agents: MemoryAgentData;
+  /** By principal, unit and period. */
+  readonly quotas: Map<string, QuotaCounter & { readonly endsAt: number }>;
   time: TimeRecord;
   keeper: string;
 }
@@ -111,6 +117,8 @@ export interface MemoryStoreOptions {
   clock?: Clock | undefined;
   /** Size at which the store makes room, or refuses new conversations and turns, in characters; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
+  /** @default no limits */
+  ownerLimits?: OwnerLimits | undefined;
   /** Called after a full store removed conversations to serve a request. */
   onRoom?: ((report: RoomReport) => void) | undefined;
   /** Shares the conversations of another store, like two processes that share a file. */
@@ -122,6 +130,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
   readonly #holder = newId();
   readonly #clock: Clock;
   readonly #maxBytes: number;
+  readonly #ownerLimits: OwnerLimits;
   readonly #onRoom: MemoryStoreOptions['onRoom'];
   readonly #shared: Shared;
   readonly #conversations: NamedConversations;
@@ -132,6 +141,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
   constructor(options: MemoryStoreOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxBytes = options.maxBytes ?? 0;
+    this.#ownerLimits = options.ownerLimits ?? NO_OWNER_LIMITS;
     this.#onRoom = options.onRoom;
     this.#shared = options.sharedWith
       ? options.sharedWith.#shared
@@ -140,6 +150,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
           trash: new Map(),
           living: new Set(),
           retries: new Map(),
+          quotas: new Map(),
           agents: new MemoryAgentData(),
           time: NO_TIME,
           keeper: '',
@@ -164,6 +175,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const existing = this.#owned({ agent, principal, publicId });
     if (existing) return { created: false, record: { ...existing.record } };
     this.#assertNotFull(publicId);
+    this.#assertOwnerRoom(principal, '', true);
     const id = this.#conversations.has(publicId) ? suffixedId(publicId, agent, principal) : publicId;
     this.#freeId(id);
     const event = toStored(started, 1);
@@ -266,6 +278,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
     for (const event of append.events) {
       if (event.kind !== 'turn_accepted') continue;
       this.#assertNotFull(append.conversationId);
+      this.#assertOwnerRoom(stored.record.principal, append.conversationId, false);
       if (stored.turns.has(event.turnId!)) {
         throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
@@ -564,6 +577,23 @@ export class MemoryStore implements ConversationStore, AgentStore {
     return this.#agents.removeRequest(agent, id);
   }
 
+  async changeQuota(principal: string, changes: readonly QuotaChange[]): Promise<QuotaRefusal | undefined> {
+    this.#assertOpen();
+    const { quotas } = this.#shared;
+    const now = this.#clock.now();
+    const keyOf = ({ unit, endsAt }: QuotaChange): string => JSON.stringify([principal, unit, endsAt]);
+    const counterOf = (change: QuotaChange) =>
+      quotas.get(keyOf(change)) ?? { endsAt: 0, used: 0, reserved: 0 };
+    for (const change of changes) {
+      const refusal = refusalOf(change, counterOf(change));
+      if (refusal) return refusal;
+    }
+    for (const [key, { endsAt }] of quotas) if (endsAt <= now) quotas.delete(key);
+    for (const change of changes)
+      quotas.set(keyOf(change), { ...changed(counterOf(change), change), endsAt: change.endsAt });
+    return undefined;
+  }
+
   async keepTime(elapsedMs: number): Promise<StoreTime | undefined> {
     this.#assertOpen();
     const shared = this.#shared;
@@ -625,13 +655,19 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const oldest = byChange(this.#conversations).filter(
       (stored) => stored.record.id !== except && !this.#isHeld(stored),
     );
-    const isAnonymous = ({ record }: StoredConversation): boolean => record.principal === 'anonymous';
     const isEnded = ({ record }: StoredConversation): boolean => isEndedState(record.state);
-    const ended = oldest.filter(isEnded);
+    const chars = new Map<string, number>();
+    for (const { record } of this.#conversations.values())
+      chars.set(record.principal, (chars.get(record.principal) ?? 0) + record.chars);
+    // The largest owner first, `local` last. The sort is stable, so the oldest conversation of an owner stays first.
+    const sizeOf = ({ record: { principal } }: StoredConversation): number =>
+      principal === OPERATOR ? -1 : chars.get(principal)!;
+    const byOwner = oldest.sort((a, b) => sizeOf(b) - sizeOf(a));
     const victims = [
-      ...ended.filter(isAnonymous),
-      ...ended.filter((stored) => !isAnonymous(stored)),
-      ...oldest.filter((stored) => !isEnded(stored) && isAnonymous(stored) && isIdle(stored)),
+      ...byOwner.filter(isEnded),
+      ...byOwner.filter(
+        (stored) => !isEnded(stored) && stored.record.principal !== OPERATOR && isIdle(stored),
+      ),
     ];
     while (this.#isFull()) {
       const [inTrash] = this.#trash.keys();
@@ -647,6 +683,28 @@ export class MemoryStore implements ConversationStore, AgentStore {
     }
     if (deleted > 0) this.#onRoom?.({ ...moved, deleted, bytes: this.#bytes() });
     return !this.#isFull();
+  }
+
+  /** Moves conversations of an owner to the trash, as a store in a file does. @throws {QUOTA_EXCEEDED} */
+  #assertOwnerRoom(principal: string, except: string, isNew: boolean): void {
+    const { maxBytes, maxConversations } = this.#ownerLimits;
+    if (principal === OPERATOR || (maxBytes === 0 && maxConversations === 0)) return;
+    const own = byChange(this.#conversations).filter(({ record }) => record.principal === principal);
+    const isEnded = ({ record }: StoredConversation): boolean => isEndedState(record.state);
+    let chars = own.reduce((sum, { record }) => sum + record.chars, 0);
+    let open = own.filter((stored) => !isEnded(stored)).length;
+    const isFull = (): boolean => maxBytes > 0 && chars >= maxBytes;
+    const isCrowded = (): boolean => isNew && maxConversations > 0 && open >= maxConversations;
+    const idle = own.filter((stored) => !isEnded(stored) && isIdle(stored));
+    for (const stored of [...own.filter(isEnded), ...idle]) {
+      const isNeeded = isFull() || (isCrowded() && !isEnded(stored));
+      if (!isNeeded || stored.record.id === except || this.#isHeld(stored)) continue;
+      this.#moveToTrash(stored);
+      chars -= stored.record.chars;
+      if (!isEnded(stored)) open -= 1;
+    }
+    if (isFull() || isCrowded())
+      throw new FabricError('QUOTA_EXCEEDED', ownerLimitText(principal, this.#ownerLimits));
   }
 
   #isLeased({ leaseUntil, holder }: StoredConversation): boolean {
@@ -686,6 +744,9 @@ export class MemoryStore implements ConversationStore, AgentStore {
     );
   }
 }
+
+/** Owner whose open conversations are never removed to make room. */
+const OPERATOR = 'local';
 
 const copy = (body: EventBody): EventBody => JSON.parse(JSON.stringify(body)) as EventBody;
 const toStored = ({ body, ...event }: NewEvent, seq: number): StoredEvent => ({

@@ -13,6 +13,9 @@ export interface StoreConfig {
   readonly conversationTtlDays: number;
   /** Size limit of the store, in bytes; 0 for no limit. */
   readonly storeMaxBytes: number;
+  /** Limits of each owner except `local`; 0 for no limit. @default 0 */
+  readonly storeMaxBytesPerOwner?: number | undefined;
+  readonly maxConversationsPerOwner?: number | undefined;
 }
 
 export interface OpenedStore {
@@ -35,6 +38,10 @@ export async function openStore(
   const store = await SqliteStore.open({
     path: storePath(config.dataDir),
     maxBytes,
+    ownerLimits: {
+      maxBytes: config.storeMaxBytesPerOwner ?? 0,
+      maxConversations: config.maxConversationsPerOwner ?? 0,
+    },
     clock,
     onRoom: (report) => roomLog.add(report),
   });

@@ -13,10 +13,10 @@ test('the reports of ten seconds share one line', () => {
   }
   room.flush();
   expect(log.lines.map(({ fields }) => fields)).toEqual([
-    { movedEnded: 1, movedIdleOfAnonymous: 2, removed: 3, storeBytes: 400 },
-    { movedEnded: 39, movedIdleOfAnonymous: 78, removed: 117, storeBytes: 400 },
-    { movedEnded: 40, movedIdleOfAnonymous: 80, removed: 120, storeBytes: 400 },
-    { movedEnded: 20, movedIdleOfAnonymous: 40, removed: 60, storeBytes: 400 },
+    { movedEnded: 1, movedIdle: 2, removed: 3, storeBytes: 400 },
+    { movedEnded: 39, movedIdle: 78, removed: 117, storeBytes: 400 },
+    { movedEnded: 40, movedIdle: 80, removed: 120, storeBytes: 400 },
+    { movedEnded: 20, movedIdle: 40, removed: 60, storeBytes: 400 },
   ]);
   expect(log.messages('warn')).toHaveLength(4);
   clock.advance(60_000);

@@ -48,7 +48,7 @@ export class RoomLog {
     this.#sum = undefined;
     this.#log.warn(
       'the conversation store is full and made room; raise FAME_STORE_MAX_BYTES or free disk space to keep more',
-      { movedEnded: ended, movedIdleOfAnonymous: idle, removed: deleted, storeBytes: bytes },
+      { movedEnded: ended, movedIdle: idle, removed: deleted, storeBytes: bytes },
     );
   }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cursorConformance } from './cursors.conformance.ts';
+import type { QuotaChange } from './quota.ts';
 import type {
   AcquiredConversation,
   Append,
@@ -12,6 +13,7 @@ import type {
   FindOptions,
   NewConversation,
   NewEvent,
+  OwnerLimits,
   ReachRequest,
   RetryRequest,
   RoomReport,
@@ -26,6 +28,7 @@ interface StoreBench {
 interface OpenOptions {
   clock: Clock;
   maxBytes?: number | undefined;
+  ownerLimits?: OwnerLimits | undefined;
   onRoom?: ((report: RoomReport) => void) | undefined;
 }
 
@@ -582,6 +585,121 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       });
     });
 
+    describe('quotas', () => {
+      const MINUTE = 60_000;
+      const change = (used: number, reserved = 0, more: Partial<QuotaChange> = {}): QuotaChange => ({
+        unit: 'tokens',
+        endsAt: clock.now() + MINUTE,
+        used,
+        reserved,
+        limit: 10,
+        ...more,
+      });
+
+      test('a change is refused at its limit, with reservations, and all changes of a request with it', async () => {
+        expect(await store.changeQuota('ada', [change(4), change(0, 5)])).toBeUndefined();
+        expect(await store.changeQuota('ada', [change(0, 5)])).toBeUndefined();
+        const turns = change(1, 0, { unit: 'turns' });
+        const refused = { unit: 'tokens', isUsedUp: false };
+        expect(await store.changeQuota('ada', [turns, change(0, 1)])).toEqual(refused);
+        // The turn of the refused request does not count.
+        const one = { ...turns, limit: 1 };
+        expect(await store.changeQuota('ada', [one])).toBeUndefined();
+        expect(await store.changeQuota('ada', [one])).toEqual({ unit: 'turns', isUsedUp: true });
+        // The calls in flight end: one used 6, the other nothing.
+        const end = { limit: undefined };
+        await store.changeQuota('ada', [change(6, -5, end), change(0, -5, end)]);
+        expect(await store.changeQuota('ada', [change(0)])).toEqual({ unit: 'tokens', isUsedUp: true });
+      });
+
+      test('principals, units and periods have counters of their own, which writers share', async () => {
+        const other = await bench.another();
+        await store.changeQuota('ada', [change(10)]);
+        expect(await other.changeQuota('ada', [change(1)])).toEqual({ unit: 'tokens', isUsedUp: true });
+        expect(await other.changeQuota('eve', [change(1)])).toBeUndefined();
+        expect(await other.changeQuota('ada', [change(1, 0, { unit: 'cost' })])).toBeUndefined();
+        clock.advance(MINUTE);
+        expect(await other.changeQuota('ada', [change(1)])).toBeUndefined();
+      });
+
+      test('a limit of 0 refuses everything, and no limit nothing', async () => {
+        expect(await store.changeQuota('ada', [change(0, 0, { limit: 0 })])).toMatchObject({
+          isUsedUp: true,
+        });
+        expect(await store.changeQuota('ada', [change(1e9, 0, { limit: undefined })])).toBeUndefined();
+        // Parts of a currency.
+        const cent = change(0.01, 0, { unit: 'cost', limit: 0.025 });
+        for (let i = 0; i < 3; i++) expect(await store.changeQuota('ada', [cent])).toBeUndefined();
+        expect(await store.changeQuota('ada', [cent])).toEqual({ unit: 'cost', isUsedUp: true });
+      });
+    });
+
+    describe('limits of owners', () => {
+      const openWith = async (ownerLimits: OwnerLimits): Promise<void> => {
+        await bench.close();
+        bench = await open({ clock, ownerLimits });
+        store = bench.store;
+      };
+      const add = async (id: string, more: Partial<NewConversation> = {}, chars = 10) => {
+        const body = { system_prompt: 'x'.repeat(chars) };
+        const started = event('conversation_started', undefined, body);
+        await store.create(conversation(id, { started, principal: 'ada', ...more }));
+        clock.advance(1);
+      };
+      const ids = async (inTrash = false) => (await store.list({ inTrash })).map(({ id }) => id).sort();
+
+      test('at the number of open conversations the oldest idle one of the owner moves to the trash', async () => {
+        await openWith({ maxBytes: 0, maxConversations: 2 });
+        for (const id of ['eve', 'eve-2']) await add(id, { principal: 'eve' });
+        for (const id of ['local', 'local-2', 'local-3']) await add(id, { principal: 'local' });
+        await add('ended', { state: 'completed' });
+        for (const id of ['a', 'b', 'c']) await add(id);
+        expect(await ids(true)).toEqual(['a']);
+        expect(await ids()).toEqual(['b', 'c', 'ended', 'eve', 'eve-2', 'local', 'local-2', 'local-3']);
+      });
+
+      test('an owner whose conversations are all in use gets QUOTA_EXCEEDED, and others do not', async () => {
+        await openWith({ maxBytes: 0, maxConversations: 1 });
+        await add('a');
+        await store.acquire('a', LEASE);
+        await expect(add('b')).rejects.toMatchObject({
+          code: 'QUOTA_EXCEEDED',
+          message: expect.stringMatching(/ada.*FAME_MAX_CONVERSATIONS_PER_OWNER/),
+        });
+        // The same start again is no new conversation.
+        expect(await store.create(conversation('a', { principal: 'ada' }))).toMatchObject({ created: false });
+        await add('c', { principal: 'eve' });
+      });
+
+      test('at its size an owner makes room by ended conversations, then by idle ones', async () => {
+        await openWith({ maxBytes: 1_000, maxConversations: 0 });
+        await add('eve', { principal: 'eve' }, 900);
+        await add('local', { principal: 'local' }, 5_000);
+        await add('idle', {}, 400);
+        await add('ended', { state: 'completed' }, 400);
+        await add('a', {}, 400);
+        await add('b', {}, 400);
+        expect(await ids(true)).toEqual(['ended']);
+        await add('c', {}, 400);
+        expect(await ids(true)).toEqual(['ended', 'idle']);
+        expect(await ids()).toEqual(['a', 'b', 'c', 'eve', 'local']);
+      });
+
+      test('a turn of an owner at its size makes room, never by its own conversation', async () => {
+        await openWith({ maxBytes: 1_000, maxConversations: 0 });
+        await add('old', {}, 400);
+        await add('own', {}, 700);
+        const { fence } = (await store.acquire('own', LEASE))!;
+        await append('own', fence, 1, [event('turn_accepted', 't')]);
+        expect(await ids()).toEqual(['own']);
+        const message = { user_message: 'x'.repeat(400) };
+        await append('own', fence, 2, [event('turn_completed', 't', message)]);
+        await expect(append('own', fence, 3, [event('turn_accepted', 'u')])).rejects.toMatchObject({
+          code: 'QUOTA_EXCEEDED',
+        });
+      });
+    });
+
     describe('retry keys', () => {
       const LATE = 600_000;
       const request = (turnId: string, n: number, more: Partial<RetryRequest> = {}): RetryRequest => ({
@@ -928,6 +1046,17 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         const kept = [...(await ids()), ...(await ids(true))];
         expect(kept).toContain('local');
         expect(kept).not.toContain('anonymous');
+      });
+
+      test('makes room by the largest owner first, and by local last', async () => {
+        await add('small', { principal: 'ada', state: 'completed' });
+        await add('operator', { state: 'completed' });
+        for (let i = 0; i < 5; i++) await add(`large-${i}`, { principal: 'eve', state: 'completed' });
+        for (let i = 0; i < 30 && sum('ended') < 3; i++) await add(`busy-${i}`, { principal: 'local' });
+        const moved = await ids(true);
+        expect(sum('ended')).toBeGreaterThanOrEqual(3);
+        expect(await ids()).toEqual(expect.arrayContaining(['small', 'operator']));
+        expect(moved.every((id) => id.startsWith('large'))).toBe(true);
       });
 
       test('deletes its trash first', async () => {

@@ -3,6 +3,7 @@
 // a lease, and an epoch fences off every earlier writer. Removed conversations stay in a trash before they are deleted.
 // `memory-store.ts` and `sqlite-store.ts` implement the port and share `store.conformance.ts`.
 
+import type { QuotaChange, QuotaRefusal } from './quota.ts';
 import type { StoreTime } from './store-time.ts';
 
 export type EventKind =
@@ -288,9 +289,19 @@ export interface SweepReport {
  */
 export const MAX_LEASE_MS = 600_000;
 
+/** Limits of each owner except `local`; 0 for no limit. */
+export interface OwnerLimits {
+  /** Size of its conversations, in bytes of their events. */
+  readonly maxBytes: number;
+  /** Open conversations. */
+  readonly maxConversations: number;
+}
+
+export const NO_OWNER_LIMITS: OwnerLimits = Object.freeze({ maxBytes: 0, maxConversations: 0 });
+
 /** Conversations that a full store removed to serve a request. */
 export interface RoomReport {
-  /** Moved to the trash: ended conversations, and idle ones of `anonymous`. */
+  /** Moved to the trash: ended conversations, and idle ones of owners except `local`. */
   readonly ended: number;
   readonly idle: number;
   /** Deleted from the trash. */
@@ -301,7 +312,9 @@ export interface RoomReport {
 
 /**
  * Durable store of conversations. Every method may reject with `STORE_UNAVAILABLE`, and writes with `STORE_FULL`. A full store
- * first deletes its trash, then ended conversations, then idle and dormant ones of `anonymous`, oldest first.
+ * first deletes its trash, then ended conversations, then idle and dormant ones of owners except `local`. The largest owner comes first,
+ * and its oldest conversation. An owner at a limit of its own makes room by its own conversations; without any to remove, new
+ * conversations and turns are refused with `QUOTA_EXCEEDED`.
  */
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */
@@ -380,6 +393,11 @@ export interface ConversationStore {
   time(): Promise<StoreTime>;
   /** Ends a hold of sweeps. */
   endHold(): Promise<void>;
+  /**
+   * Changes counters of a principal's quotas, all or none. Returns the first change that its limit refuses; then nothing has changed.
+   * Counters end with their periods.
+   */
+  changeQuota(principal: string, changes: readonly QuotaChange[]): Promise<QuotaRefusal | undefined>;
   /** Waits for pending operations and releases all leases. Idempotent. */
   close(): Promise<void>;
 }

@@ -26,6 +26,16 @@ export interface Rights {
   readonly conversations: 'own' | 'any';
   /** True if it may make calls on behalf of its own callers. @default false */
   readonly onBehalf?: boolean | undefined;
+  /** Limits of its turns, from the policy of its sentinel. @default those of the agent */
+  readonly limits?: SpendingLimits | undefined;
+}
+
+/** Limits of the turns that a principal runs. */
+export interface SpendingLimits {
+  readonly turnsPerMinute?: number | undefined;
+  readonly tokensPerDay?: number | undefined;
+  /** In the currency of the price list. */
+  readonly moneyPerDay?: number | undefined;
 }
 
 /** The node that made a call, as its agent sees it. */
@@ -85,10 +95,18 @@ export function readPrincipal(value: unknown): Principal | undefined {
   };
 }
 
-const readRights = ({ conversations, onBehalf }: Record<string, unknown>): Rights => ({
+const readRights = ({ conversations, onBehalf, limits }: Record<string, unknown>): Rights => ({
   conversations: conversations === 'any' ? 'any' : 'own',
   ...(onBehalf === true ? { onBehalf } : {}),
+  ...(isObject(limits) ? { limits: readLimits(limits) } : {}),
 });
+
+function readLimits(limits: Record<string, unknown>): SpendingLimits {
+  const known = (['turnsPerMinute', 'tokensPerDay', 'moneyPerDay'] as const)
+    .map((name) => [name, limits[name]] as const)
+    .filter(([, limit]) => typeof limit === 'number' && limit >= 0);
+  return Object.fromEntries(known);
+}
 
 function readClaims(claims: unknown): Record<string, ClaimValue> | undefined {
   if (!isObject(claims)) return undefined;

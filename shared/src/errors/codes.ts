@@ -115,8 +115,8 @@ export const ERRORS = Object.freeze({
   QUOTA_EXCEEDED: entry(
     'admission',
     true,
-    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; or readers of the trace. An idle open call also ends with this code, to make room for a new one.',
-    'Wait for answers, release unused resources, attach with the local key, or raise the limit of the sentinel.',
+    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; readers of the trace; or turns, tokens, cost or conversations of a principal at an agent. An idle open call also ends with this code, to make room for a new one.',
+    'Wait for answers, or for `retryAfterMs` of the details. Release unused resources, attach with the local key, or raise the limit of the sentinel, of the agent or of the policy.',
   ),
   NO_ROUTE: entry(
     'route',

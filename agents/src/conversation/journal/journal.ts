@@ -53,6 +53,8 @@ export interface Bodies {
     /** Trace id and remaining hops of the call. */
     trace_id?: string;
     ttl?: number;
+    /** Id of the principal that called. @default the owner of the conversation */
+    principal?: string;
   };
   /** The turn waited behind one that asked a person, so its time limit starts when it runs. */
   turn_extended: Record<string, never>;

@@ -74,7 +74,7 @@ export function conversationOperations(
     const { callId } = context;
     const received = options.received?.(context);
     const settings = optionsOf({ ...given, ...received }, more.historyLength, options.defaults);
-    const { principal } = await identifiedCaller(context);
+    const { principal, limits } = await identifiedCaller(context);
     const { messages, isEphemeral, sharedWith, sessionId, history } = more;
     const view = await host.start({
       id,
@@ -91,6 +91,7 @@ export function conversationOperations(
     const turn = await host.turn({
       conversationId: view.id,
       principal,
+      limits,
       userMessage,
       turnId: `start-${callId}`,
     });

@@ -18,10 +18,11 @@ export async function acceptTurn(
   const { callId, replyTo, isStream, traceId, ttl } = context;
   const { retry_key: key, retry_count: count } = params;
   const caller = await identifiedCaller(context);
-  const { principal } = caller;
+  const { principal, limits } = caller;
   return host.turn({
     conversationId: await host.reach(caller, params.conversation_id, params.owner),
     principal,
+    limits,
     userMessage: params.user_message,
     turnId: params.turn_id ?? callId,
     after,

@@ -4,6 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { RETRY_MS } from '../retry.ts';
 import {
   isEndedState,
+  type OwnerLimits,
   type RoomReport,
   type StoredState,
   type SweepOptions,
@@ -23,6 +24,9 @@ const SHRINK_PAGES = 128;
 const MAX_ROOM = 128;
 /** Share of a full store that is kept as trash. A removed conversation stays in the trash while that share fills. */
 const TRASH_SHARE = 0.05;
+
+/** Owner whose open conversations are never removed to make room. */
+const OPERATOR = 'local';
 
 export class Removal {
   readonly #db: DatabaseSync;
@@ -150,7 +154,7 @@ export class Removal {
 
   /**
    * Deletes conversations until the store is below `targetBytes`, the oldest of the trash first. Before that it moves ended
-   * conversations to the trash, then idle ones of `anonymous`, until the trash has its share of the store. So each conversation
+   * conversations to the trash, then idle ones of owners except `local`, until the trash has its share of the store. So each conversation
    * spends a while in the trash, and the trash is deleted only as far as its space is needed.
    */
   makeRoom(now: number, targetBytes: number, except: ReadonlySet<string>): RoomReport {
@@ -224,21 +228,99 @@ export class Removal {
     );
   }
 
-  /** Conversations that a full store may remove, in order: ended ones, then idle and dormant ones of `anonymous`. */
+  /**
+   * Conversations that a full store may remove, in order: ended ones, then idle and dormant ones of owners except `local`. Those of the
+   * largest owner come first, and those of `local` last.
+   */
   #victims(now: number, except: ReadonlySet<string>, limit: number): Row[] {
     const isHeld = this.#heldAt(now);
     const isFree = (row: Row): boolean => !except.has(row.id) && !isHeld(row);
-    const ended = this.#endedRows(limit + except.size).filter(isFree);
-    if (ended.length >= limit) return ended.slice(0, limit);
-    const idle = this.#sql.all<Row>(
+    const owners = this.#sql
+      .all<{ principal: string }>(
+        `SELECT principal FROM conversation INDEXED BY conversation_chars WHERE trashed_at = 0
+         GROUP BY principal ORDER BY principal = 'local', sum(chars) DESC LIMIT ?`,
+        limit,
+      )
+      .map(({ principal }) => principal);
+    const victims: Row[] = [];
+    for (const principal of owners) {
+      if (victims.length >= limit) break;
+      victims.push(...this.#endedOf(principal, limit + except.size).filter(isFree));
+    }
+    for (const principal of owners) {
+      if (victims.length >= limit) break;
+      if (principal !== OPERATOR)
+        victims.push(...this.#idleOf(principal, limit + except.size).filter(isFree));
+    }
+    return victims.slice(0, limit);
+  }
+
+  /**
+   * Moves conversations of an owner to the trash until it is below its limits, for one more conversation if `isNew`: ended ones for its
+   * size, then idle ones. Returns false if it is still above. `except` is the conversation that needs the room.
+   */
+  makeOwnerRoom(
+    now: number,
+    principal: string,
+    limits: OwnerLimits,
+    except: string,
+    isNew: boolean,
+  ): boolean {
+    if (principal === OPERATOR) return true;
+    const { maxBytes, maxConversations } = limits;
+    const isFull = (): boolean => maxBytes > 0 && this.#charsOf(principal) >= maxBytes;
+    const isCrowded = (): boolean =>
+      isNew && maxConversations > 0 && this.#openOf(principal, maxConversations) >= maxConversations;
+    const isHeld = this.#heldAt(now);
+    const move = (rows: readonly Row[], isAbove: () => boolean): void => {
+      for (const row of rows) {
+        if (!isAbove()) return;
+        if (row.id !== except && !isHeld(row)) this.#moveToTrash(row, now);
+      }
+    };
+    if (isFull()) move(this.#endedOf(principal, MAX_ROOM), isFull);
+    if (isFull() || isCrowded()) move(this.#idleOf(principal, MAX_ROOM), () => isFull() || isCrowded());
+    return !isFull() && !isCrowded();
+  }
+
+  #charsOf(principal: string): number {
+    const row = this.#sql.get<{ chars: number | null }>(
+      'SELECT sum(chars) AS chars FROM conversation WHERE principal = ? AND trashed_at = 0',
+      principal,
+    );
+    return row?.chars ?? 0;
+  }
+
+  #openOf(principal: string, limit: number): number {
+    const row = this.#sql.get<{ open: number }>(
+      `SELECT count(*) AS open FROM (SELECT 1 FROM conversation INDEXED BY conversation_open_of_owner
+       WHERE principal = ? AND trashed_at = 0 AND state IN ('working', 'input-required') LIMIT ?)`,
+      principal,
+      limit,
+    );
+    return row?.open ?? 0;
+  }
+
+  #endedOf(principal: string, limit: number): Row[] {
+    return this.#sql.all<Row>(
+      `SELECT * FROM conversation WHERE principal = ? AND trashed_at = 0 AND state IN ('completed', 'canceled')
+       ORDER BY changed_at LIMIT ?`,
+      principal,
+      limit,
+    );
+  }
+
+  /** Idle and dormant conversations of an owner, oldest first. */
+  #idleOf(principal: string, limit: number): Row[] {
+    return this.#sql.all<Row>(
       `SELECT * FROM conversation
-       WHERE principal = 'anonymous' AND trashed_at = 0 AND state NOT IN ('completed', 'canceled')
+       WHERE principal = ? AND trashed_at = 0 AND state NOT IN ('completed', 'canceled')
          AND (dormant_fence = fence
            OR NOT EXISTS (SELECT 1 FROM turn WHERE turn.conversation = conversation.key AND turn.state = 'open'))
        ORDER BY changed_at LIMIT ?`,
-      limit + except.size,
+      principal,
+      limit,
     );
-    return [...ended, ...idle.filter(isFree)].slice(0, limit);
   }
 
   #hasOpenTurn({ key, lease_until }: Row): boolean {

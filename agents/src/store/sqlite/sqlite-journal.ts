@@ -4,6 +4,8 @@ import type { DatabaseSync } from 'node:sqlite';
 import { charBoundary } from '@fame-fabric/shared/internal';
 import { type Acquisition, acquisitionOf, fenceOf, NO_ACQUISITION, seqBefore } from '../cursor.ts';
 import { type FindRow, find, type UserEvent } from '../find.ts';
+import { ownerLimitText } from '../owner-limits.ts';
+import type { QuotaChange, QuotaRefusal } from '../quota.ts';
 import { joins, MAX_RETRIES } from '../retry.ts';
 import {
   type EventKind,
@@ -15,6 +17,8 @@ import {
   type HistoryOptions,
   type ListOptions,
   MAX_LEASE_MS,
+  NO_OWNER_LIMITS,
+  type OwnerLimits,
   type ReachRequest,
   type ReadOptions,
   type RetryRequest,
@@ -35,6 +39,7 @@ import {
 } from './conversation-row.ts';
 import { Removal } from './removal.ts';
 import { StoreFault, usedBytes } from './sqlite-database.ts';
+import { changeQuota } from './sqlite-quotas.ts';
 import { Statements } from './statements.ts';
 
 /** Longest body that is stored in its row, in bytes. Longer rows would slow down scans. */
@@ -110,6 +115,8 @@ interface JournalOptions {
   holder: string;
   /** Size at which new conversations and turns are refused, in bytes; 0 for no limit. */
   maxBytes: number;
+  /** @default no limits */
+  ownerLimits?: OwnerLimits | undefined;
   /** True if the process of a holder has ended. */
   isDead(holder: string): boolean;
 }
@@ -138,6 +145,7 @@ export class SqliteJournal {
     const existing = ownedRowOf(this.#sql, agent, principal, publicId);
     if (existing) return { created: false, record: recordOf(existing) };
     this.assertNotFull();
+    this.#assertOwnerRoom(now, principal, '', true);
     const id = rowOf(this.#sql, publicId) ? suffixedId(publicId, agent, principal) : publicId;
     this.removal.freeId(id);
     const { body, at } = given.started;
@@ -258,6 +266,7 @@ export class SqliteJournal {
     for (const event of given.events) {
       if (event.kind !== 'turn_accepted') continue;
       this.assertNotFull();
+      this.#assertOwnerRoom(now, row.principal, row.id, false);
       if (this.#turn(row.key, event.turnId!)) {
         throw new StoreFault('STORE_CONFLICT', 'The conversation has a turn with that id already.');
       }
@@ -498,6 +507,10 @@ export class SqliteJournal {
     return rows.map(recordOf);
   }
 
+  changeQuota(now: number, principal: string, changes: readonly QuotaChange[]): QuotaRefusal | undefined {
+    return changeQuota(this.#sql, now, principal, changes);
+  }
+
   keepTime(now: number, elapsedMs: number): StoreTime | undefined {
     const row = this.#timeRow();
     const { holder, isDead } = this.#options;
@@ -631,10 +644,19 @@ export class SqliteJournal {
     );
   }
 
+  #assertOwnerRoom(now: number, principal: string, except: string, isNew: boolean): void {
+    const { ownerLimits = NO_OWNER_LIMITS } = this.#options;
+    if (this.removal.makeOwnerRoom(now, principal, ownerLimits, except, isNew)) return;
+    throw ownerFault(principal, ownerLimits);
+  }
+
   #turn(key: number, turnId: string): TurnRow | undefined {
     return this.#sql.get<TurnRow>('SELECT * FROM turn WHERE conversation = ? AND turn_id = ?', key, turnId);
   }
 }
+
+const ownerFault = (principal: string, limits: OwnerLimits): StoreFault =>
+  new StoreFault('QUOTA_EXCEEDED', ownerLimitText(principal, limits));
 
 const retriedTurnOf = (row: RetryRow) => ({
   turnId: row.turn_id,

@@ -18,6 +18,7 @@ import type {
   StoredRequest,
 } from '../agent-store.ts';
 import { cursorOf, eventsAfter } from '../cursor.ts';
+import type { QuotaChange, QuotaRefusal } from '../quota.ts';
 import type {
   AcquiredConversation,
   Append,
@@ -42,6 +43,7 @@ import type {
   SweepReport,
   TurnPlace,
 } from '../store.ts';
+import { NO_OWNER_LIMITS, type OwnerLimits } from '../store.ts';
 import type { StoreTime } from '../store-time.ts';
 import type { RawRecord } from './conversation-row.ts';
 import type { RawEvent } from './sqlite-journal.ts';
@@ -52,6 +54,8 @@ export interface SqliteStoreOptions {
   path: string;
   /** Size at which the store makes room, or refuses new conversations and turns, in bytes; 0 for no limit. @default 0 */
   maxBytes?: number | undefined;
+  /** @default no limits */
+  ownerLimits?: OwnerLimits | undefined;
   /** Called after a full store removed conversations to serve a request. */
   onRoom?: ((report: RoomReport) => void) | undefined;
   /** Longest wait for a lock of another process, in ms. @default 5_000 */
@@ -98,7 +102,7 @@ export class SqliteStore implements ConversationStore, AgentStore {
   }
 
   private constructor(options: SqliteStoreOptions) {
-    const { maxBytes = 0, busyMs = 5_000 } = options;
+    const { maxBytes = 0, busyMs = 5_000, ownerLimits = NO_OWNER_LIMITS } = options;
     this.place = resolve(options.path);
     this.holder = newId();
     this.#clock = options.clock ?? systemClock;
@@ -110,6 +114,7 @@ export class SqliteStore implements ConversationStore, AgentStore {
       holder: this.holder,
       busyMs,
       maxBytes,
+      ownerLimits,
       hardMaxBytes: maxBytes > 0 ? maxBytes + RESERVE_BYTES : 0,
     };
     // Tests run the sources; otherwise both files are compiled into one directory.
@@ -288,6 +293,10 @@ export class SqliteStore implements ConversationStore, AgentStore {
 
   removeRequest(agent: string, id: string): Promise<boolean> {
     return this.#request('removeRequest', agent, id);
+  }
+
+  changeQuota(principal: string, changes: readonly QuotaChange[]): Promise<QuotaRefusal | undefined> {
+    return this.#request('changeQuota', principal, changes);
   }
 
   keepTime(elapsedMs: number): Promise<StoreTime | undefined> {

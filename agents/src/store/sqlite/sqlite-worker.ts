@@ -2,7 +2,7 @@
 // arrived in one transaction and answers after the commit is durable. A request that finds the store full waits until room is made.
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { RoomReport, SweepOptions } from '../store.ts';
+import type { OwnerLimits, RoomReport, SweepOptions } from '../store.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { RoomMaker } from './room-maker.ts';
 import { AGENT_READS, AGENT_WRITES, type AgentOperation, SqliteAgentStore } from './sqlite-agent-store.ts';
@@ -26,6 +26,7 @@ export interface WorkerSetup {
   holder: string;
   busyMs: number;
   maxBytes: number;
+  ownerLimits: OwnerLimits;
   hardMaxBytes: number;
 }
 /** One operation: a method of the journal with its arguments. */
@@ -55,6 +56,7 @@ const WRITES = [
   'sweep',
   'shrink',
   'keepTime',
+  'changeQuota',
   'endHold',
   ...AGENT_WRITES,
 ] as const;
@@ -119,6 +121,7 @@ function open() {
   const journal = new SqliteJournal(db, {
     holder: setup.holder,
     maxBytes: setup.maxBytes,
+    ownerLimits: setup.ownerLimits,
     isDead: (one) => locks.isDead(one),
   });
   const onRoom = (report: RoomReport): void => {
@@ -175,6 +178,8 @@ function serve({ db, journal, agents, room }: ReturnType<typeof open>): void {
         );
       case 'shrink':
         return journal.removal.shrink();
+      case 'changeQuota':
+        return journal.changeQuota(now, ...(args as [never, never]));
       case 'keepTime':
         reserve.take();
         return journal.keepTime(now, ...(args as [never]));

@@ -5,6 +5,7 @@ import { sql as trash } from './0002-trash.ts';
 import { sql as operations } from './0003-operations.ts';
 import { sql as owners } from './0004-owners.ts';
 import { sql as agentStore } from './0005-agent-store.ts';
+import { sql as quotas } from './0006-quotas.ts';
 
 export interface Migration {
   /** Counts up from 1 without gaps. */
@@ -20,4 +21,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 3, sql: operations, isAdditive: true },
   { version: 4, sql: owners, isAdditive: true },
   { version: 5, sql: agentStore, isAdditive: true },
+  { version: 6, sql: quotas, isAdditive: true },
 ];
