@@ -1,5 +1,5 @@
 // Exports for the command and the tests of this repository, without a promise to users. Loads neither `ws` nor the wiring.
-export { type CreatedKey, KeysChange, type NewKey } from './access/keys-change.ts';
+export { KeysChange } from './access/keys-change.ts';
 export {
   defaultKeysFile,
   keysOf,

@@ -8,9 +8,10 @@ import { rotateLocalKey } from '@fame-fabric/shared/node';
 import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeTestParts } from '../testing/sentinel-parts.ts';
-import { Access, type Authentication } from './access.ts';
+import { Access, type Authentication, type CredentialSource, UNKNOWN_KEY } from './access.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 import { openLocalKey } from './local-key.ts';
+import { needsCredential, type SecurityProfile } from './needs-credential.ts';
 
 describe('credentialOf', () => {
   test.each<[CredentialHeaders, string | undefined]>([
@@ -136,5 +137,39 @@ describe('Access', () => {
     expect(holder.transport.closed?.code).toBe(4410);
     expect(holder.session.state).toBe('detached');
     expect(stranger.transport.closed).toBeUndefined();
+  });
+});
+
+describe('G9: the mode', () => {
+  test.each<[SecurityProfile | undefined, boolean, boolean, boolean]>([
+    [undefined, false, false, false],
+    [undefined, true, false, true],
+    [undefined, false, true, false],
+    ['open', true, true, false],
+    ['gated', false, false, true],
+    ['overlay', false, false, false],
+    ['overlay', false, true, true],
+    ['overlay', true, false, true],
+  ])(
+    'with the profile %s, keys %s and tokens %s a credential is needed: %s',
+    (profile, hasKeys, hasTokens, isNeeded) => {
+      expect(needsCredential({ profile, hasKeys, hasTokens })).toBe(isNeeded);
+    },
+  );
+
+  test('is stated in one line, with what is checked and what is not', () => {
+    const source = (label: string): CredentialSource => ({
+      label,
+      accepts: () => false,
+      authenticate: () => UNKNOWN_KEY,
+    });
+    const sources = [source('the local key'), source(''), source('a token of https://id.example')];
+    expect(new Access({ sources }).summary()).toBe(
+      'No credential is needed to attach and call (open mode). Checked: the local key, or a token of https://id.example for ps, trace and metrics, owners of addresses, Origin and Host of web pages. Not checked: callers. Connections are not encrypted.',
+    );
+    expect(new Access({ sources, isCredentialNeeded: true }).summary(true)).toBe(
+      'A credential is needed to attach and call: the local key, or a token of https://id.example. Checked: credentials, owners of addresses, Origin and Host of web pages.',
+    );
+    expect(new Access({ sources: [] }).summary()).toContain('Checked: a key (there is none) for ps');
   });
 });
