@@ -153,7 +153,7 @@ describe('G9: the mode', () => {
   ])(
     'with the profile %s, keys %s and tokens %s a credential is needed: %s',
     (profile, hasKeys, hasTokens, isNeeded) => {
-      expect(needsCredential({ profile, hasKeys, hasTokens })).toBe(isNeeded);
+      expect(needsCredential({ profile, hasKeys, hasTokens, hasClientCa: false })).toBe(isNeeded);
     },
   );
 
