@@ -96,6 +96,12 @@ describe('with a policy', () => {
   });
 });
 
+test('a call is not allowed by DeliverLocal alone, because the sentinel serves no address', () => {
+  const text = 'rules:\n  - { effect: allow, action: DeliverLocal }';
+  const permissions = new Permissions({ source: source(text), isCredentialNeeded: true });
+  expect(permissions.decide(withRole('client'), 'Call', 'a@b').isAllowed).toBe(false);
+});
+
 describe('the patterns of a key', () => {
   const permissions = new Permissions({ isCredentialNeeded: true });
   const may = (allow: string[], action: Action, address?: string) =>

@@ -3,7 +3,7 @@
 // whether an address exists.
 import type { Principal, Role } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
-import { type Action, type Origin, OWN_ACTIONS, ROUTE_ACTIONS } from './policy/actions.ts';
+import { type Action, type Origin, OWN_ACTIONS } from './policy/actions.ts';
 import { type AllowItem, compileAllow, isListed, isRestricted } from './policy/allow-list.ts';
 import type { PrincipalLimits } from './policy/limits.ts';
 import type { Policy } from './policy/policy.ts';
@@ -102,7 +102,8 @@ export class Permissions {
     if (policy === undefined || (policy.isForeign && IS_OWN.has(action) && action !== 'Call')) {
       return this.#byRole(principal, action, address, origin);
     }
-    const verdicts = (action === 'Call' ? ROUTE_ACTIONS : [action]).map((one) =>
+    // The sentinel itself serves no address, so a call never needs DeliverLocal.
+    const verdicts = (action === 'Call' ? ROUTE_BITS.map(([route]) => route) : [action]).map((one) =>
       policy.evaluate({ principal, action: one, address, origin }),
     );
     const verdict = verdicts.find(({ effect }) => effect === 'allow') ?? verdicts[0]!;
