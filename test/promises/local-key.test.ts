@@ -254,11 +254,17 @@ describe('context.caller', () => {
     async (agentHasKey) => {
       await whoAgent.serve(await connect(agentHasKey ? key() : undefined));
       const [holder, stranger] = await Promise.all([connect(key()), connect()]);
-      const local = { principal: 'local', roles: ['admin'], path: holder.path };
+      const local = {
+        principal: 'local',
+        roles: ['admin'],
+        rights: { conversations: 'any' },
+        path: holder.path,
+      };
       expect(await holder.call('who@fame.fabric', 'who')).toEqual(local);
       expect(await stranger.call('who@fame.fabric', 'who')).toEqual({
         principal: 'anonymous',
         roles: [],
+        rights: { conversations: 'own' },
         path: stranger.path,
       });
       const items: unknown[] = [];
