@@ -95,7 +95,7 @@ test('lists, shows, exports and removes while an agent runs', async () => {
   const listed = await run('ls');
   expect(listed).toMatchObject({ code: 0, messages: '' });
   expect(listed.out).toMatch(
-    /^CONVERSATION +AGENT +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +open +2 +\d+ +20/,
+    /^CONVERSATION +AGENT +OWNER +STATE +TURNS +TOKENS +CHANGED\nc1 +chat@fame.fabric +local +open +2 +\d+ +20/,
   );
   expect(JSON.parse((await run('', true)).out)).toMatchObject([{ id: 'c1', state: 'working', turns: 2 }]);
   expect((await run('show c1')).out.replace(/\d+ tokens/, 'TOKENS tokens')).toBe(

@@ -285,15 +285,18 @@ function stdoutPrint(): Print {
 }
 
 function tableOf(conversations: readonly ListedConversation[], inTrash: boolean): string {
-  const rows = conversations.map(({ id, agent, state, turns, tokens, changedAt, trashedAt = '' }) => [
-    id,
-    agent,
-    stateText(state),
-    String(turns),
-    String(tokens),
-    changedAt,
-    ...(inTrash ? [trashedAt] : []),
-  ]);
-  const columns = ['CONVERSATION', 'AGENT', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'];
+  const rows = conversations.map(
+    ({ id, agent, principal, state, turns, tokens, changedAt, trashedAt = '' }) => [
+      id,
+      agent,
+      principal,
+      stateText(state),
+      String(turns),
+      String(tokens),
+      changedAt,
+      ...(inTrash ? [trashedAt] : []),
+    ],
+  );
+  const columns = ['CONVERSATION', 'AGENT', 'OWNER', 'STATE', 'TURNS', 'TOKENS', 'CHANGED'];
   return formatTable(inTrash ? [...columns, 'TRASHED'] : columns, rows);
 }

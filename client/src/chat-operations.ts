@@ -46,6 +46,7 @@ export interface StartSettings {
   messages?: readonly ModelMessage[] | undefined;
   ephemeral?: boolean | undefined;
   on_budget?: 'fail' | 'ask' | undefined;
+  share?: readonly string[] | undefined;
 }
 
 /** The parameters of a turn that agents of version 0.1 and of other implementations ignore. */
@@ -114,9 +115,9 @@ export class ChatOperations {
 
   /** Starts the conversation. Use one `callId` for all attempts: the agent starts the conversation once for each id. */
   async start(callId: string, settings: StartSettings): Promise<void> {
-    const { messages, ephemeral, on_budget } = settings;
-    if (messages || ephemeral || on_budget) {
-      await this.#requireExtras('`messages`, `isEphemeral` and `onBudget` of a conversation');
+    const { messages, ephemeral, on_budget, share } = settings;
+    if (messages || ephemeral || on_budget || share) {
+      await this.#requireExtras('`messages`, `isEphemeral`, `onBudget` and `share` of a conversation');
       await this.#call('start_task', { id: this.#id, ...settings }, START_TIMEOUT_MS, callId);
       return;
     }

@@ -643,11 +643,16 @@ test('a conversation starts with its messages and settings', async () => {
     start_task: () => ({}),
   });
   const messages = [{ role: 'user', content: 'Hi' }] as const;
-  const chat = new Conversation(caller, 'chat@fame.fabric', { messages, isEphemeral: true, onBudget: 'ask' });
+  const chat = new Conversation(caller, 'chat@fame.fabric', {
+    messages,
+    isEphemeral: true,
+    onBudget: 'ask',
+    share: ['bob'],
+  });
   await chat.start();
   expect(requests.at(-1)).toMatchObject({
     method: 'start_task',
-    params: { id: chat.id, messages, ephemeral: true, on_budget: 'ask' },
+    params: { id: chat.id, messages, ephemeral: true, on_budget: 'ask', share: ['bob'] },
     options: { resend: true },
   });
 });

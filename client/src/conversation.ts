@@ -29,6 +29,8 @@ export interface ConversationOptions {
   isEphemeral?: boolean | undefined;
   /** `ask` pauses a turn whose budget is used up until a person approves more. @default 'fail' */
   onBudget?: 'fail' | 'ask' | undefined;
+  /** Ids of principals that may use the conversation too, at most 64, or `['*']` for every caller. @default none */
+  share?: readonly string[] | undefined;
   /** Longest silence of a turn, in ms; the time in which it waits for an approval does not count. @default 600_000 */
   turnTimeoutMs?: number | undefined;
   /** Longest time that a turn waits for a lost agent, or for a lost connection to the sentinel, in ms. @default 60_000 */
@@ -93,13 +95,14 @@ export class Conversation {
 
   /** Starts the conversation at the agent. The first turn calls it, too. Further calls have no effect. */
   start(): Promise<void> {
-    const { systemPrompt, maxHistoryLength, messages, isEphemeral, onBudget } = this.#options;
+    const { systemPrompt, maxHistoryLength, messages, isEphemeral, onBudget, share } = this.#options;
     const settings = {
       system_prompt: systemPrompt,
       max_history_length: maxHistoryLength,
       messages,
       ephemeral: isEphemeral,
       on_budget: onBudget,
+      share,
     };
     this.#started ??= this.#operations.start(this.#startCallId, settings).catch((error: unknown) => {
       this.#started = undefined; // a later turn tries again

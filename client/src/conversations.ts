@@ -70,7 +70,8 @@ export class Conversations {
   }
 
   /**
-   * Requests a page of the list, latest change first. Needs the local key. A page may be short or empty although `next` is set,
+   * Requests a page of the list, latest change first: the conversations of this client's principal, with the local key those of all
+   * owners. Needs a credential. A page may be short or empty although `next` is set,
    * because one call searches a bounded part of the store.
    */
   async list(options: ListOptions = {}): Promise<ConversationPage> {

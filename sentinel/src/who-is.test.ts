@@ -1,5 +1,5 @@
 // WhoIs: the callee of an open call learns the principal of its caller, and no other node does.
-import type { Envelope, NodeAttachAck, Principal, WhoIsAck } from '@fame-fabric/shared';
+import type { Envelope, NodeAttachAck, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parsePolicy } from './access/policy/parse-policy.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from './testing/sentinel-parts.ts';
@@ -134,6 +134,60 @@ limits:
   expect(rights({ id: 'bob', roles: ['client'] })).toEqual({ conversations: 'own' });
 });
 
+describe('a call on behalf of a caller', () => {
+  const ADA: Principal = { id: 'jwt:login.example.com/ada', roles: ['client'] };
+  const MAY: Principal = { id: 'broker', roles: ['admin'] };
+
+  /** Ada calls the agent `broker`, and the broker calls the agent `math`. */
+  function chain(broker: Principal) {
+    const { agent, attach, ...parts } = fabric();
+    const ada = attach('ada', { principal: ADA });
+    const between = attach('broker', { principal: broker, capabilities: ['fame.capability.cancel'] });
+    between.bind('broker@fame.fabric');
+    ada.call('broker@fame.fabric', 'outer');
+    const [outer] = between.transport.take();
+    between.call('math@fame.fabric', 'inner');
+    agent.transport.take();
+    const ask = (more: Partial<WhoIs>): WhoIsAck => {
+      const frame: WhoIs = { type: 'WhoIs', address: replyTo(between), corrId: 'inner', ...more };
+      return agent.send(frame, { corrId: 'w', rtype: 1 })[0]!.frame as WhoIsAck;
+    };
+    const behalf = { onBehalf: `${replyTo(ada)} outer` };
+    return { ...parts, attach, ada, between, outer: outer!, ask, behalf };
+  }
+
+  test('has the caller of the agent as its caller, while that call is open', () => {
+    const { ask, behalf, between, outer } = chain(MAY);
+    expect(ask({}).principal?.id).toBe('broker');
+    expect(ask(behalf)).toMatchObject({
+      ok: true,
+      principal: { id: ADA.id, roles: ['client'], rights: { conversations: 'own' } },
+    });
+    between.reply(outer, 1);
+    // Not the broker: with its rights the caller would use conversations of others.
+    expect(ask(behalf)).toMatchObject({ ok: false, code: 'NODE_GONE' });
+  });
+
+  test('has the agent as its caller if the agent has no right to the conversations of others', () => {
+    const { ask, behalf } = chain({ id: 'broker', roles: ['agent'] });
+    expect(ask(behalf)).toMatchObject({ ok: true, principal: { id: 'broker' } });
+  });
+
+  test('is refused for a call that the agent does not serve', () => {
+    const { ada, ask, attach } = chain(MAY);
+    const bob = attach('bob', { principal: { id: 'jwt:login.example.com/bob', roles: ['client'] } });
+    const other = attach('other', { capabilities: ['fame.capability.cancel'] });
+    other.bind('other@fame.fabric');
+    bob.call('other@fame.fabric', 'foreign');
+    for (const behalf of [
+      { onBehalf: `${replyTo(bob)} foreign` },
+      { onBehalf: `${replyTo(ada)} none` },
+      { onBehalf: 'outer' },
+    ])
+      expect(ask(behalf)).toMatchObject({ ok: false, code: 'NODE_GONE' });
+  });
+});
+
 describe('a caller behind another sentinel', () => {
   const ADA: Principal = { id: 'jwt:login.example.com/ada', roles: ['client'], claims: { team: 'blue' } };
   const SENTINEL: Principal = { id: 'spiffe://example.com/child', roles: ['sentinel'] };
@@ -170,7 +224,7 @@ describe('a caller behind another sentinel', () => {
     const { mailbox, question, answers } = asked(child, agent);
     expect(question!.frame).toEqual({ type: 'WhoIs', address: mailbox, corrId: 'c' });
     expect(answers()).toEqual([]);
-    ack(child, question!, { principal: { ...ADA, rights: { conversations: 'any', onBehalf: true } } });
+    ack(child, question!, { principal: { ...ADA, rights: { conversations: 'any' } } });
     expect(answers()).toMatchObject([
       { type: 'WhoIsAck', ok: true, principal: { ...ADA, rights: { conversations: 'own' } } },
     ]);

@@ -5,7 +5,7 @@
 // Invariants: W1 only the callee of an open call gets an answer about it. W2 a principal that only one sentinel knows, such as a key,
 // is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another.
 import type { Clock, Envelope, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
-import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, readPrincipal } from '@fame-fabric/shared/internal';
 import { locationOf, newId, tryParseAddress } from '@fame-fabric/shared/router';
 import { agentView } from './access/access.ts';
 import type { Permissions } from './access/permissions.ts';
@@ -33,7 +33,7 @@ export interface WhoIsDeps {
 }
 
 /** The part of a question that its answer repeats. */
-type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serves'>;
+type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serves' | 'onBehalf'>;
 
 interface Pending {
   readonly asker: Session;
@@ -53,15 +53,43 @@ export class WhoIsAnswers {
 
   /** Answers the question of a callee, now or when a neighbor has answered. */
   receive(asker: Session, { id, corrId, traceId }: Envelope, frame: WhoIs): void {
-    const { address, corrId: ofCall, serves } = frame;
+    const { address, corrId: ofCall, serves, onBehalf } = frame;
     const question = { id, corrId, traceId, serves };
     this.#dropExpired();
     const call = this.#callOf(asker, address, ofCall);
+    const counts = call && isOrigin(call) ? this.#madeFor(frame, call) : call;
+    // The sentinel of a caller behind another one knows the call that it was made for.
+    this.#state(asker, counts === call ? { ...question, onBehalf } : question, counts, call?.to ?? '');
+  }
+
+  /** Answers who made a call; `to` is the address that the asker was called at. Without a call its caller is unknown. */
+  #state(asker: Session, question: Question, call: OpenCall | undefined, to: string): void {
     if (call === undefined) this.#answer(asker, question, undefined);
-    else if (isOrigin(call.caller, address))
-      this.#answer(asker, question, this.#principalOf(call), this.#serves(call.caller, serves));
+    else if (isOrigin(call))
+      this.#answer(
+        asker,
+        question,
+        this.#principalOf(call.caller.terms.principal, asker, to),
+        this.#serves(call.caller, question.serves),
+      );
     else if (!call.caller.terms.answersWhoIs) this.#answer(asker, question, ANONYMOUS);
     else this.#passOn(asker, question, call);
+  }
+
+  /**
+   * The call whose caller counts: the one that this call was made for, if its caller has the right and was called by that one. Undefined
+   * if that call has ended. A principal with the right to all conversations of an agent gains none by it.
+   */
+  #madeFor({ onBehalf }: WhoIs, call: OpenCall): OpenCall | undefined {
+    if (onBehalf === undefined) return call;
+    const [address = '', corrId = ''] = onBehalf.split(' ', 2);
+    return this.#mayUseAny(call.caller.terms.principal, call.to)
+      ? this.#callOf(call.caller, address, corrId)
+      : call;
+  }
+
+  #mayUseAny(principal: Principal, address: string): boolean {
+    return this.#deps.permissions.decide(principal, 'Conversations', address || undefined).isAllowed;
   }
 
   /** Passes the answer of a neighbor back to the callee. */
@@ -70,7 +98,8 @@ export class WhoIsAnswers {
     if (pending?.via !== via) return;
     this.#pending.delete(refId!);
     const isUnknown = !ok && code === CALL_UNKNOWN;
-    const stated = isUnknown ? undefined : ok && principal && mayState(via) ? abroad(principal) : ANONYMOUS;
+    const named = ok && mayState(via) ? readPrincipal(principal) : undefined;
+    const stated = isUnknown ? undefined : named ? abroad(named) : ANONYMOUS;
     this.#answer(pending.asker, pending.question, stated, serves === true && mayState(via));
   }
 
@@ -85,11 +114,10 @@ export class WhoIsAnswers {
     return undefined;
   }
 
-  #principalOf({ caller, callee, to }: OpenCall): Principal {
-    const { principal } = caller.terms;
-    if (callee.kind !== 'node') return abroad(principal);
+  #principalOf(principal: Principal, asker: Session, to: string): Principal {
+    if (asker.kind !== 'node') return abroad(principal);
     const { permissions } = this.#deps;
-    const mayUseAny = permissions.decide(principal, 'Conversations', to || undefined).isAllowed;
+    const mayUseAny = this.#mayUseAny(principal, to);
     const { turnsPerMinute, tokensPerDay, moneyPerDay } = permissions.limitsOf(principal);
     const limits = { turnsPerMinute, tokensPerDay, moneyPerDay };
     const isLimited = Object.values(limits).some((limit) => limit !== undefined);
@@ -113,13 +141,8 @@ export class WhoIsAnswers {
     if (oldest !== undefined && this.#pending.size >= MAX_PENDING) this.#giveUp(...oldest);
     const id = newId();
     this.#pending.set(id, { asker, question, via: caller, until: clock.monotonic() + MAX_WAIT_MS });
-    const { serves } = question;
-    const frame: WhoIs = {
-      type: 'WhoIs',
-      address: replyTo,
-      corrId,
-      ...(serves === undefined ? {} : { serves }),
-    };
+    const { serves, onBehalf } = question;
+    const frame: WhoIs = { type: 'WhoIs', address: replyTo, corrId, serves, onBehalf };
     caller.outbound.sendControl(request(identity, frame, id));
   }
 
@@ -151,9 +174,9 @@ export class WhoIsAnswers {
 
 const CALL_UNKNOWN = 'NODE_GONE';
 
-/** True if the caller is the node of this session, not one behind it. */
-const isOrigin = (session: Session, address: string): boolean =>
-  session.kind === 'node' && session.path === locationOf(address);
+/** True if the node of the session made the call, not one behind it. */
+const isOrigin = ({ caller, replyTo }: OpenCall): boolean =>
+  caller.kind === 'node' && caller.path === locationOf(replyTo);
 
 /** True if a neighbor may name principals: this sentinel dialed it, or it has a credential of a sentinel. */
 const mayState = ({ kind, terms }: Session): boolean =>

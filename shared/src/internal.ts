@@ -6,7 +6,7 @@ export {
   isIssuerUrl,
   requestIssuer,
 } from './access/issuer-request.ts';
-export { ANONYMOUS, callerOf, type SpendingLimits } from './access/principal.ts';
+export { ANONYMOUS, callerOf, readPrincipal, type SpendingLimits } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
 export { Broadcast, ChangeSignal, type FollowOptions } from './async/broadcast.ts';
@@ -46,6 +46,7 @@ export {
   readTokenSettings,
   type TokenSettings,
 } from './link/admission-url.ts';
+export { type Behalf, behalfMeta } from './link/behalf.ts';
 export {
   AGENT_CAPABILITY,
   BYTE_CREDIT_CAPABILITY,

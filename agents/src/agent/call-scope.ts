@@ -8,7 +8,7 @@ import {
   type Logger,
   type Timer,
 } from '@fame-fabric/shared';
-import { cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
+import { type Behalf, cutText, LONGEST_TIMER_MS, timeoutOf } from '@fame-fabric/shared/internal';
 import type { ContextLink, Delivery, OperationContext, Outbound } from './operation.ts';
 import { type LinkScope, ScopedLink } from './scoped-link.ts';
 import type { AgentState } from './state/agent-state.ts';
@@ -39,6 +39,7 @@ export type ScopedCall = Pick<
   | 'signal'
   | 'caller'
   | 'callerServes'
+  | 'corrId'
 >;
 
 export class CallScope implements OperationContext, LinkScope {
@@ -64,6 +65,12 @@ export class CallScope implements OperationContext, LinkScope {
     this.#timer = deps.clock.after(Math.min(timeoutMs, LONGEST_TIMER_MS), () => {
       this.abort(new FabricError('CALL_TIMEOUT', 'The time limit of the call has passed'));
     });
+  }
+
+  /** The call that calls on behalf of its caller name. */
+  get behalf(): Behalf | undefined {
+    const { corrId, replyTo } = this.#call;
+    return corrId === undefined || replyTo === '' ? undefined : { corrId, replyTo };
   }
 
   get link(): ContextLink {

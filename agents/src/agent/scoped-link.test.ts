@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { testFabric } from '../testing/test-fabric.ts';
 import { defineAgent } from './agent.ts';
 import { type OperationContext, operation } from './operation.ts';
+import { ScopedLink } from './scoped-link.ts';
 
 const links: Link[] = [];
 afterEach(async () => {
@@ -39,6 +40,35 @@ async function serve(
   await agentOf(name, run).serve(link, { clock });
   return link;
 }
+
+describe('onBehalf', () => {
+  test('names the call that is served, for the WhoIs of the callee', async () => {
+    const parts = fabric();
+    const { sentinel } = parts;
+    sentinel.principal = { id: 'local', roles: ['admin'] };
+    await serve(parts, 'b', async ({ caller }) => (await caller)?.principal);
+    await serve(parts, 'a', async ({ link }) => [
+      await link.call('b@fame.fabric', 'run', {}, { onBehalf: true, meta: { more: 1 } }),
+      await link.call('b@fame.fabric', 'run'),
+    ]);
+    const client = await parts.connect('client');
+    expect(await client.call('a@fame.fabric', 'run', {}, { id: 'outer' })).toEqual(['local', 'local']);
+    const [behalf, own] = sentinel.nodes.flatMap((node) => sentinel.framesOf('WhoIs', node));
+    expect(behalf!.frame).toMatchObject({
+      onBehalf: expect.stringMatching(/^__rpc__\S+@\S*client outer$/),
+    });
+    expect(own!.frame).not.toHaveProperty('onBehalf');
+  });
+
+  test('is refused on a link that serves no call, as in a turn or a task', async () => {
+    const link = await fabric().connect('a');
+    const call = async () => new ScopedLink(link).call('b@fame.fabric', 'run', {}, { onBehalf: true });
+    await expect(call()).rejects.toMatchObject({
+      code: 'PARAMS_INVALID',
+      message: expect.stringContaining('onBehalf'),
+    });
+  });
+});
 
 describe('HD18: the calls of a call', () => {
   test('carry one hop less, or 8 if the call counts no hops', async () => {

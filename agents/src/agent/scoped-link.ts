@@ -16,6 +16,7 @@ import {
   type TaskPayload,
   type TaskResult,
 } from '@fame-fabric/shared';
+import { type Behalf, behalfMeta } from '@fame-fabric/shared/internal';
 import { agentHandle, CALL_TIMEOUT_MS, taskMethods } from '@fame-fabric/shared/link';
 import type { ContextLink, Outbound } from './operation.ts';
 
@@ -27,6 +28,8 @@ export interface LinkScope {
   /** Remaining hops of the received message. @default it counts none */
   readonly ttl?: number | undefined;
   readonly traceId?: string | undefined;
+  /** The call that calls with `onBehalf` are made for. @default none, they are refused */
+  readonly behalf?: Behalf | undefined;
   /** Cancels the calls when it aborts. @default never */
   readonly signal?: AbortSignal | undefined;
   /** Remaining time, in ms. @default no limit */
@@ -110,6 +113,15 @@ export class ScopedLink implements ContextLink {
     return Math.max(1, this.#scope.leftMs?.() ?? Number.POSITIVE_INFINITY);
   }
 
+  #behalfMeta(): Record<string, string> {
+    const { behalf } = this.#scope;
+    if (behalf) return behalfMeta(behalf);
+    throw new FabricError(
+      'PARAMS_INVALID',
+      'onBehalf: The link serves no open call with a caller. Use `context.link` of an operation, and not that of a turn or a task.',
+    );
+  }
+
   get #ttl(): number {
     const { ttl } = this.#scope;
     return ttl === undefined ? FIRST_TTL : Math.max(0, ttl - 1);
@@ -122,9 +134,12 @@ export class ScopedLink implements ContextLink {
 
   #optionsOf(options: CallOptions, timeoutMs: number): CallOptions {
     const { traceId, signal } = this.#scope;
+    const { onBehalf, ...rest } = options;
+    const meta = onBehalf ? { ...options.meta, ...this.#behalfMeta() } : options.meta;
     const deadlineMs = Math.min(this.#leftMs, timeoutMs, options.deadlineMs ?? Number.POSITIVE_INFINITY);
     return {
-      ...options,
+      ...rest,
+      ...(meta ? { meta } : {}),
       ttl: this.#ttlOf(options),
       ...(traceId === undefined ? {} : { traceId: options.traceId ?? traceId }),
       ...(signal ? { signal: bothSignals(signal, options.signal) } : {}),

@@ -24,8 +24,6 @@ export type ClaimValue = string | number | boolean | readonly string[];
 export interface Rights {
   /** The conversations that it may read and continue: those that it started, or all. */
   readonly conversations: 'own' | 'any';
-  /** True if it may make calls on behalf of its own callers. @default false */
-  readonly onBehalf?: boolean | undefined;
   /** Limits of its turns, from the policy of its sentinel. @default those of the agent */
   readonly limits?: SpendingLimits | undefined;
 }
@@ -59,8 +57,6 @@ export interface Caller {
 export const ANONYMOUS: Principal = Object.freeze({ id: 'anonymous', roles: Object.freeze([]) });
 
 const MAX_ROLES = 32;
-/** Claims that a sentinel hands to agents. */
-const MAX_CLAIMS = 32;
 const MAX_CHARS = 512;
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= MAX_CHARS;
@@ -72,7 +68,7 @@ const rightsOf = (id: string): Rights => ({ conversations: id === 'local' ? 'any
 export const callerOf = ({ id, roles, claims, rights = rightsOf(id) }: Principal, path: string): Caller => ({
   principal: id,
   roles,
-  ...(claims ? { claims } : {}),
+  claims,
   rights,
   path,
 });
@@ -86,39 +82,29 @@ export function readPrincipal(value: unknown): Principal | undefined {
   const { id, roles, claims, rights } = value;
   if (!isName(id) || !Array.isArray(roles) || roles.length > MAX_ROLES || !roles.every(isName))
     return undefined;
-  const known = readClaims(claims);
   return {
     id,
     roles: roles as Role[],
-    ...(known ? { claims: known } : {}),
-    ...(isObject(rights) ? { rights: readRights(rights) } : {}),
+    claims: isObject(claims) ? only(claims, isClaim) : undefined,
+    rights: isObject(rights) ? readRights(rights) : undefined,
   };
 }
 
-const readRights = ({ conversations, onBehalf, limits }: Record<string, unknown>): Rights => ({
+const readRights = ({ conversations, limits }: Record<string, unknown>): Rights => ({
   conversations: conversations === 'any' ? 'any' : 'own',
-  ...(onBehalf === true ? { onBehalf } : {}),
-  ...(isObject(limits) ? { limits: readLimits(limits) } : {}),
+  limits: isObject(limits) ? only(limits, isLimit) : undefined,
 });
 
-function readLimits(limits: Record<string, unknown>): SpendingLimits {
-  const known = (['turnsPerMinute', 'tokensPerDay', 'moneyPerDay'] as const)
-    .map((name) => [name, limits[name]] as const)
-    .filter(([, limit]) => typeof limit === 'number' && limit >= 0);
-  return Object.fromEntries(known);
-}
+/** The entries whose values have a type. An envelope bounds their number. */
+const only = <T>(
+  entries: Record<string, unknown>,
+  isOfType: (value: unknown) => value is T,
+): Record<string, T> =>
+  Object.fromEntries(Object.entries(entries).filter((entry): entry is [string, T] => isOfType(entry[1])));
 
-function readClaims(claims: unknown): Record<string, ClaimValue> | undefined {
-  if (!isObject(claims)) return undefined;
-  const known = Object.entries(claims).filter(([, value]) => isClaim(value));
-  return known.length === 0 || known.length > MAX_CLAIMS
-    ? undefined
-    : (Object.fromEntries(known) as Record<string, ClaimValue>);
-}
-
-const isClaim = (value: unknown): boolean =>
-  ['string', 'number', 'boolean'].includes(typeof value) ||
-  (Array.isArray(value) && value.every((item) => typeof item === 'string'));
+const isLimit = (value: unknown): value is number => typeof value === 'number' && value >= 0;
+/** For values from JSON. */
+const isClaim = (value: unknown): value is ClaimValue => !isObject(value) && value !== null;
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

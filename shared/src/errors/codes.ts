@@ -91,7 +91,7 @@ export const ERRORS = Object.freeze({
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or a caller without a credential requested the list of conversations, or answered an approval in a conversation that belongs to a principal.',
+    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or the caller has no credential, and listing conversations or answering an approval needs one.',
     'The log of the sentinel has the rule; see docs/policy.md. For an Origin or Host, add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
   ),
   ADMIT_REFUSED: entry(
@@ -115,8 +115,8 @@ export const ERRORS = Object.freeze({
   QUOTA_EXCEEDED: entry(
     'admission',
     true,
-    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; readers of the trace; or turns, tokens, cost or conversations of a principal at an agent. An idle open call also ends with this code, to make room for a new one.',
-    'Wait for answers, or for `retryAfterMs` of the details. Release unused resources, attach with the local key, or raise the limit of the sentinel, of the agent or of the policy.',
+    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; readers of the trace; or turns, tokens, cost or conversations of a principal. An idle open call also ends with this code, to make room for a new one.',
+    'Wait for answers or `retryAfterMs`, release unused resources, attach with the local key, or raise the limit.',
   ),
   NO_ROUTE: entry(
     'route',

@@ -5,6 +5,7 @@ import type { ErrorCode } from '../errors/codes.ts';
 import { isFabricError } from '../errors/error.ts';
 import { locationOf } from '../protocol/address.ts';
 import type { WhoIsAck } from '../protocol/envelope.ts';
+import { BEHALF_META } from './behalf.ts';
 import type { Control } from './control.ts';
 import type { Neighbor } from './neighbor.ts';
 
@@ -16,6 +17,7 @@ interface AnsweredCall {
   readonly corrId: string;
   readonly replyTo: string;
   readonly neighbor: Neighbor;
+  readonly meta: Readonly<Record<string, unknown>> | undefined;
   readonly isOver: boolean;
 }
 
@@ -72,7 +74,8 @@ export class Callers {
     const { corrId, replyTo: address } = call;
     const request = async (): Promise<WhoIsAck | undefined> => {
       if (call.isOver) return undefined;
-      const question = serves === undefined ? {} : { serves };
+      const onBehalf = call.meta?.[BEHALF_META];
+      const question = typeof onBehalf === 'string' && serves === undefined ? { onBehalf } : { serves };
       return (await control.request({ type: 'WhoIs', address, corrId, ...question })) as WhoIsAck;
     };
     try {

@@ -79,6 +79,11 @@ export interface CallOptions {
   deadlineMs?: number | undefined;
   /** Remaining hops, which travel with the request. At 0 the call fails with HOPS_EXCEEDED. @default none */
   ttl?: number | undefined;
+  /**
+   * For `context.link` of an agent: the callee sees the caller of the agent as its caller, while that call is open. Needs the right to all
+   * conversations of the callee; without it the callee sees the agent. @default false
+   */
+  onBehalf?: boolean | undefined;
   /** Envelope metadata that travels with the request. */
   meta?: Record<string, unknown> | undefined;
   /**
@@ -135,6 +140,8 @@ export interface IncomingCall {
   /** The address that it was sent to: a bound one, or this node's system address. */
   readonly address: string;
   readonly id: string;
+  /** corrId of its envelope, by which the sentinel knows the call. */
+  readonly corrId?: string | undefined;
   readonly method: string;
   /** Parameters as received. `readParams` normalizes their forms. */
   readonly params: unknown;

@@ -153,6 +153,11 @@ export interface WhoIs {
   corrId: string;
   /** An address. The answer states whether the caller's node serves it. */
   serves?: string | undefined;
+  /**
+   * The call that the caller made this one for: its replyTo and its corrId, separated by a blank. The answer then states the caller of that
+   * call, if the caller of this one has the right.
+   */
+  onBehalf?: string | undefined;
 }
 /** Our extension. Not `ok`, with code NODE_GONE, if the sentinel knows no such open call of this callee. */
 export interface WhoIsAck {

@@ -65,7 +65,12 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   DeliveryAck: ack,
   CreditUpdate: { flowId: text, credits },
   CallCancel: { corrId: text, reason },
-  WhoIs: { address: text, corrId: text, serves: optionalText },
+  WhoIs: {
+    address: text,
+    corrId: text,
+    serves: optionalText,
+    onBehalf: optionalText,
+  },
   WhoIsAck: ack,
   SecureOpen: {},
   SecureAccept: {},

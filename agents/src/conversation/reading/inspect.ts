@@ -18,7 +18,10 @@ import { type ApprovalReport, approvalsOf, textSoFar } from './turn-report.ts';
 
 /** Row of `fame conversations ls`. */
 export interface ListedConversation {
+  /** Id in the store. */
   id: string;
+  /** Id that the owner uses, if it is another one: a conversation of another owner or agent has it in the store. */
+  publicId?: string;
   agent: string;
   /** Id of the principal that started it. */
   principal: string;
