@@ -108,7 +108,7 @@ describe('HD32: packages', () => {
       components
         .find(({ name }) => name === wanted)!
         .properties.some(({ name }) => name.endsWith(':development'));
-    for (const name of ['ws', 'fastify', 'ajv', 'pino', 'openai', 'zod', 'yaml']) {
+    for (const name of ['ws', 'fastify', 'jose', 'ajv', 'pino', 'openai', 'zod', 'yaml']) {
       expect(isForDevelopment(name), name).toBe(false);
     }
     for (const name of ['vitest', 'typescript', 'esbuild']) expect(isForDevelopment(name), name).toBe(true);

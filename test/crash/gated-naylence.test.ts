@@ -3,8 +3,15 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerAgent, startPeerSentinel, startPeerTokenServer } from '../kit/naylence.ts';
+import { closeLinks, connectLink } from '../kit/our-node.ts';
 import { fameArgs, freePort, healthy, startNode } from '../kit/processes.ts';
-import { fetchWithKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import {
+  fetchWithKey,
+  localKey,
+  type OurSentinel,
+  startOurSentinel,
+  temporaryDirectory,
+} from '../kit/sentinel.ts';
 
 const CLIENT = { id: 'dev-client', secret: 'dev-s3cret' };
 const AUDIENCE = 'fame.fabric';
@@ -71,10 +78,11 @@ describe('naylence nodes on our gated sentinel', () => {
   });
 });
 
-test('naylence nodes join with tokens of our development issuer', async () => {
+/** Starts our development issuer, whose tokens are valid for `expires`. Returns its URL. */
+async function startOwnIssuer(expires = '1h'): Promise<string> {
   const port = await freePort();
   const own = `http://127.0.0.1:${port}`;
-  const server = startNode(fameArgs('token', 'serve', '--port', String(port)), {
+  const server = startNode(fameArgs('token', 'serve', '--port', String(port), '--expires', expires), {
     name: 'our token server',
     env: {
       FAME_DATA_DIR: temporaryDirectory(),
@@ -83,11 +91,35 @@ test('naylence nodes join with tokens of our development issuer', async () => {
     },
   });
   await healthy(`${own}/health`, server);
+  return own;
+}
+
+test('naylence nodes join with tokens of our development issuer', async () => {
+  const own = await startOwnIssuer();
   const { url } = await startOurSentinel({ env: gated(own) });
   const options = { url, env: admitted(own) };
   const [client] = await Promise.all([PeerClient.start(options), startPeerAgent('chat', options)]);
   await converse(client, 'chat@fame.fabric');
 });
+
+test('a naylence agent whose token expires is closed, and attaches again with a new one', async () => {
+  const own = await startOwnIssuer('3s');
+  const sentinel = await startOurSentinel({ env: { ...gated(own), FAME_RESUME_WINDOW_MS: '15000' } });
+  await startPeerAgent('math', { url: sentinel.url, env: admitted(own) });
+  const link = await connectLink(sentinel.url, { token: localKey(sentinel.dataDir) });
+  await sentinel.proc.waitFor(/its credential has expired/, 20_000);
+  const deadline = Date.now() + 30_000;
+  const call = async (): Promise<unknown> => {
+    try {
+      return await link.call('math@fame.fabric', 'add', { args: [20, 22] }, { timeoutMs: 5_000 });
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      return call();
+    }
+  };
+  expect(await call()).toBe(42);
+  await closeLinks();
+}, 60_000);
 
 test('our agent and our commands join the gated sentinel of naylence', async () => {
   const { url } = await startPeerSentinel({ env: gated(issuer) });

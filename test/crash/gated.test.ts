@@ -10,7 +10,7 @@ import { afterEach, expect, test } from 'vitest';
 import { runFame } from '../kit/commands.ts';
 import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
 import { fameArgs, freePort, healthy, type Proc, startNode } from '../kit/processes.ts';
-import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
+import { localKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
 afterEach(closeLinks);
 
@@ -92,6 +92,34 @@ test('renewals lose no call: a call that outlives three tokens, and short calls 
   expect(states).toEqual([]);
   expect([agent.path, caller.path]).toEqual(paths);
   expect(logs.flatMap((log) => log.messages('warn'))).toEqual([]);
+}, 40_000);
+
+test('NF8: a sentinel gets and renews the token of its connection to a gated parent, and no call is lost', async () => {
+  const issuer = await startIssuer('2s');
+  const parent = await startGated(issuer);
+  const child = await startOurSentinel({
+    env: {
+      FAME_PARENT_URL: parent.url,
+      FAME_ADMISSION_TOKEN_URL: `${issuer.url}/oauth/token`,
+      FAME_ADMISSION_CLIENT_ID: CLIENT.id,
+      FAME_ADMISSION_CLIENT_SECRET: CLIENT.secret,
+      FAME_ADMISSION_TOKEN_SCOPE: 'node.connect node.trusted',
+      FAME_LOG_LEVEL: 'debug',
+    },
+  });
+  const [agent, caller] = await Promise.all([
+    connectLink(child.url),
+    connectLink(parent.url, { token: localKey(parent.dataDir) }),
+  ]);
+  await agent.bind('a@fame.fabric', serviceOf({ echo: ([value]) => value }));
+  const renewals = () => child.proc.output.match(/renewed the token of the connection/g)?.length ?? 0;
+  let calls = 0;
+  while (renewals() < 2) {
+    expect(await caller.call('a@fame.fabric', 'echo', { args: [++calls] })).toBe(calls);
+  }
+  expect(calls).toBeGreaterThan(100);
+  expect(child.proc.output).not.toMatch(/lost the parent/);
+  expect(child.proc.output).not.toContain(CLIENT.secret);
 }, 40_000);
 
 test('an expired token that is not renewed ends its connection within 5 s; the next attach names the fix', async () => {
