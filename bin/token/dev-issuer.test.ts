@@ -50,9 +50,10 @@ const verify = (token: string, { publicJwk }: ReturnType<typeof openIssuerKey>) 
 test('a token has the claims, and the times of its life', async () => {
   const key = openIssuerKey(dataDir);
   const request = { issuer: 'http://i', audience: 'a', lifetimeMs: 5_000, claims: { sub: 'ada' } };
+  clock.advance(700);
   const { payload, protectedHeader } = await verify(issueToken(key, request, clock), key);
-  const now = clock.now() / 1_000;
-  expect(payload).toEqual({ iss: 'http://i', aud: 'a', sub: 'ada', iat: now, nbf: now, exp: now + 5 });
+  const now = Math.floor(clock.now() / 1_000);
+  expect(payload).toEqual({ iss: 'http://i', aud: 'a', sub: 'ada', iat: now, nbf: now, exp: now + 6 });
   expect(protectedHeader).toEqual({ alg: 'EdDSA', kid: key.publicJwk.kid, typ: 'JWT' });
 });
 

@@ -25,7 +25,8 @@ export function issueToken(
   clock: Clock,
 ): string {
   const now = Math.floor(clock.now() / 1_000);
-  const exp = now + Math.max(1, Math.round(lifetimeMs / 1_000));
+  // Rounded up, so that the token lives for at least the stated time.
+  const exp = Math.ceil((clock.now() + lifetimeMs) / 1_000);
   return key.sign({ iss: issuer, aud: audience, iat: now, nbf: now, exp, ...claims });
 }
 
@@ -154,7 +155,7 @@ function grant(
     { issuer, audience: form.get('audience') || audience, lifetimeMs, claims },
     clock,
   );
-  const expiresIn = Math.max(1, Math.round(lifetimeMs / 1_000));
+  const expiresIn = Math.floor(lifetimeMs / 1_000);
   return { status: 200, body: { access_token: token, token_type: 'Bearer', expires_in: expiresIn, scope } };
 }
 
