@@ -101,7 +101,7 @@ test('start, chat, start again, stop: answers in order, no second process, no pr
   const unknown = await fame('chat', '--resume', 'zzz');
   expect(unknown).toMatchObject({ code: 1, out: '' });
   expect(unknown.err).toContain(
-    'The conversation "zzz" at chat@fame.fabric was ended or removed, or the id is wrong.',
+    'The conversation "zzz" at chat@fame.fabric was ended or removed, the id is wrong, or it belongs to another principal.',
   );
   await run(['chat', '--lines'], 'My name is Bob.\n/leave\n');
   for (let round = 0; round < 2; round++) {

@@ -162,7 +162,7 @@ class ChatProcess {
       prompt: this.#isInteractive ? (question) => this.#promptOnce(question) : undefined,
     });
     if (id !== undefined && (await this.#isOpen(client, chosen)) === false) {
-      const text = `The conversation "${id}" at ${chosen.address} was ended or removed, or the id is wrong. \`npx fame-fabric chat --resume\` lists those that can continue, \`npx fame-fabric conversations show ${id}\` prints one that has ended`;
+      const text = `The conversation "${id}" at ${chosen.address} was ended or removed, the id is wrong, or it belongs to another principal. \`npx fame-fabric chat --resume\` lists those that can continue, \`npx fame-fabric conversations show ${id}\` prints one that has ended`;
       throw new FabricError('CONVERSATION_UNKNOWN', text);
     }
     return chosen;

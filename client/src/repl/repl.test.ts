@@ -406,7 +406,9 @@ describe('/resume', () => {
       endedIds: ['gone'],
     });
     await repl.run();
-    expect(screen.notes).toContain('This conversation was ended or removed.');
+    expect(screen.notes).toContain(
+      'This conversation was ended or removed, or belongs to another principal.',
+    );
     expect(screen.notes).toContain('"9" is not in the list: 1 to 2, or an id.');
     expect(kept).toContain('gone forgotten');
     expect(conversations[0]!.asked).toEqual(['a']);

@@ -284,7 +284,9 @@ export class Repl {
     const next = openConversation(chosen.id);
     if (await hasEnded(next)) {
       saved?.remove(chosen.id);
-      return this.#note('This conversation was ended or removed. /resume lists the others.');
+      return this.#note(
+        'This conversation was ended or removed, or belongs to another principal. /resume lists the others.',
+      );
     }
     await this.#switchTo(next, [undefined]);
     this.#isKept = true;

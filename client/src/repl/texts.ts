@@ -7,7 +7,8 @@ import type { DoneEvent } from '../turn-event.ts';
 
 /** Explanations for users of the prompt. Those of the error table are for programmers. */
 const HINTS: Partial<Record<ErrorCode | (string & {}), string>> = {
-  CONVERSATION_UNKNOWN: 'This conversation was ended or removed. /new starts another.',
+  CONVERSATION_UNKNOWN:
+    'This conversation was ended or removed, or belongs to another principal. /new starts another.',
   CALL_TIMEOUT:
     'No answer arrived in time. FAME_TURN_TIMEOUT_MS sets how long a turn may take; /agents lists the attached nodes. (CALL_TIMEOUT)',
 };

@@ -214,7 +214,12 @@ export const ERRORS = Object.freeze({
     'The operation failed with an internal error; the message holds the id of its log line.',
     'Find that id in the log of the agent.',
   ),
-  TASK_UNKNOWN: entry('task', false, 'There is no task with that id.', 'Check the id, or start the task.'),
+  TASK_UNKNOWN: entry(
+    'task',
+    false,
+    'There is no task with that id, or it belongs to another principal.',
+    'Check the id and the credential, or start the task.',
+  ),
   TASK_NOT_CANCELABLE: entry('task', false, 'The task has already ended.', 'Nothing to do.'),
   TASK_EXISTS: entry('task', false, 'A task with that id exists already.', 'Use a new id.'),
   TASK_FAILED: entry(
@@ -244,8 +249,8 @@ export const ERRORS = Object.freeze({
   CONVERSATION_UNKNOWN: entry(
     'conversation',
     false,
-    'There is no conversation with that id, or it has ended.',
-    'Start a new one with `npx fame-fabric chat`, or with `start_task` in a program.',
+    'There is no conversation with that id, it has ended, or it belongs to another principal.',
+    'Attach with the credential that started it, or start a new one with `npx fame-fabric chat`, or with `start_task` in a program.',
   ),
   CONVERSATION_EXISTS: entry(
     'conversation',
