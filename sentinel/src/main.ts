@@ -60,9 +60,8 @@ export async function runSentinelProcess({
       nodeId: config.nodeId ?? storedNodeId(config, log),
       log,
     });
-    writeLife(
-      `The sentinel listens on ${sentinel.url} (id ${sentinel.id}, http://${new URL(sentinel.url).host}/healthz)`,
-    );
+    const health = new URL('/healthz', sentinel.url.replace('ws', 'http'));
+    writeLife(`The sentinel listens on ${sentinel.url} (id ${sentinel.id}, ${health})`);
     writeLife(sentinel.accessSummary);
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);

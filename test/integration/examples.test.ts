@@ -1,9 +1,9 @@
 // Runs the commands of every `console` block in the guides and in the pages for users of other frameworks, in order, with a
 // sentinel and a chat agent, and compares the output. Also runs the programs that guides only mention.
-import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { startOurAgent } from '../kit/commands.ts';
+import { npxDirectory, startOurAgent } from '../kit/commands.ts';
 import { fameArgs, Proc, ROOT, startNode } from '../kit/processes.ts';
 import { type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 
@@ -14,23 +14,12 @@ beforeAll(async () => {
   sentinel = await startOurSentinel();
   await startOurAgent(sentinel);
   env = {
-    PATH: `${commands()}${delimiter}${process.env.PATH}`,
+    PATH: `${npxDirectory()}${delimiter}${process.env.PATH}`,
     FAME_LISTENER_PORT: String(sentinel.port),
     FAME_DATA_DIR: temporaryDirectory(),
     FAME_LOG_FORMAT: 'text', // as on a terminal
   };
 });
-
-/** Makes a directory with an `npx` that runs `node` and `fame` from the sources. */
-function commands(): string {
-  const directory = temporaryDirectory();
-  const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' ');
-  const node = quoted([process.execPath, ...fameArgs().slice(0, -1)]);
-  const script = `#!/bin/sh\ncase "$1" in\nnode) shift; exec ${node} "$@";;\nfame|fame-fabric) shift; exec ${quoted([process.execPath, ...fameArgs()])} "$@";;\nesac\nexit 2\n`;
-  writeFileSync(join(directory, 'npx'), script);
-  chmodSync(join(directory, 'npx'), 0o755);
-  return directory;
-}
 
 interface Typed {
   readonly command: string;

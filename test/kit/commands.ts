@@ -1,4 +1,6 @@
 // The `fame` command as a process: agents that keep running, and commands that finish.
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Exit, fameArgs, type Proc, startNode } from './processes.ts';
 import { temporaryDirectory } from './sentinel.ts';
 
@@ -6,6 +8,17 @@ export interface CommandOptions {
   /** Admission URL of the sentinel to attach to. */
   url: string;
   env?: Record<string, string>;
+}
+
+/** Makes a directory with an `npx` that runs `node` and `fame` from the sources. */
+export function npxDirectory(): string {
+  const directory = temporaryDirectory();
+  const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' ');
+  const node = quoted([process.execPath, ...fameArgs().slice(0, -1)]);
+  const script = `#!/bin/sh\ncase "$1" in\nnode) shift; exec ${node} "$@";;\nfame|fame-fabric) shift; exec ${quoted([process.execPath, ...fameArgs()])} "$@";;\nesac\nexit 2\n`;
+  writeFileSync(join(directory, 'npx'), script);
+  chmodSync(join(directory, 'npx'), 0o755);
+  return directory;
 }
 
 const environment = ({ url, env }: CommandOptions): Record<string, string> => ({

@@ -92,7 +92,7 @@ export const ERRORS = Object.freeze({
     'auth',
     false,
     'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or the caller has no credential, and listing conversations or answering an approval needs one.',
-    'The log of the sentinel has the rule; see docs/policy.md. For an Origin or Host, add the name to FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations, set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file `token` in it.',
+    'A policy, or a key with another role, would allow it (docs/policy.md). For a web page, set FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations of an open fabric, set FAME_ADMISSION_TOKEN_FILE to the file `token` in the data directory of the sentinel.',
   ),
   ADMIT_REFUSED: entry(
     'admission',
