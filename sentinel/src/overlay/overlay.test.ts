@@ -84,6 +84,21 @@ describe('signed nodes', () => {
     expect(verifyEnvelope(reply!, encode(reply!), verifyKeyOf(agent.key.jwk, agent.path))).toBe(true);
   });
 
+  test('get signed cancels, and signed answers about their callers', () => {
+    const { attach, caller } = pair();
+    const agent = attach('cancellable', { capabilities: ['fame.capability.cancel'] });
+    agent.bind('slow@fame.fabric');
+    caller.call('slow@fame.fabric', 'c1');
+    const [request] = agent.transport.take();
+    const [known] = agent.send({ type: 'WhoIs', address: request!.replyTo!, corrId: 'c1' }, { corrId: 'w' });
+    expect(known!.frame).toMatchObject({ type: 'WhoIsAck', ok: true });
+    expect(isFromSentinel(agent, known!)).toBe(true);
+    caller.send({ type: 'CallCancel', corrId: 'c1' }, { replyTo: request!.replyTo! });
+    const [cancel] = agent.transport.take();
+    expect(cancel!.frame).toMatchObject({ type: 'CallCancel', corrId: 'c1' });
+    expect(isFromSentinel(agent, cancel!)).toBe(true);
+  });
+
   test('ask for keys: of a node, of the sentinel, and of a node that has just left', () => {
     const { agent, caller, clock } = pair();
     const ask = (kid: string): Envelope[] =>

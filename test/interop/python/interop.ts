@@ -8,8 +8,7 @@ import { join } from 'node:path';
 import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
 import { runFame, startOurAgent } from '../../kit/commands.ts';
 import { closeLinks, connectLink, mathService } from '../../kit/our-node.ts';
-import { Proc, ROOT, stopAll } from '../../kit/processes.ts';
-import { pythonWith } from '../../kit/python.ts';
+import { type Proc, stopAll } from '../../kit/processes.ts';
 import { restartAgent } from '../../kit/restarts.ts';
 import { listNodes, type OurSentinel, startOurSentinel } from '../../kit/sentinel.ts';
 import type { Outcome } from '../matrix/cells.ts';
@@ -18,31 +17,13 @@ import { ROWS } from '../matrix/rows.ts';
 import { runFabric } from '../matrix/run.ts';
 import { tableText } from '../matrix/table.ts';
 import { checkGated } from './gated.ts';
-
-const HERE = join(ROOT, 'test/interop/python');
-const PYTHON = pythonWith('interop-python', join(HERE, 'requirements.txt'));
-
-const startPython = (
-  sentinel: OurSentinel,
-  script: string,
-  args: string[] = [],
-  salt = args.join('-'),
-  env: Record<string, string> = {},
-): Proc =>
-  new Proc(PYTHON, [join(HERE, script), ...args], {
-    name: `python ${script} ${args.join(' ')}`,
-    env: {
-      FAME_DIRECT_ADMISSION_URL: sentinel.url,
-      PYTHONUNBUFFERED: '1',
-      FAME_NODE_ID_SALT: salt,
-      ...env,
-    },
-  });
+import { checkOverlay } from './overlay.ts';
+import { PYTHON, readReport, startPython } from './peer.ts';
 
 /** Two agents with one salt have the same id. */
 async function startPythonAgent(sentinel: OurSentinel, kind: string, salt?: string): Promise<Proc> {
   const address = `${kind}-py@fame.fabric`;
-  return startServed(sentinel, startPython(sentinel, 'agent.py', [kind, address], salt), address);
+  return startServed(sentinel, startPython(sentinel, 'agent.py', [kind, address], { salt }), address);
 }
 
 /** Waits until the agent is served at the address. */
@@ -69,20 +50,6 @@ async function restartPython(name: string, salt: (round: number) => string): Pro
   console.log(`X7: a Python agent, ${name}: ${JSON.stringify(report)}`);
 }
 
-/** Results of the calls of one agent. */
-interface Results {
-  add: number;
-  named: number;
-  count: boolean;
-  burst: boolean;
-  fail: string;
-}
-type Report = Record<'ts' | 'py', Results> & {
-  chat: { started: string; sums: string; name: string };
-  work: string[];
-  unserved: string;
-};
-
 const checks: [string, () => void | Promise<void>][] = [];
 const check = (what: string, run: () => void | Promise<void>): void => {
   checks.push([what, run]);
@@ -99,10 +66,7 @@ async function main(): Promise<number> {
     startPythonAgent(sentinel, 'work'),
   ]);
   const client = startPython(sentinel, 'client.py');
-  const { code } = await client.exited;
-  const line = client.output.split('\n').find((text) => text.startsWith('{"ts"'));
-  if (code !== 0 || !line) throw client.failure('did not report');
-  const report = JSON.parse(line) as Report;
+  const report = await readReport(client);
 
   for (const [kind, name] of [
     ['ts', 'our agent'],
@@ -189,11 +153,14 @@ async function main(): Promise<number> {
   await checkGated(
     {
       python: PYTHON,
-      start: (gated, script, args, env) => startPython(gated, script, args, `gated-${args.join('-')}`, env),
+      start: (gated, script, args, env) =>
+        startPython(gated, script, args, { salt: `gated-${args.join('-')}`, env }),
       served: startServed,
     },
     check,
   );
+
+  await checkOverlay(check);
 
   await runChecks();
   await closeLinks();

@@ -165,7 +165,7 @@ describe('signatures', () => {
 });
 
 describe('keys of other nodes', () => {
-  it('are read only if they are of a supported kind, at most sixteen, and without further members', () => {
+  it('are read only if they are of a supported kind, at most four, and without further members', () => {
     const { jwk } = key;
     expect(readJwks([{ ...jwk, d: 'private', x5c: [] }])).toEqual([jwk]);
     for (const bad of [
@@ -181,6 +181,11 @@ describe('keys of other nodes', () => {
       expect(readJwks([bad])).toEqual([]);
     }
     expect(readJwks({})).toEqual([]);
-    expect(readJwks(Array(100).fill(jwk))).toHaveLength(16);
+    expect(readJwks(Array(100).fill(jwk))).toHaveLength(4);
+    const x5c = ['MIIB+/=='];
+    expect(readJwks([{ ...jwk, x5c }])).toEqual([{ ...jwk, x5c }]);
+    for (const bad of ['text', [7], ['<>'], ['A'.repeat(8_193)]]) {
+      expect(readJwks([{ ...jwk, x5c: bad }])).toEqual([jwk]);
+    }
   });
 });
