@@ -53,6 +53,9 @@ export function gatedSentinel(): StartCommand {
     'rules:',
     ...rules,
     '  - { effect: allow, action: [Connect, Bind, Call], role: agent }',
+    'limits:',
+    // Rates are counted, and never reached.
+    '  - { messages_per_second: 100000000, bytes_per_second: 100000000000 }',
     '',
   ];
   writeFileSync(join(folder, 'policy.yaml'), policy.join('\n'));

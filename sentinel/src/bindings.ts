@@ -2,6 +2,7 @@
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
 import { LIMITS, poolMatches } from '@fame-fabric/shared/router';
 import { isKeyed } from './access/access.ts';
+import type { PrincipalQuota } from './access/principal-quota.ts';
 import { isStranger, type Session } from './session/session.ts';
 import { addTo, removeFrom } from './set-map.ts';
 
@@ -83,6 +84,8 @@ interface NodeBindings extends Served {
   advertisements: number;
   /** True if its bindings count towards `MAX_ANONYMOUS`. */
   readonly isAnonymous: boolean;
+  /** Usage of its principal. */
+  readonly quota: PrincipalQuota | undefined;
   /** Those from before the loss of the connection that the node has not repeated yet. */
   reserved: Served | undefined;
 }
@@ -287,10 +290,15 @@ export class Bindings {
     if (node.isAnonymous) this.#anonymous += change;
   }
 
+  #countAddresses(node: NodeBindings, change: number): void {
+    this.#count(node, change);
+    if (node.quota !== undefined) node.quota.addresses += change;
+  }
+
   // Takes an address out of the list of a node; `false` if it is not there.
   #forget(node: NodeBindings, address: string): boolean {
     const had = node.addresses.delete(address);
-    if (had) this.#count(node, -1);
+    if (had) this.#countAddresses(node, -1);
     return had;
   }
 
@@ -330,7 +338,7 @@ export class Bindings {
    */
   add(address: string, session: Session): void {
     const node = this.#ofNode(session);
-    if (!node.addresses.has(address)) this.#count(node, 1);
+    if (!node.addresses.has(address)) this.#countAddresses(node, 1);
     node.addresses.add(address);
     node.reserved?.addresses.delete(address);
     const name = poolName(address);
@@ -438,7 +446,8 @@ export class Bindings {
     const node = this.#byNode.get(session);
     if (node === undefined) return NO_BINDINGS;
     this.#byNode.delete(session);
-    this.#count(node, -node.addresses.size - node.advertisements);
+    this.#countAddresses(node, -node.addresses.size);
+    this.#count(node, -node.advertisements);
     const addresses: string[] = [];
     for (const address of node.addresses) if (this.#release(address, session)) addresses.push(address);
     const capabilities: string[] = [];
@@ -457,6 +466,7 @@ export class Bindings {
         capabilities: new Map(),
         advertisements: 0,
         isAnonymous: isStranger(session),
+        quota: session.quota,
         reserved: undefined,
       };
       this.#byNode.set(session, node);

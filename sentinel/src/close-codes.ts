@@ -15,6 +15,7 @@ export const CLOSE = Object.freeze({
   outOfOrder: 4405,
   admissionTimeout: 4408,
   credentialRevoked: 4410,
+  quotaExceeded: 4429,
 });
 
 /** Room for the largest reason of a close frame (RFC 6455, 5.5). */
@@ -29,6 +30,7 @@ export const closeReason = (reason: string): string =>
 export const closeCodeOfRefusal = (code: ErrorCode): number => {
   if (code === 'ADMIT_FULL' || code === 'AUTH_UNAVAILABLE') return CLOSE.tryLater;
   if (code === 'ADMIT_TIMEOUT') return CLOSE.admissionTimeout;
+  if (code === 'QUOTA_EXCEEDED') return CLOSE.quotaExceeded;
   if (code === 'PROTO_OUT_OF_ORDER') return CLOSE.outOfOrder;
   if (code === 'MESSAGE_TOO_LARGE') return CLOSE.tooLarge;
   return CLOSE.policy;

@@ -17,6 +17,7 @@ import { isFabricError, LOG_LEVELS } from '@fame-fabric/shared/router';
 import { defaultKeysFile, keysOf, readKeysFile } from './access/keys-file.ts';
 import { needsCredential, type SecurityProfile } from './access/needs-credential.ts';
 import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
+import { DEFAULT_CONNECTIONS_PER_ADDRESS, isNetwork } from './door/client-address.ts';
 import { isHostName, isOrigin, LOOPBACK_PAGES } from './door/origin.ts';
 import type { TlsFiles } from './door/tls.ts';
 import { isNodeId, isSystemId } from './identity.ts';
@@ -66,6 +67,10 @@ export interface SentinelConfig {
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. */
   readonly peerIds: readonly string[];
   readonly connectTimeoutMs: number;
+  /** Networks of proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+  /** Connections of one client address that have not attached. */
+  readonly maxConnectionsPerAddress: number;
 }
 
 /** Every variable that sentinels read. */
@@ -204,6 +209,20 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     default: '4096',
     description:
       'Maximum number of open calls of one node. Beyond it the oldest idle call ends; if none is idle, new calls are refused.',
+  },
+  {
+    name: 'FAME_MAX_CONNECTIONS_PER_IP',
+    type: 'integer',
+    default: '200',
+    description:
+      'Maximum number of connections of one client address that have not attached. An IPv6 client has a network of 64 bits. Loopback has no limit.',
+  },
+  {
+    name: 'FAME_TRUSTED_PROXIES',
+    type: 'list',
+    default: '(none)',
+    description:
+      'Addresses and networks of proxies, such as 10.0.0.0/8. Behind them, the client is the last address in X-Forwarded-For that is none of these, for the limit of connections and in logs.',
   },
   {
     name: 'FAME_QUEUE_BYTES',
@@ -387,6 +406,11 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
         'host names without a scheme, port or wildcard, separated by commas, such as fame.example.org';
       env.check('FAME_ALLOWED_HOSTS', name, isHostName(name), expected);
     }
+    const trustedProxies = env.list('FAME_TRUSTED_PROXIES');
+    for (const network of trustedProxies) {
+      const expected = 'addresses or networks, separated by commas, such as 127.0.0.1 or 10.0.0.0/8';
+      env.check('FAME_TRUSTED_PROXIES', network, isNetwork(network), expected);
+    }
     const queueBytes = env.integer('FAME_QUEUE_BYTES', 8 * MiB, MiB, 64 * MiB);
     const memoryLimitBytes = env.integer(
       'FAME_MEMORY_LIMIT_BYTES',
@@ -431,6 +455,13 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       maxSessions: env.integer('FAME_MAX_SESSIONS', 20_000, 1, 1_000_000),
       maxAddressesPerNode: env.integer('FAME_MAX_ADDRESSES_PER_NODE', 1_024, 1, 1_000_000),
       maxOpenCallsPerNode: env.integer('FAME_MAX_OPEN_CALLS_PER_NODE', 4_096, 1, 1_000_000),
+      trustedProxies: trustedProxies.filter(isNetwork),
+      maxConnectionsPerAddress: env.integer(
+        'FAME_MAX_CONNECTIONS_PER_IP',
+        DEFAULT_CONNECTIONS_PER_ADDRESS,
+        1,
+        1_000_000,
+      ),
       queueBytes,
       queueTotalBytes: Math.min(queueTotalBytes, Math.floor(memoryLimitBytes / 4)),
       memoryLimitBytes,

@@ -15,6 +15,7 @@ import type {
 } from '@fame-fabric/shared';
 import { isUnder, REPLY_PREFIX, SYSTEM_PARTICIPANT, tryParseAddress } from '@fame-fabric/shared/router';
 import { forbidden, type Guard } from './access/guard.ts';
+import type { Excess } from './access/principal-quota.ts';
 import type { Renewals } from './access/renewals.ts';
 import type { AddressChallenge } from './address-challenge.ts';
 import type { Bindings } from './bindings.ts';
@@ -22,6 +23,7 @@ import type { TraceTap } from './http/trace.ts';
 import type { Identity } from './identity.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { answer, nack } from './replies.ts';
+import type { RateBrake } from './session/rate-brake.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { SessionListener, Sessions } from './session/sessions.ts';
@@ -41,6 +43,7 @@ export interface ControlDeps {
   announcer: Announcer;
   listener: SessionListener;
   renewals: Renewals;
+  rateBrake: RateBrake;
   trace: TraceTap;
   whoIs: WhoIsAnswers;
 }
@@ -72,10 +75,13 @@ export class Control {
 
   receive(from: Session, envelope: Envelope, size: number): void {
     const { frame } = envelope;
+    if (frame.type === 'CreditUpdate') {
+      from.outbound.addCredit(frame.flowId, frame.credits);
+      return;
+    }
+    const excess = from.quota?.charge(size, from.terms.hasPairFlows);
+    if (excess !== undefined && this.#refuseExcess(from, envelope, excess)) return;
     switch (frame.type) {
-      case 'CreditUpdate':
-        from.outbound.addCredit(frame.flowId, frame.credits);
-        return;
       case 'NodeHeartbeat': {
         const routingEpoch = from.terms.epoch;
         this.#answer(from, envelope, {
@@ -152,6 +158,21 @@ export class Control {
     }
   }
 
+  // Handles a frame above the rate of its sender. Returns `true` if it must not be processed. Only binds and advertisements are
+  // refused: a heartbeat keeps the session, and the other frames release something or cost little.
+  #refuseExcess(from: Session, envelope: Envelope, { reason }: Excess): boolean {
+    const { frame } = envelope;
+    const refusal = { ok: false, refId: envelope.id, code: 'QUOTA_EXCEEDED', reason } as const;
+    if (frame.type === 'AddressBind') {
+      this.#answer(from, envelope, { type: 'AddressBindAck', address: frame.address, ...refusal });
+    } else if (frame.type === 'CapabilityAdvertise') {
+      const { address, capabilities } = frame;
+      this.#answer(from, envelope, { type: 'CapabilityAdvertiseAck', address, capabilities, ...refusal });
+    }
+    this.#deps.rateBrake.refused(from);
+    return from.state === 'gone' || frame.type === 'AddressBind' || frame.type === 'CapabilityAdvertise';
+  }
+
   #answer(to: Session, request: Request, frame: Frame): void {
     to.outbound.sendControl(answer(this.#deps.identity, request, frame));
   }
@@ -199,9 +220,21 @@ export class Control {
       );
       return;
     }
+    const isAdded = !bound?.has(address) && !challenge.isWaiting(address, from);
+    const fault = isAdded ? from.quota?.addressFault(challenge.waitingCount(from)) : undefined;
+    if (fault !== undefined) {
+      refuse('QUOTA_EXCEEDED', fault);
+      return;
+    }
     const onDecision = (refusal: string | undefined): void => {
       if (refusal !== undefined) {
         refuse('ADDRESS_IN_USE', refusal);
+        return;
+      }
+      // Other sessions of its principal may have bound addresses meanwhile.
+      const late = bindings.addressesOf(from)?.has(address) ? undefined : from.quota?.addressFault(0);
+      if (late !== undefined) {
+        refuse('QUOTA_EXCEEDED', late);
         return;
       }
       // The policy may have changed while the bind waited.

@@ -18,6 +18,18 @@ export class Counters {
   closedShed = 0;
   /** Pauses of nodes that sent more than they were granted. */
   paused = 0;
+  /** Requests, attaches and connections above a quota of a principal or an address, by kind. */
+  quotaExceeded: Record<string, number> = Object.create(null);
+  /** Grants of credit that were withheld because a principal was above its rate. */
+  quotaSlowed = 0;
+  /** Pauses of nodes that kept sending above the rate of their principal. */
+  quotaPaused = 0;
+  /** Nodes closed because they kept sending above the rate of their principal. */
+  closedQuota = 0;
+
+  exceedQuota(kind: string): void {
+    this.quotaExceeded[kind] = (this.quotaExceeded[kind] ?? 0) + 1;
+  }
 
   refuse(code: string): void {
     this.refused[code] = (this.refused[code] ?? 0) + 1;

@@ -7,6 +7,7 @@
 // has ended is in no list. I3 no entry lasts longer than its time limit. I4 the number of entries is bounded for each
 // caller, and for all nodes without a key together.
 import { LIMITS, RTYPE } from '@fame-fabric/shared/router';
+import type { PrincipalQuota } from './access/principal-quota.ts';
 import { isStranger, type Session } from './session/session.ts';
 
 /** Time for which a settled grant still admits repeated answers and acks, in ms. */
@@ -158,9 +159,12 @@ class NodeCalls {
   /** Count of those whose callers have no key. */
   servingAnonymous = 0;
   newestServed: OpenCall | undefined;
+  /** Usage of its principal. */
+  readonly quota: PrincipalQuota | undefined;
 
-  constructor(isAnonymous: boolean) {
+  constructor(isAnonymous: boolean, quota: PrincipalQuota | undefined) {
     this.isAnonymous = isAnonymous;
+    this.quota = quota;
   }
 }
 
@@ -357,6 +361,11 @@ export class OpenCalls {
     call.ofCaller.awaited += change;
     call.ofCallee.serving += change;
     if (call.ofCaller.isAnonymous) call.ofCallee.servingAnonymous += change;
+    const { quota } = call.ofCaller;
+    if (quota !== undefined) {
+      quota.openCalls += change;
+      if (call.isStream) quota.streams += change;
+    }
     this.#count += change;
     if (this.#count === 0) this.#onNone?.();
   }
@@ -419,7 +428,7 @@ export class OpenCalls {
   #callsOf(node: Session): NodeCalls {
     let calls = this.#byNode.get(node);
     if (calls === undefined) {
-      calls = new NodeCalls(isStranger(node));
+      calls = new NodeCalls(isStranger(node), node.quota);
       this.#byNode.set(node, calls);
     }
     return calls;

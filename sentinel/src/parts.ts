@@ -5,6 +5,7 @@ import { type Audit, NO_AUDIT } from './access/audit-log.ts';
 import { Guard } from './access/guard.ts';
 import { Permissions, type PolicySource } from './access/permissions.ts';
 import { PolicyChange } from './access/policy-change.ts';
+import { Quotas } from './access/quotas.ts';
 import { Renewals } from './access/renewals.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
@@ -22,6 +23,7 @@ import { Router } from './route.ts';
 import { Brake } from './session/brake.ts';
 import { CoarseClock } from './session/coarse-clock.ts';
 import { QueueBudget } from './session/queue-budget.ts';
+import { RateBrake } from './session/rate-brake.ts';
 import { SessionTable } from './session/session-table.ts';
 import { type SessionListener, Sessions } from './session/sessions.ts';
 import { Sweeper } from './session/sweeper.ts';
@@ -74,6 +76,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const identity = new Identity(options.id, signatures?.sign);
   const time = new CoarseClock(clock);
   const counters = new Counters();
+  const quotas = new Quotas({ permissions, clock, counters });
   const budget = new QueueBudget(options);
   const memory = new MemoryCeiling(options, deps.rssBytes);
   const trace = new TraceTap(clock);
@@ -90,10 +93,11 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     },
   };
   const sessions = new Sessions(
-    { identity, clock, time, budget, table, bindings, calls, listener, counters, log },
+    { identity, clock, time, budget, table, bindings, calls, listener, quotas, counters, log },
     options,
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
+  const rateBrake = new RateBrake({ clock, sessions, counters, log });
   const whoIs = new WhoIsAnswers({ identity, table, calls, bindings, permissions, clock });
   const policyChange = new PolicyChange({
     guard,
@@ -116,6 +120,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
       calls,
       announcer,
       listener,
+      rateBrake,
       renewals,
       trace,
       whoIs,
@@ -133,6 +138,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     calls,
     control,
     brake,
+    rateBrake,
     counters,
     trace,
     log,
@@ -147,13 +153,28 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   });
   const peerIds = new PeerIds(options.peerIds ?? []);
   const admission = new Admission(
-    { guard, identity, clock, table, sessions, router, announcer, peerIds, counters, memory, overlay, log },
+    {
+      guard,
+      identity,
+      clock,
+      table,
+      sessions,
+      router,
+      announcer,
+      peerIds,
+      quotas,
+      counters,
+      memory,
+      overlay,
+      log,
+    },
     options,
   );
   const sweeper = new Sweeper({
     policyChange,
     tls: deps.tls,
     access,
+    quotas,
     clock,
     time,
     table,
@@ -166,6 +187,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   return {
     guard,
     policyChange,
+    quotas,
     log,
     identity,
     counters,

@@ -39,9 +39,15 @@ export function answer(
 
 /**
  * The negative DeliveryAck for a refused message. It goes to the caller's reply mailbox if the message named one, else it is
- * a link-local note to the sender.
+ * a link-local note to the sender. `retryAfterMs` is for nodes of our software.
  */
-export function nack(identity: Identity, refused: Refused, code: ErrorCode, reason: string): Uint8Array {
+export function nack(
+  identity: Identity,
+  refused: Refused,
+  code: ErrorCode,
+  reason: string,
+  retryAfterMs?: number,
+): Uint8Array {
   const { id: refId, replyTo, corrId } = refused;
   const frame: DeliveryAck = {
     type: 'DeliveryAck',
@@ -49,6 +55,7 @@ export function nack(identity: Identity, refused: Refused, code: ErrorCode, reas
     code,
     reason: reason.slice(0, 512),
     refId,
+    retryAfterMs,
   };
   return envelopeOf(identity, frame, {
     to: replyTo !== '' && corrId !== '' ? replyTo : undefined,

@@ -23,6 +23,7 @@ import {
 } from '@fame-fabric/shared/router';
 import { forbidden, type Guard } from './access/guard.ts';
 import { ALL_ROUTES, ROUTE, routeTo } from './access/permissions.ts';
+import type { Excess, PrincipalQuota } from './access/principal-quota.ts';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Control } from './control.ts';
@@ -34,6 +35,7 @@ import { nack, type Refused } from './replies.ts';
 import type { Brake } from './session/brake.ts';
 import type { CoarseClock } from './session/coarse-clock.ts';
 import type { OutboundQueue } from './session/outbound-queue.ts';
+import type { RateBrake } from './session/rate-brake.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { Sessions } from './session/sessions.ts';
@@ -55,6 +57,7 @@ export interface RouterDeps {
   calls: OpenCalls;
   control: Control;
   brake: Brake;
+  rateBrake: RateBrake;
   counters: Counters;
   trace: TraceTap;
   log: Logger;
@@ -70,6 +73,10 @@ export class Router {
   #destination: Destination = LOGICAL;
   /** The ways that the message at hand may take, as bits of `ROUTE`. An answer needs a grant instead. */
   #routes = ALL_ROUTES;
+  /** True if the message at hand was charged to the quota of its sender. */
+  #isCharged = false;
+  /** The quota of the sender, if credit for the message at hand must wait for its rate. */
+  #holder: PrincipalQuota | undefined;
   #isDraining = false;
 
   constructor(deps: RouterDeps) {
@@ -133,6 +140,10 @@ export class Router {
     // 3. Check.
     this.#destination = header.to === '' ? LOGICAL : this.#destinations.of(header.to);
     this.#routes = ALL_ROUTES;
+    this.#isCharged = false;
+    this.#holder = undefined;
+    if (from.quota !== undefined && this.#isRequest(header) && !this.#mayUse(from, header, bytes.length))
+      return;
     if (bytes.length > LIMITS.maxEnvelopeBytes) {
       this.#refuseLarge(from, header, bytes.length);
       return;
@@ -287,6 +298,7 @@ export class Router {
         return;
       }
       call = found;
+      if (call === undefined && !this.#mayUse(from, header, bytes.length)) return;
       isAnswer = call !== undefined && (!call.isStream || endsStream(bytes, header.frameAt, call));
       opens = this.#stateOf(header, call);
     }
@@ -308,7 +320,7 @@ export class Router {
       isAnswer && call!.isStream && from.terms.hasStreamFlows && header.flowId === header.corrId;
     // A node without pair flows would stop all of its calls and answers.
     const mayWithhold = from.terms.hasPairFlows ? !endsFlow : !isRequest && !isAnswer;
-    this.#count(from, header.flowId, bytes.length, mayWithhold ? outbound : undefined);
+    this.#count(from, header.flowId, bytes.length, mayWithhold ? outbound : undefined, this.#holder);
     if (call !== undefined) {
       if (isAnswer) calls.settle(call, header.rtype, time.now);
       else calls.touch(call, time.now);
@@ -338,6 +350,12 @@ export class Router {
     }
     if (this.#isDraining) {
       this.#refuse(from, header, 'NODE_BUSY', 'The sentinel is shutting down', size);
+      return false;
+    }
+    const fault = from.quota?.callFault((header.rtype & RTYPE.stream) !== 0);
+    // A repeated request takes the place of its call.
+    if (fault !== undefined && !this.#deps.calls.findMade(from, header.corrId, header.replyTo)) {
+      this.#refuse(from, header, 'QUOTA_EXCEEDED', fault, size);
       return false;
     }
     if (!this.#deps.calls.mayServe(target, from)) {
@@ -389,8 +407,36 @@ export class Router {
   }
 
   // Counts a received message. A node that ignores its credit is paused.
-  #count(from: Session, flowId: string, size: number, receiver: OutboundQueue | undefined): void {
-    if (from.outbound.countReceived(flowId, size, receiver)) this.#deps.brake.apply(from);
+  #count(
+    from: Session,
+    flowId: string,
+    size: number,
+    receiver: OutboundQueue | undefined,
+    holder?: PrincipalQuota,
+  ): void {
+    if (from.outbound.countReceived(flowId, size, receiver, holder)) this.#deps.brake.apply(from);
+  }
+
+  // Charges a request or message to the quota of its sender. Returns `false` after it refused one above the rate.
+  #mayUse(from: Session, header: Header, size: number): boolean {
+    const excess = this.#charge(from, size);
+    if (excess === undefined) return true;
+    this.#refuse(from, header, 'QUOTA_EXCEEDED', excess.reason, size, undefined, excess.retryAfterMs);
+    this.#deps.rateBrake.refused(from);
+    return false;
+  }
+
+  #charge({ quota, terms }: Session, size: number): Excess | undefined {
+    if (quota === undefined || this.#isCharged) return undefined;
+    this.#isCharged = true;
+    const excess = quota.charge(size, terms.hasPairFlows);
+    if (terms.hasPairFlows && quota.isSlowed) this.#holder = quota;
+    return excess;
+  }
+
+  // Charges a message that gets no answer, or another refusal.
+  #chargeUnanswered(from: Session, size: number): void {
+    if (this.#charge(from, size) !== undefined) this.#deps.rateBrake.refused(from);
   }
 
   // The grant that a message opens if it is no request: one for its ack, or one for the answer to a plain message.
@@ -441,6 +487,7 @@ export class Router {
   #drop(from: Session, header: Header, size: number): void {
     const { counters, trace } = this.#deps;
     counters.ungranted++;
+    this.#chargeUnanswered(from, size);
     if (header.flowId !== '') from.outbound.countReceived(header.flowId, size, undefined);
     if (trace.isActive) this.#trace('drop', from, header, size, {});
   }
@@ -495,11 +542,13 @@ export class Router {
       }
       call = found;
     }
+    if (call === undefined && !this.#mayUse(from, header, bytes.length)) return;
     if (!target.outbound.enqueue(bytes, header.flowId, call !== undefined)) {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;
     }
-    this.#count(from, header.flowId, bytes.length, from.terms.hasPairFlows ? target.outbound : undefined);
+    const receiver = from.terms.hasPairFlows ? target.outbound : undefined;
+    this.#count(from, header.flowId, bytes.length, receiver, this.#holder);
     if (call !== undefined) {
       if (type === 'SecureClose') calls.close(call);
       else calls.touch(call, time.now);
@@ -518,6 +567,7 @@ export class Router {
       return;
     }
     const call = this.#callOf(from, target, header);
+    if (call === undefined) this.#chargeUnanswered(from, bytes.length);
     if (call === null || (call === undefined && !this.#isPermitted(target))) {
       this.#drop(from, header, bytes.length);
       return;
@@ -537,6 +587,8 @@ export class Router {
     const { counters, identity } = this.#deps;
     from.markReceived();
     counters.refuse(code);
+    this.#isCharged = false;
+    this.#chargeUnanswered(from, bytes.length);
     const refused = refusedOf(bytes);
     if (refused.flowId) this.#count(from, refused.flowId, bytes.length, undefined);
     if (!isAnswered) from.outbound.sendControl(nack(identity, refused, code, reason));
@@ -581,13 +633,18 @@ export class Router {
     reason: string,
     size: number,
     full?: Session,
+    retryAfterMs?: number,
   ): void {
-    const { counters, identity, trace } = this.#deps;
+    const { counters, identity, rateBrake, trace } = this.#deps;
     counters.refuse(code);
+    const isOverRate = this.#charge(from, size) !== undefined;
     const isRequest = (header.rtype & REQUEST_RTYPES) !== 0;
     const receiver = isRequest && !from.terms.hasPairFlows ? undefined : full?.outbound;
-    if (header.flowId !== '') this.#count(from, header.flowId, size, receiver);
-    from.outbound.sendControl(nack(identity, header, code, reason));
+    if (header.flowId !== '') this.#count(from, header.flowId, size, receiver, this.#holder);
+    // Other software does not know the field.
+    const delay = from.terms.acceptsCancel ? retryAfterMs : undefined;
+    from.outbound.sendControl(nack(identity, header, code, reason, delay));
+    if (isOverRate) rateBrake.refused(from);
     if (trace.isActive) this.#trace('refuse', from, header, size, { code });
   }
 
@@ -598,6 +655,8 @@ export class Router {
     const code = isFabricError(error) ? tableCode(error.code) : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
+    this.#isCharged = false;
+    this.#chargeUnanswered(from, bytes.length);
     const refused = refusedOf(bytes);
     // The sender spent credit for it.
     if (refused.flowId) this.#count(from, refused.flowId, bytes.length, undefined);

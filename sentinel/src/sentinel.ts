@@ -16,6 +16,7 @@ import { openAccess } from './access/open-access.ts';
 import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
+import { ClientAddresses } from './door/client-address.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';
@@ -68,6 +69,10 @@ export interface SentinelOptions
   readonly peerIds?: readonly string[] | undefined;
   /** Files of a port that speaks TLS. @default the port speaks plain HTTP */
   readonly tls?: TlsFiles | undefined;
+  /** Networks of proxies whose X-Forwarded-For is believed. @default none */
+  readonly trustedProxies?: readonly string[] | undefined;
+  /** Connections of one client address that have not attached. @default 200 */
+  readonly maxConnectionsPerAddress?: number | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
   readonly clock?: Clock | undefined;
@@ -109,7 +114,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
   const deps = { access, audit, clock, log: baseLog, policy, signatures, tls };
-  const parts = { access, clock, ...makeParts(deps, partsOptions) };
+  const clients = new ClientAddresses(options.trustedProxies ?? []);
+  const parts = { access, clients, clock, ...makeParts(deps, partsOptions) };
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;

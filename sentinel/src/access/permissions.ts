@@ -65,7 +65,8 @@ export const originOf = ({ kind }: Asker): Origin => ORIGIN_OF[kind];
 
 export class Permissions {
   readonly #source: PolicySource | undefined;
-  readonly #isCredentialNeeded: boolean;
+  /** True if requests without a credential are refused. */
+  readonly isCredentialNeeded: boolean;
   #version = 1;
   /** Ways to an address, by principal and address. Replaced when the policy changes. */
   #routes = new WeakMap<Principal, Map<string, number>>();
@@ -73,7 +74,12 @@ export class Permissions {
 
   constructor({ source, isCredentialNeeded }: PermissionsOptions) {
     this.#source = source;
-    this.#isCredentialNeeded = isCredentialNeeded;
+    this.isCredentialNeeded = isCredentialNeeded;
+  }
+
+  /** True if a policy file decides. */
+  get hasPolicy(): boolean {
+    return this.#source !== undefined;
   }
 
   /** Grows with each change of the policy. */
@@ -139,7 +145,7 @@ export class Permissions {
 
   /** True if nodes may attach below a node of this principal: it forwards their messages. */
   mayForward({ roles }: Principal): boolean {
-    return !this.#isCredentialNeeded || roles.includes('sentinel') || roles.includes('admin');
+    return !this.isCredentialNeeded || roles.includes('sentinel') || roles.includes('admin');
   }
 
   /** The limits of the policy file for this principal. */
@@ -164,7 +170,7 @@ export class Permissions {
   ): Decision {
     const has = (...wanted: Role[]): boolean =>
       roles.includes('admin') || wanted.some((role) => roles.includes(role));
-    const isOpen = !this.#isCredentialNeeded;
+    const isOpen = !this.isCredentialNeeded;
     const rule =
       isOpen && !OPERATOR.has(action)
         ? 'default of open mode'

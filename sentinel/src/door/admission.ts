@@ -35,6 +35,8 @@ import {
   type MaybePending,
 } from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
+import type { Excess } from '../access/principal-quota.ts';
+import type { Quotas } from '../access/quotas.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -66,6 +68,8 @@ export interface Claim {
   readonly authentication: MaybePending;
   readonly origin: 'downstream' | 'peer';
   readonly systemId: string;
+  /** Called when the node is attached. */
+  readonly onAttached?: (() => void) | undefined;
 }
 
 /** A connection that has not attached. */
@@ -91,6 +95,7 @@ export interface AdmissionDeps {
   router: Router;
   announcer: PeerAnnouncer;
   peerIds: PeerIds;
+  quotas: Quotas;
   counters: Counters;
   memory: MemoryCeiling;
   /** Set if envelopes are signed. */
@@ -180,6 +185,12 @@ export class Admission {
     oldest.transport.terminate();
   }
 
+  /** Counts a new connection of a principal that is known. Returns why it must be refused, or undefined. */
+  attachFault(authentication: MaybePending): Excess | undefined {
+    if (authentication instanceof Promise || !authentication.ok) return undefined;
+    return this.#deps.quotas.of(authentication.principal)?.attach();
+  }
+
   #forget(candidate: Candidate): void {
     this.#candidates.delete(candidate);
     this.#anonymous.delete(candidate);
@@ -215,10 +226,15 @@ export class Admission {
   #authenticated(candidate: Candidate, authentication: Authentication): void {
     if (!this.#candidates.has(candidate)) return;
     candidate.authentication = authentication;
+    const excess = this.attachFault(authentication);
+    if (excess !== undefined) {
+      const fault = new FabricError('QUOTA_EXCEEDED', excess.reason);
+      candidate.authentication = { ok: false, fault };
+    }
     if (hasCredential(authentication)) this.#anonymous.delete(candidate);
     const { firstFrame } = candidate;
     candidate.firstFrame = undefined;
-    if (firstFrame !== undefined) this.#begin(candidate, authentication, firstFrame);
+    if (firstFrame !== undefined) this.#begin(candidate, candidate.authentication, firstFrame);
   }
 
   #begin(candidate: Candidate, authentication: Authentication, bytes: Uint8Array): void {
@@ -228,6 +244,7 @@ export class Admission {
     // A refused connection counts among the candidates until it is closed.
     if (session === undefined) return;
     this.#forget(candidate);
+    candidate.claim.onAttached?.();
     transport.raiseLimits?.();
     const receiver = overlay ?? router;
     transport.onMessage = (message) => receiver.receive(session, message as Buffer);
@@ -352,7 +369,7 @@ export class Admission {
       resumeToken: kind === 'node' ? session.rotateToken(digest) : undefined,
       principal: { id: principal.id, roles: principal.roles },
       expiresInMs: expiresInMs({ expiresAt }, clock.now()),
-      maxOpenCalls: this.#maxOpenCalls,
+      maxOpenCalls: Math.max(1, Math.min(this.#maxOpenCalls, session.quota?.limits.openCalls ?? Infinity)),
       creditBytes: terms.hasByteCredit ? LIMITS.creditReturnBytes : undefined,
     };
     transport.send(answer(identity, envelope, ack, FLOW.syn));
@@ -400,9 +417,14 @@ export class Admission {
       sessions.resume(own, transport, terms);
       return { session: own, isResumed };
     }
+    const quota = kind === 'node' ? this.#deps.quotas.of(terms.principal) : undefined;
+    const fault = quota?.sessionFault();
+    if (fault !== undefined && !sessions.endOldestDetached((session) => session.quota === quota)) {
+      throw new FabricError('QUOTA_EXCEEDED', fault);
+    }
     const limit = isKeyed(terms.principal) ? this.#maxSessions : openShare(this.#maxSessions);
     // A session without a connection must not lock out a new node.
-    if (table.size >= limit && !sessions.endOldestDetached()) {
+    if (table.size >= limit && !sessions.endOldestDetached((session) => !isKeyed(session.terms.principal))) {
       const rest = this.#maxSessions - limit;
       const forKeys = rest > 0 ? `; ${rest} more are reserved for nodes with a key` : '';
       throw new FabricError(

@@ -6,7 +6,13 @@ import type { ErrorCode } from '@fame-fabric/shared';
 export const refusalBody = (code: ErrorCode, message: string) => ({ error: { code, message } });
 
 /** Answers on the socket and closes it. */
-export function refuseOn(socket: Duplex, status: number, code: ErrorCode, message: string): void {
+export function refuseOn(
+  socket: Duplex,
+  status: number,
+  code: ErrorCode,
+  message: string,
+  retryAfterMs?: number,
+): void {
   const body = JSON.stringify(refusalBody(code, message));
   // The socket is closing anyway.
   socket.on('error', () => {});
@@ -14,6 +20,7 @@ export function refuseOn(socket: Duplex, status: number, code: ErrorCode, messag
   socket.once('finish', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
+      (retryAfterMs === undefined ? '' : `Retry-After: ${Math.ceil(retryAfterMs / 1_000)}\r\n`) +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -11,9 +11,16 @@ import { type ServerOptions, WebSocketServer } from 'ws';
 import type { Access } from '../access/access.ts';
 import { BEARER_PROTOCOL } from '../access/credential.ts';
 import { CLOSE } from '../close-codes.ts';
+import type { Counters } from '../counters.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Admission, Claim } from './admission.ts';
+import {
+  type ClientAddresses,
+  ConnectionSlots,
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  isLoopbackAddress,
+} from './client-address.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
 import { isLoopback, settingForPage, upgradeFault } from './origin.ts';
@@ -52,6 +59,8 @@ export interface ListenerDeps {
   onRequest: RequestHandler;
   clock: Clock;
   budget: QueueBudget;
+  clients: ClientAddresses;
+  counters: Counters;
   /** @default the port speaks plain HTTP */
   tls?: TlsPort | undefined;
   log: Logger;
@@ -62,6 +71,8 @@ export interface ListenerOptions {
   readonly host: string;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
+  /** Connections of one client address that have not attached. Loopback has no limit. @default 200 */
+  readonly maxConnectionsPerAddress?: number | undefined;
   /** Reads and writes through the public interface of `ws` alone. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
 }
@@ -73,6 +84,9 @@ export class Listener {
   readonly #wsServer: WebSocketServer;
   readonly #usesPlainWs: boolean;
   readonly #sockets = new Set<NodeTransport>();
+  readonly #slots: ConnectionSlots;
+  /** Release the slots of connections that clients opened directly, by address and port: TLS wraps the socket in another object. */
+  readonly #releases = new Map<string, () => void>();
 
   constructor(deps: ListenerDeps, options: ListenerOptions) {
     this.#deps = deps;
@@ -108,6 +122,8 @@ export class Listener {
         offered.has(BEARER_PROTOCOL) ? BEARER_PROTOCOL : (offered.values().next().value ?? false),
     };
     this.#wsServer = new WebSocketServer(wsOptions);
+    this.#slots = new ConnectionSlots(options.maxConnectionsPerAddress ?? DEFAULT_CONNECTIONS_PER_ADDRESS);
+    if (!isLoopback(options.host)) this.#httpServer.on('connection', (socket) => this.#connected(socket));
     this.#httpServer.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
@@ -125,8 +141,35 @@ export class Listener {
     return (this.#httpServer.address() as AddressInfo).port;
   }
 
+  // Counts a connection before it sends anything. Those of a proxy count for its clients, once their requests name them.
+  #connected(socket: Socket): void {
+    const { clients } = this.#deps;
+    const address = clients.of({ headers: {}, socket });
+    if (isLoopbackAddress(address) || clients.isTrusted(address)) return;
+    const release = this.#take(address);
+    if (release === undefined) {
+      socket.destroy();
+      return;
+    }
+    const remote = remoteOf(socket);
+    this.#releases.set(remote, release);
+    socket.once('close', () => {
+      this.#releases.delete(remote);
+      release();
+    });
+  }
+
+  #take(address: string): (() => void) | undefined {
+    const release = this.#slots.take(address);
+    if (release !== undefined) return release;
+    const { counters, log } = this.#deps;
+    counters.exceedQuota('connections');
+    log.warn('refused a connection: its address has too many that have not attached', { remote: address });
+    return undefined;
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { access, admission, budget, clock, log } = this.#deps;
+    const { access, admission, budget, clients, clock, log } = this.#deps;
     // Python sentinels of naylence attach with an empty list of subprotocols, which `ws` refuses.
     if (request.headers['sec-websocket-protocol']?.trim() === '')
       delete request.headers['sec-websocket-protocol'];
@@ -149,7 +192,7 @@ export class Listener {
         origin: origin?.slice(0, 120),
         host: host?.slice(0, 120),
         fix: settingForPage(request.headers, this.#options),
-        remote: remoteOf(socket as Socket),
+        remote: clients.hasProxies ? clients.of(request) : remoteOf(socket as Socket),
       });
       refuseOn(socket, 403, 'AUTH_FORBIDDEN', fault);
       return;
@@ -164,13 +207,34 @@ export class Listener {
     const origin = match[1] as Claim['origin'];
     // A wrong credential is refused by the ack of the attach: a browser cannot read the answer to an upgrade. Admission waits for
     // a credential that is still being verified.
-    const claim: Claim = { origin, systemId, authentication: access.authenticate(request) };
+    const authentication = access.authenticate(request);
+    const excess = admission.attachFault(authentication);
+    if (excess !== undefined) {
+      refuseOn(socket, 429, 'QUOTA_EXCEEDED', excess.reason, excess.retryAfterMs);
+      return;
+    }
+    const client = clients.isForwarded(request) ? clients.of(request) : undefined;
+    let onAttached = this.#releases.size > 0 ? this.#releases.get(remoteOf(socket as Socket)) : undefined;
+    if (client !== undefined && !isLoopbackAddress(client)) {
+      onAttached = this.#take(client);
+      if (onAttached === undefined) {
+        refuseOn(
+          socket,
+          429,
+          'QUOTA_EXCEEDED',
+          'Your address has too many connections that have not attached',
+        );
+        return;
+      }
+      socket.once('close', onAttached);
+    }
+    const claim: Claim = { origin, systemId, authentication, onAttached };
     this.#wsServer.handleUpgrade(request, socket, head, (ws) => {
       const tcp = socket as Socket;
       tcp.setNoDelay(true);
       const node = this.#usesPlainWs
-        ? new PlainSocket(ws, tcp, { budget, clock })
-        : new NodeSocket(ws, tcp, { budget, clock, hasHead: head.length > 0 });
+        ? new PlainSocket(ws, tcp, { budget, clock, remote: client })
+        : new NodeSocket(ws, tcp, { budget, clock, remote: client, hasHead: head.length > 0 });
       this.#sockets.add(node);
       ws.on('close', () => this.#sockets.delete(node));
       admission.open(node, claim);

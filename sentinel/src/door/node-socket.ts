@@ -65,6 +65,8 @@ function writeFrame(out: Buffer, at: number, bytes: Uint8Array): number {
 export interface NodeSocketOptions {
   readonly budget: QueueBudget;
   readonly clock: Clock;
+  /** Address of the client behind a trusted proxy. @default that of the socket */
+  readonly remote?: string | undefined;
   /** True if the first bytes arrived together with the upgrade request. */
   readonly hasHead: boolean;
 }
@@ -89,8 +91,10 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   /** Bytes that the system has not accepted, as counted in the budget. */
   #heldBytes = 0;
   #isHolding = false;
+  readonly #remote: string | undefined;
 
-  constructor(ws: WebSocket, socket: Socket, { budget, clock, hasHead }: NodeSocketOptions) {
+  constructor(ws: WebSocket, socket: Socket, { budget, clock, hasHead, remote }: NodeSocketOptions) {
+    this.#remote = remote;
     this.#clock = clock;
     this.#ws = ws;
     this.#socket = socket;
@@ -231,7 +235,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   }
 
   get remote(): string {
-    return remoteOf(this.#socket);
+    return this.#remote ?? remoteOf(this.#socket);
   }
 
   ping(timeoutMs: number): Promise<boolean> {

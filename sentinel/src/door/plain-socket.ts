@@ -1,15 +1,16 @@
 // The WebSocket of a node through the public interface of `ws` alone: the fallback if `ws-check.ts` finds that the installed
 // `ws` does not fit `node-socket.ts`. Slower, because every message passes through the streams of `ws`.
 import type { Socket } from 'node:net';
-import type { Clock } from '@fame-fabric/shared';
 import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
-import { MAX_UNATTACHED_BYTES, remoteOf } from './node-socket.ts';
+import { MAX_UNATTACHED_BYTES, type NodeSocketOptions, remoteOf } from './node-socket.ts';
 import { Pings } from './pings.ts';
 
 const BINARY = Object.freeze({ binary: true });
+
+export type PlainSocketOptions = Omit<NodeSocketOptions, 'hasHead'>;
 
 export class PlainSocket implements NodeTransport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
@@ -18,13 +19,15 @@ export class PlainSocket implements NodeTransport {
   onPong: (() => void) | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
+  readonly #remote: string | undefined;
   readonly #pings: Pings;
   #maxBytes = MAX_UNATTACHED_BYTES;
   readonly #budget: QueueBudget;
   /** Bytes that the system has not accepted, as counted in the budget. */
   #heldBytes = 0;
 
-  constructor(ws: WebSocket, socket: Socket, { budget, clock }: { budget: QueueBudget; clock: Clock }) {
+  constructor(ws: WebSocket, socket: Socket, { budget, clock, remote }: PlainSocketOptions) {
+    this.#remote = remote;
     this.#pings = new Pings(clock);
     this.#ws = ws;
     this.#socket = socket;
@@ -92,7 +95,7 @@ export class PlainSocket implements NodeTransport {
   }
 
   get remote(): string {
-    return remoteOf(this.#socket);
+    return this.#remote ?? remoteOf(this.#socket);
   }
 
   pause(): void {

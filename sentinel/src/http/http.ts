@@ -14,6 +14,7 @@ import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access
 import type { Guard } from '../access/guard.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
+import type { ClientAddresses } from '../door/client-address.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
 import { type OriginOptions, originFault } from '../door/origin.ts';
 import type { Identity } from '../identity.ts';
@@ -43,6 +44,7 @@ const PUBLIC = new Set(['/', '/version']);
 
 export interface HttpDeps {
   access: Access;
+  clients: ClientAddresses;
   guard: Guard;
   identity: Identity;
   table: SessionTable;
@@ -132,7 +134,7 @@ export async function createHttp(
     if (authentication.ok) {
       const { principal } = authentication;
       const action = page === undefined ? 'Admin' : 'Watch';
-      if (guard.admits({ principal, action, address: page, remote: request.socket.remoteAddress })) {
+      if (guard.admits({ principal, action, address: page, remote: deps.clients.of(request) })) {
         callers.set(request, authentication);
         return;
       }

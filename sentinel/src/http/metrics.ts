@@ -13,8 +13,13 @@ export interface Gauges {
   readonly uptimeMs: number;
 }
 
-/** Name, help text, and the value, or one value for each label `code`. The name of a counter ends in `_total`, as is usual. */
-type Metric = readonly [name: string, help: string, value: number | Readonly<Record<string, number>>];
+/** Name, help text, and the value, or one value for each value of a label. The name of a counter ends in `_total`, as is usual. */
+type Metric = readonly [
+  name: string,
+  help: string,
+  value: number | Readonly<Record<string, number>>,
+  label?: string,
+];
 
 export function renderMetrics(counters: Counters, gauges: Gauges): string {
   const { budget, memory } = gauges;
@@ -29,13 +34,22 @@ export function renderMetrics(counters: Counters, gauges: Gauges): string {
       'Messages to mailboxes dropped because no open call allowed them.',
       counters.ungranted,
     ],
-    ['fame_refused_total', 'Envelopes refused, by code.', counters.refused],
+    ['fame_refused_total', 'Envelopes refused, by code.', counters.refused, 'code'],
     ['fame_attached_total', 'Attaches that were accepted.', counters.attached],
     ['fame_detached_total', 'Connections of attached nodes that ended.', counters.detached],
     ['fame_closed_slow_total', 'Nodes closed because they did not read.', counters.closedSlow],
     ['fame_closed_overrun_total', 'Nodes closed because they ignored their credit.', counters.closedOverrun],
     ['fame_closed_shed_total', 'Nodes closed because the sentinel was short of memory.', counters.closedShed],
     ['fame_paused_total', 'Pauses of nodes that sent more than they were granted.', counters.paused],
+    [
+      'fame_quota_exceeded_total',
+      'Requests, attaches and connections above a quota, by kind.',
+      counters.quotaExceeded,
+      'kind',
+    ],
+    ['fame_quota_slowed_total', 'Grants of credit that waited for a rate.', counters.quotaSlowed],
+    ['fame_quota_paused_total', 'Pauses of nodes that kept sending above a rate.', counters.quotaPaused],
+    ['fame_closed_quota_total', 'Nodes closed because they kept sending above a rate.', counters.closedQuota],
     ['fame_sessions', 'Nodes attached now.', gauges.sessions],
     ['fame_open_calls', 'Calls without a complete reply.', gauges.openCalls],
     ['fame_queued_messages', 'Messages in outbound queues.', gauges.queuedMessages],
@@ -60,11 +74,11 @@ export function renderMetrics(counters: Counters, gauges: Gauges): string {
   return `${metrics.flatMap(linesOf).join('\n')}\n`;
 }
 
-function linesOf([name, help, value]: Metric): string[] {
+function linesOf([name, help, value, label]: Metric): string[] {
   const samples =
     typeof value === 'number'
       ? [`${name} ${value}`]
-      : Object.entries(value).map(([code, count]) => `${name}{code="${code}"} ${count}`);
+      : Object.entries(value).map(([key, count]) => `${name}{${label}="${key}"} ${count}`);
   if (samples.length === 0) return [];
   const type = name.endsWith('_total') ? 'counter' : 'gauge';
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples];

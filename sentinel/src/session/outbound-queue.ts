@@ -3,7 +3,7 @@
 //
 // Invariants: I1 messages of one flow leave in the order in which they were enqueued. I2 a message that was accepted is never
 // dropped while the session lasts. I3 a withheld grant is made at the latest when its flow is empty, or the queue detaches or
-// closes. I4 flows that have credit share the socket by bytes: a flow with much to send does not delay a small one.
+// closes; one that the rate of a principal holds back, at the latest after two seconds. I4 flows that have credit share the socket by bytes: a flow with much to send does not delay a small one.
 import { FLOW, LIMITS, newId } from '@fame-fabric/shared/router';
 import type { CoarseClock } from './coarse-clock.ts';
 import { type CreditGranter, type Flow, FlowTable, MESSAGE_COST } from './flow.ts';
@@ -41,6 +41,11 @@ export interface CreditTerms {
   /** True if the node spends credit for each message of a flow, and for nothing else. */
   readonly hasPairFlows: boolean;
   readonly hasByteCredit: boolean;
+}
+
+/** Withholds grants for a time of its own. */
+export interface GrantHolder {
+  hold(granter: CreditGranter, flow: Flow): void;
 }
 
 export class OutboundQueue implements CreditGranter {
@@ -241,9 +246,15 @@ export class OutboundQueue implements CreditGranter {
   /**
    * Counts one message of `size` bytes of a flow received from the node. Credit is granted after 24 messages, to nodes with
    * credit by bytes also after 256 KiB. It is withheld while that flow is congested in the queue of `receiver`; without a receiver
-   * it is granted in any case. Returns `true` if the node has just sent more than it was granted.
+   * it is granted in any case. With `holder`, the principal of the node is above its rate: the grant waits there. Returns `true` if
+   * the node has just sent more than it was granted.
    */
-  countReceived(flowId: string, size: number, receiver: OutboundQueue | undefined): boolean {
+  countReceived(
+    flowId: string,
+    size: number,
+    receiver: OutboundQueue | undefined,
+    holder?: GrantHolder,
+  ): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
     if (flow.isGrantWithheld) {
       // A refused message spends credit too: the grant returns it.
@@ -258,6 +269,11 @@ export class OutboundQueue implements CreditGranter {
       ++flow.received >= LIMITS.creditReturnAfter ||
       (this.#grantsByBytes && flow.receivedBytes >= LIMITS.creditReturnBytes);
     if (!isDue) return false;
+    if (holder !== undefined) {
+      flow.isGrantWithheld = true;
+      holder.hold(this, flow);
+      return false;
+    }
     if (receiver === undefined || !receiver.#withholdGrant(this, flow)) this.grantCredit(flow);
     return false;
   }

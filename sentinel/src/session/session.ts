@@ -4,6 +4,7 @@
 import type { NodeAttachAck, Principal } from '@fame-fabric/shared';
 import { isUnder, tryParseAddress } from '@fame-fabric/shared/router';
 import { isKeyed } from '../access/access.ts';
+import type { PrincipalQuota } from '../access/principal-quota.ts';
 import type { CoarseClock } from './coarse-clock.ts';
 import type { NodeTransport } from './node-transport.ts';
 import { OutboundQueue } from './outbound-queue.ts';
@@ -48,6 +49,15 @@ export interface AttachTerms {
 /** The terms that a renewed credential replaces. */
 export type Renewal = Pick<AttachTerms, 'principal' | 'expiresAt' | 'mayForward'>;
 
+/** Refusals of one node for its rate. */
+export interface RateRecord {
+  refusals: number;
+  pauses: number;
+  /** Monotonic, in ms. */
+  refusedAt: number;
+  isPaused: boolean;
+}
+
 /** True for a node without a key. The resources of all such nodes together are bounded. */
 export const isStranger = ({ kind, terms }: Pick<Session, 'kind' | 'terms'>): boolean =>
   kind === 'node' && !isKeyed(terms.principal);
@@ -59,6 +69,10 @@ export class Session implements SessionIdentity {
   /** Wall time in ms since the epoch, for display. */
   readonly startedAt: number;
   readonly outbound: OutboundQueue;
+  /** Usage of its principal. Undefined if this sentinel limits no principal, and for sentinels that it dialed. */
+  quota: PrincipalQuota | undefined;
+  /** Refusals for the rate of its principal. */
+  rate: RateRecord | undefined;
   /** True for a peer if the policy refused some of its announcements. */
   missesAnnouncements = false;
   /** Receives the acks of renewals, if this sentinel is a node of the other side. */

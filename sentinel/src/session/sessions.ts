@@ -1,7 +1,7 @@
 // Lifecycle of sessions: attached, detached for the resume window, gone. The consequences of an end are handled only here:
 // its addresses are removed, callers and callees are notified.
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
-import { isKeyed } from '../access/access.ts';
+import type { Quotas } from '../access/quotas.ts';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -26,6 +26,7 @@ export interface SessionsDeps {
   bindings: Bindings;
   calls: OpenCalls;
   listener: SessionListener;
+  quotas: Quotas;
   counters: Counters;
   log: Logger;
 }
@@ -62,7 +63,8 @@ export class Sessions {
     const { budget, clock, time } = this.#deps;
     const session = new Session(identity, transport, terms, { time, budget, startedAt: clock.now() });
     this.#deps.table.add(session);
-    this.#trackExpiry(session);
+    session.quota = this.#deps.quotas.open(session);
+    this.#trackCredential(session);
     return session;
   }
 
@@ -71,7 +73,8 @@ export class Sessions {
     return this.#withExpiry;
   }
 
-  #trackExpiry(session: Session): void {
+  #trackCredential(session: Session): void {
+    session.quota?.use(session.terms.principal);
     if (session.terms.expiresAt === undefined) this.#withExpiry.delete(session);
     else this.#withExpiry.add(session);
   }
@@ -79,7 +82,7 @@ export class Sessions {
   /** Continues a connection with a renewed credential of the same principal. */
   renew(session: Session, credential: Renewal): void {
     session.renew(credential);
-    this.#trackExpiry(session);
+    this.#trackCredential(session);
   }
 
   /**
@@ -107,7 +110,7 @@ export class Sessions {
     }
     // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
     session.resume(transport, terms);
-    this.#trackExpiry(session);
+    this.#trackCredential(session);
     replaced?.close(CLOSE.normal, 'replaced by a newer connection of the same node');
   }
 
@@ -142,14 +145,14 @@ export class Sessions {
   }
 
   /**
-   * Ends the oldest session without a connection and without a key, one without addresses if there is one. Returns `false` if
-   * there is none.
+   * Ends the oldest session without a connection of those that `mayEnd` admits, one without addresses if there is one. Returns
+   * `false` if there is none.
    */
-  endOldestDetached(): boolean {
+  endOldestDetached(mayEnd: (session: Session) => boolean): boolean {
     const { bindings } = this.#deps;
     let oldest: Session | undefined;
     for (const session of this.#expiry.keys()) {
-      if (isKeyed(session.terms.principal)) continue;
+      if (!mayEnd(session)) continue;
       oldest ??= session;
       if (bindings.addressesOf(session)?.size) continue;
       oldest = session;
@@ -252,5 +255,6 @@ export class Sessions {
     this.#expireOrphans(served.filter((call) => this.#reachesSuccessor(call)));
     this.#failCalls(served.filter((call) => !this.#reachesSuccessor(call)));
     calls.forget(session);
+    this.#deps.quotas.close(session);
   }
 }

@@ -8,6 +8,7 @@ import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { timeText } from '@fame-fabric/shared/internal';
 import type { Access, Revocations } from '../access/access.ts';
 import type { PolicyChange } from '../access/policy-change.ts';
+import type { Quotas } from '../access/quotas.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
@@ -36,6 +37,7 @@ const MIN_SHED_BYTES = 65_536;
 export interface SweeperDeps {
   policyChange: PolicyChange;
   access: Access;
+  quotas: Quotas;
   clock: Clock;
   time: CoarseClock;
   table: SessionTable;
@@ -70,11 +72,12 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, clock, policyChange, sessions, time, table, tls } = this.#deps;
+    const { access, clock, policyChange, quotas, sessions, time, table, tls } = this.#deps;
     time.tick();
     policyChange.check();
     tls?.reload();
     sessions.endExpiredCalls(time.now);
+    quotas.sweep();
     const isRevoked = access.revocations();
     if (isRevoked !== this.#revocations) {
       this.#revocations = isRevoked;

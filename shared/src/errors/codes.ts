@@ -115,7 +115,7 @@ export const ERRORS = Object.freeze({
   QUOTA_EXCEEDED: entry(
     'admission',
     true,
-    'A limit was reached: addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; readers of the trace; or turns, tokens, cost or conversations of a principal. An idle open call also ends with this code, to make room for a new one.',
+    'A limit was reached: messages, bytes, open calls, streams, addresses, sessions or attaches of a principal; addresses, capabilities or open calls of a node, or of all nodes without the local key together; tasks or subscribers of an agent; readers of the trace; or turns, tokens, cost or conversations of a principal. An idle open call also ends with this code, to make room for a new one.',
     'Wait for answers or `retryAfterMs`, release unused resources, attach with the local key, or raise the limit.',
   ),
   NO_ROUTE: entry(

@@ -247,12 +247,11 @@ export class Calls implements CallOwner {
 
   /** Fails the call whose request was not delivered. */
   onDeliveryAck(envelope: Envelope<DeliveryAck>): void {
-    const { ok, code, reason } = envelope.frame;
-    if (ok || envelope.corrId === undefined) return;
+    if (envelope.frame.ok || envelope.corrId === undefined) return;
     // The NACK refuses an answer of this node, not a request: a call that it serves may have the same id.
     if (envelope.to !== undefined && envelope.to === this.#deps.identity.systemAddress) return;
     const call = this.#open.get(envelope.corrId);
-    call?.refused(nackError(code, reason, targetText(call.request.target)), false);
+    call?.refused(nackError(envelope.frame, targetText(call.request.target)), false);
   }
 
   /** Fails the call whose answer is unreadable. */

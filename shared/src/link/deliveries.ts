@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
 import { type Envelope, RTYPE } from '../protocol/envelope.ts';
 import { timeText } from '../text/time-text.ts';
-import { nackError } from './nack-error.ts';
+import { type Nack, nackError } from './nack-error.ts';
 import type { Neighbor } from './neighbor.ts';
 
 /** Maximum number of times that a message without a time limit is resent. */
@@ -89,14 +89,14 @@ export class Deliveries {
   }
 
   /** Handles the refusal of the message with this id. A busy receiver gets it again. */
-  refused(id: string | undefined, code: string | undefined, reason: string | undefined): void {
+  refused(id: string | undefined, nack: Nack): void {
     const delivery = id === undefined ? undefined : this.#open.get(id);
     if (!delivery) return;
     if (!delivery.options.rejectsRefusal) {
       delivery.settle();
       return;
     }
-    const error = nackError(code, reason, receiverOf(delivery.envelope));
+    const error = nackError(nack, receiverOf(delivery.envelope));
     if (error.code === 'NODE_BUSY') delivery.refusal = error;
     else delivery.settle(error);
   }

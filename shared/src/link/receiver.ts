@@ -136,10 +136,10 @@ export class Receiver {
     const { to } = envelope;
     const { replyAddress, systemAddress } = serving.identity;
     const isAnswer = to === undefined || to === replyAddress;
-    const { ok, code, reason, refId } = envelope.frame;
+    const { ok, refId } = envelope.frame;
     if (isAnswer || to === systemAddress) {
       if (ok) deliveries.acknowledged(refId);
-      else deliveries.refused(refId, code, reason);
+      else deliveries.refused(refId, envelope.frame);
     }
     if (isAnswer) calls.onDeliveryAck(envelope);
   }

@@ -131,6 +131,8 @@ export interface DeliveryAck {
   refId?: string | undefined;
   code?: string | undefined;
   reason?: string | undefined;
+  /** Our extension: time after which the message may be sent again, in ms. */
+  retryAfterMs?: number | undefined;
 }
 export interface CreditUpdate {
   type: 'CreditUpdate';

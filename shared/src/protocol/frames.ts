@@ -62,7 +62,7 @@ const FRAMES: Record<FrameType, Record<string, Check>> = {
   NodeHeartbeat: { address: optionalText, systemId: optionalText },
   NodeHeartbeatAck: { ...ack, routingEpoch: optionalText },
   Data: { payload: any, codec: optionalText, pd: optionalText },
-  DeliveryAck: ack,
+  DeliveryAck: { ...ack, retryAfterMs: optionalCount },
   CreditUpdate: { flowId: text, credits },
   CallCancel: { corrId: text, reason },
   WhoIs: {

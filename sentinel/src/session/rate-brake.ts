@@ -1,0 +1,67 @@
+// Pauses nodes that keep sending above the rate of their principal, and closes those that continue: a paused node costs nothing, and
+// TCP slows it. Each node gets refusals first. A sentinel below us speaks for many nodes, so it is only refused.
+import type { Clock, Logger } from '@fame-fabric/shared';
+import { CLOSE } from '../close-codes.ts';
+import type { Counters } from '../counters.ts';
+import type { Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+/** Messages of a node that are refused before it is paused. */
+export const REFUSALS = 32;
+/** Time for which it is paused, in ms. Far below the silence after which a node is closed. */
+export const PAUSE_MS = 2_000;
+/** The node is closed instead of paused for this time in a row. */
+export const MAX_PAUSES = 5;
+/** Pauses with more time without a refusal between them are not in a row, in ms. */
+const FORGET_MS = 10_000;
+
+export interface RateBrakeDeps {
+  clock: Clock;
+  sessions: Sessions;
+  counters: Counters;
+  log: Logger;
+}
+
+export class RateBrake {
+  readonly #deps: RateBrakeDeps;
+
+  constructor(deps: RateBrakeDeps) {
+    this.#deps = deps;
+  }
+
+  /** Counts the refusal of a message above the rate. Call it after the refusal was sent. */
+  refused(session: Session): void {
+    const { transport } = session;
+    if (session.isSentinel || session.kind !== 'node' || transport?.pause === undefined) return;
+    const { clock, counters, log, sessions } = this.#deps;
+    session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, isPaused: false };
+    const { rate } = session;
+    // The rest of a chunk arrives after the pause began.
+    if (rate.isPaused || session.outbound.onRecovered !== undefined) return;
+    const now = clock.monotonic();
+    if (now - rate.refusedAt > FORGET_MS) {
+      rate.refusals = 0;
+      rate.pauses = 0;
+    }
+    rate.refusedAt = now;
+    if (++rate.refusals < REFUSALS) return;
+    rate.refusals = 0;
+    if (++rate.pauses >= MAX_PAUSES) {
+      const { path, terms } = session;
+      counters.closedQuota++;
+      log.warn('closed a node that keeps sending above its rate', { path, principal: terms.principal.id });
+      sessions.end(session, CLOSE.quotaExceeded, 'keeps sending above the rate of its principal');
+      // Its messages are not read during the closing handshake.
+      transport.pause();
+      return;
+    }
+    counters.quotaPaused++;
+    rate.isPaused = true;
+    transport.pause();
+    clock.after(PAUSE_MS, () => {
+      rate.isPaused = false;
+      session.markReceived();
+      transport.resume?.();
+    });
+  }
+}
