@@ -5,6 +5,7 @@ import {
   checkNaylenceVariables,
   type Environment,
   type EnvReader,
+  ISSUER_VARIABLES,
   LOG_FORMATS,
   type LogFormat,
   printable,
@@ -72,6 +73,11 @@ export interface SentinelConfig {
   /** Connections of one client address that have not attached. */
   readonly maxConnectionsPerAddress: number;
 }
+
+/** The variables of an issuer for the tokens of uplinks, without those that `TOKEN_VARIABLES` has. */
+const UPLINK_ISSUER_VARIABLES = ISSUER_VARIABLES.filter(
+  ({ name }) => !TOKEN_VARIABLES.some((variable) => variable.name === name),
+);
 
 /** Every variable that sentinels read. */
 export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
@@ -155,6 +161,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     default: '',
     description: 'File with that key or token, read for each attempt to attach.',
   },
+  ...UPLINK_ISSUER_VARIABLES,
   {
     name: 'FAME_LOG_LEVEL',
     type: 'choice',

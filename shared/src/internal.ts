@@ -6,6 +6,7 @@ export {
   isIssuerUrl,
   requestIssuer,
 } from './access/issuer-request.ts';
+export { ISSUER_VARIABLES } from './access/issuer-settings.ts';
 export { ANONYMOUS, callerOf, readPrincipal, type SpendingLimits } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';

@@ -115,6 +115,7 @@ describe('docker-compose.yml', () => {
         FAME_KEYS_FILE: 'kept in the volume',
         FAME_MEMORY_LIMIT_BYTES: 'the limit of the container',
         FAME_ADMISSION_TOKEN_FILE: 'a file of the host is not in the container',
+        FAME_ADMISSION_CLIENT_SECRET_FILE: 'a file of the host is not in the container',
       },
     ],
     [
@@ -128,6 +129,10 @@ describe('docker-compose.yml', () => {
         FAME_LISTENER_PORT: 'the URL of the sentinel is set',
         FAME_ADMISSION_TOKEN: 'the agent reads the key from the volume of the sentinel',
         OPENAI_API_KEY_FILE: 'a file of the host is not in the container',
+        FAME_STATE_MASTER_KEY_FILE: 'a file of the host is not in the container',
+        FAME_TLS_CERT_FILE: 'the URL of the sentinel is set',
+        FAME_CLIENT_CERT_FILE: 'the agent has a key',
+        FAME_CLIENT_KEY_FILE: 'the agent has a key',
         FAME_ADMISSION_TOKEN_URL: 'the agent has a key',
         FAME_ADMISSION_CLIENT_ID: 'the agent has a key',
         FAME_ADMISSION_CLIENT_SECRET: 'the agent has a key',
