@@ -47,7 +47,7 @@ export class IssuerKey {
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /** Directory of the issuer's files in a data directory. */
-export const issuerDirectory = (dataDir: string): string => join(dataDir, 'issuer');
+const issuerDirectory = (dataDir: string): string => join(dataDir, 'issuer');
 
 /** File with the secret of the issuer's client. */
 export const clientSecretFile = (dataDir: string): string => join(issuerDirectory(dataDir), 'client-secret');

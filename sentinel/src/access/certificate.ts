@@ -9,7 +9,7 @@ type CheckedCertificate =
   | { readonly ok: false; readonly fault: FabricError };
 
 /** The part of a connection that has the certificate of its client. */
-export type CertifiedSocket = Pick<TLSSocket, 'authorized' | 'authorizationError' | 'getPeerX509Certificate'>;
+type CertifiedSocket = Pick<TLSSocket, 'authorized' | 'authorizationError' | 'getPeerX509Certificate'>;
 
 /** A longer name in a certificate is refused. */
 const MAX_NAME_CHARS = 250;

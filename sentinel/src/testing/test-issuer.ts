@@ -3,7 +3,7 @@ import type { IssuerReply } from '@fame-fabric/shared/internal';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import type { TokenRules } from '../access/tokens/token-rules.ts';
 
-export const TEST_ISSUER = 'https://issuer.example';
+const TEST_ISSUER = 'https://issuer.example';
 export const TEST_AUDIENCE = 'fame.fabric';
 
 /** Claims of any form; undefined removes one. */

@@ -248,7 +248,7 @@ const AUTH_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** True for the error of an attach whose token the sentinel refused. */
-export const isTokenRefused = (error: unknown): boolean =>
+const isTokenRefused = (error: unknown): boolean =>
   isFabricError(error, 'AUTH_INVALID') || isFabricError(error, 'AUTH_EXPIRED');
 
 const isRefusal = (error: unknown): boolean =>

@@ -19,7 +19,7 @@ export const startPython = (
   });
 
 /** Results of the calls of one agent. */
-export interface Results {
+interface Results {
   add: number;
   named: number;
   count: boolean;

@@ -8,7 +8,7 @@ export const ROUTE_ACTIONS = Object.freeze([
   'ForwardPeer',
   'DeliverLocal',
 ] as const);
-export type RouteAction = (typeof ROUTE_ACTIONS)[number];
+type RouteAction = (typeof ROUTE_ACTIONS)[number];
 
 /** Actions that naylence's policies do not know. */
 export const OWN_ACTIONS = Object.freeze([
@@ -34,7 +34,7 @@ export const ORIGINS = Object.freeze(['downstream', 'upstream', 'peer', 'local']
 export type Origin = (typeof ORIGINS)[number];
 
 /** A word without case, blanks, hyphens and underscores: `deliver_local` is `DeliverLocal`. */
-export const plainWord = (text: string): string => text.replace(/[\s_-]+/g, '').toLowerCase();
+const plainWord = (text: string): string => text.replace(/[\s_-]+/g, '').toLowerCase();
 
 /** Finds a word of `words`, however it is written. */
 export const findWord = <Word extends string>(text: string, words: readonly Word[]): Word | undefined => {

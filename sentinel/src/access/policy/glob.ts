@@ -2,7 +2,7 @@
 // these. A match follows all positions of the pattern at once, so its time is bounded by text times pattern, without backtracking.
 
 /** Longest glob, in characters. */
-export const MAX_GLOB_CHARS = 256;
+const MAX_GLOB_CHARS = 256;
 
 export interface Glob {
   /** The pattern as it was written. */

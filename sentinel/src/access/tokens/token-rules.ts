@@ -2,7 +2,7 @@
 import { type EnvReader, ISSUER_URL_FORM, isIssuerUrl, type Variable } from '@fame-fabric/shared/internal';
 import { TRUSTED_SCOPE, withoutScheme } from './claims.ts';
 
-export interface TrustedIssuer {
+interface TrustedIssuer {
   /** The claim `iss` of its tokens. */
   readonly issuer: string;
   readonly jwksUrl: string;

@@ -28,7 +28,7 @@ const X = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const isKid = (kid: unknown): kid is string => typeof kid === 'string' && KID.test(kid);
 
 /** Reads one key. Returns `undefined` if it is not a key of a supported kind. Members that are not needed are dropped. */
-export function readJwk(value: unknown): Jwk | undefined {
+function readJwk(value: unknown): Jwk | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { kty, crv, x, kid, use, alg, x5c } = value as Record<string, unknown>;
   if (kty !== 'OKP' || !isKid(kid) || typeof x !== 'string' || !X.test(x)) return undefined;

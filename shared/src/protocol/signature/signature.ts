@@ -72,7 +72,7 @@ export function isSignedBy(
 }
 
 /** True if `pd` of a Data frame is the digest of its payload. `bytes` is the message that contains the frame. */
-export function isPayloadIntact({ pd, payload }: DataFrame, bytes: Uint8Array): boolean {
+function isPayloadIntact({ pd, payload }: DataFrame, bytes: Uint8Array): boolean {
   if (typeof pd !== 'string') return false;
   if (pd === payloadDigest(payload)) return true;
   // Python writes floats and integer keys in another form.

@@ -14,7 +14,7 @@ export type SignedHeader = Pick<
 const UNIT_SEPARATOR = '\x1f';
 
 /** Digest of a text: base62 of the first 16 bytes of its SHA-256, the function that also makes sids. */
-export const digestOf: (text: string) => string = sidOf;
+const digestOf: (text: string) => string = sidOf;
 
 /** The text to sign. `sid` is that of the signer's path, `digest` that of the frame. */
 export function signedText(sid: string, header: SignedHeader, digest: string): string {
