@@ -23,7 +23,7 @@ export interface Example {
 }
 
 /** Time limit of a result that is eventual, in ms. */
-const EVENTUALLY_MS = 30_000;
+const EVENTUALLY_MS = 20_000;
 const RETRY_MS = 250;
 
 async function check({ clients }: RunningCell, call: Call): Promise<void> {
@@ -60,6 +60,25 @@ async function alone(agents: object, run: () => Promise<void>): Promise<void> {
     mine.catch(() => {}),
   );
   await mine;
+}
+
+async function restart({ agents }: RunningCell): Promise<void> {
+  await agents.durable.proc.kill();
+  await agents.durable.restart();
+}
+
+/**
+ * Checks an agent that may have restarted. A sentinel of naylence can end the route of such an agent when it notices the end of the
+ * earlier connection, seconds after the agent has attached again. The agent then starts once more.
+ */
+async function checkRestarted(cell: RunningCell, call: Call): Promise<void> {
+  try {
+    await check(cell, { ...call, isEventual: true });
+  } catch (error) {
+    if (cell.sentinel === 'fame') throw error;
+    await restart(cell);
+    await check(cell, { ...call, isEventual: true });
+  }
 }
 
 async function untilExit(proc: Proc): Promise<void> {
@@ -139,6 +158,8 @@ export const EXAMPLES: readonly Example[] = [
       alone(cell.agents.durable, async () => {
         const crashing = addressOf('crashing', cell.agent);
         const message = `crash ${cell.client}`;
+        const read = (list: unknown): unknown => copiesOf(message, list);
+        await checkRestarted(cell, { verb: 'handled', targets: { crashing }, expected: [], read });
         const { proc } = cell.agents.durable;
         const isAcknowledged = true;
         await check(cell, {
@@ -149,14 +170,7 @@ export const EXAMPLES: readonly Example[] = [
         });
         await untilExit(proc);
         await cell.agents.durable.restart();
-        const read = (list: unknown): unknown => copiesOf(message, list);
-        await check(cell, {
-          verb: 'handled',
-          targets: { crashing },
-          expected: [message],
-          read,
-          isEventual: true,
-        });
+        await checkRestarted(cell, { verb: 'handled', targets: { crashing }, expected: [message], read });
       }),
   },
   {
@@ -165,15 +179,10 @@ export const EXAMPLES: readonly Example[] = [
       alone(cell.agents.durable, async () => {
         const keeper = addressOf('keeper', cell.agent);
         const key = cell.client;
-        await check(cell, {
-          verb: 'store',
-          targets: { keeper, key, value: 'kept' },
-          expected: 'kept',
-          isEventual: true,
-        });
-        await cell.agents.durable.proc.kill();
-        await cell.agents.durable.restart();
-        await check(cell, { verb: 'retrieve', targets: { keeper, key }, expected: 'kept', isEventual: true });
+        const expected = 'kept';
+        await checkRestarted(cell, { verb: 'store', targets: { keeper, key, value: 'kept' }, expected });
+        await restart(cell);
+        await checkRestarted(cell, { verb: 'retrieve', targets: { keeper, key }, expected });
       }),
   },
   example('pools', ({ agent, agents }) => ({

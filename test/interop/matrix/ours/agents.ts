@@ -182,7 +182,9 @@ const crashing = (address: string): Agent =>
       if (delivery?.attempt === 1) process.exit(1);
       await state.update<unknown[]>('handled', (list = []) => [...list, message]);
     },
-    operations: { handled: operation({ run: (_params, { state }) => state.get('handled') }) },
+    operations: {
+      handled: operation({ run: async (_params, { state }) => (await state.get('handled')) ?? [] }),
+    },
   });
 
 const KINDS: Record<string, (address: string) => Agent> = {
