@@ -595,11 +595,12 @@ describe('health', () => {
     expect(status).toBeLessThan(500);
   });
 
-  test('Q30: there is no HTTP ingress', async () => {
+  test('Q30: an HTTP message to the ingress is refused with the way to attach', async () => {
     const answer = await fetch(`${sentinel.http}/fame/v1/ingress/downstream/abc`, {
       method: 'POST',
       body: '{}',
     });
-    expect(answer.status).toBe(404);
+    expect(answer.status).toBe(501);
+    expect(await answer.json()).toMatchObject({ error: { code: 'OPERATION_UNSUPPORTED' } });
   });
 });
