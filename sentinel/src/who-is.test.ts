@@ -95,10 +95,13 @@ test('an answer states the rights and the claims of the caller, and no scopes or
   });
 });
 
-test('an answer states whether the node of the caller serves an address, if the callee names one', () => {
+test('an answer states whether the principal of the caller serves an address, if the callee names one', () => {
   const { agent, attach } = fabric();
-  const caller = attach('caller');
+  const principal: Principal = { id: 'ada', roles: ['agent'] };
+  const caller = attach('caller', { principal });
   caller.bind('own@fame.fabric');
+  attach('second', { principal }).bind('receiver@fame.fabric');
+  attach('stranger').bind('foreign@fame.fabric');
   caller.call('math@fame.fabric', 'c');
   agent.transport.take();
   const serves = (address?: string) => {
@@ -106,6 +109,8 @@ test('an answer states whether the node of the caller serves an address, if the 
     return (agent.send(frame, { corrId: 'w', rtype: 1 })[0]!.frame as WhoIsAck).serves;
   };
   expect(serves('own@fame.fabric')).toBe(true);
+  expect(serves('receiver@fame.fabric')).toBe(true);
+  expect(serves('foreign@fame.fabric')).toBe(false);
   expect(serves('math@fame.fabric')).toBe(false);
   expect(serves('free@fame.fabric')).toBe(false);
   expect(serves('no address')).toBe(false);

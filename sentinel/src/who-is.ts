@@ -132,7 +132,12 @@ export class WhoIsAnswers {
   #serves(caller: Session, address: string | undefined): boolean {
     // Bindings take whole addresses only.
     const isAddress = address !== undefined && tryParseAddress(address)?.host !== undefined;
-    return isAddress && this.#deps.bindings.serves(address, caller);
+    if (!isAddress) return false;
+    const { bindings } = this.#deps;
+    return (
+      bindings.serves(address, caller) ||
+      bindings.ownOwner(address)?.terms.principal.id === caller.terms.principal.id
+    );
   }
 
   #passOn(asker: Session, question: Question, { caller, corrId, replyTo }: OpenCall): void {

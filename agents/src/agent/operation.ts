@@ -64,7 +64,8 @@ export interface OperationContext {
    */
   readonly caller: Promise<Caller | undefined>;
   /**
-   * True if the node of the caller serves `address`. Also true at a sentinel of other software, which cannot tell. Never rejects.
+   * True if a node of the caller's principal serves `address`. Also true at a sentinel of other software, which cannot tell. Never
+   * rejects.
    */
   callerServes(address: string): Promise<boolean>;
   /** True if the caller requested a stream. */

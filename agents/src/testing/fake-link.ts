@@ -26,7 +26,7 @@ export interface FakeCallOptions {
   principal?: string | undefined;
   /** True if the sentinel does not state the caller. @default false */
   isUnknown?: boolean | undefined;
-  /** Addresses that the node of the caller serves. @default every one */
+  /** Addresses that the caller's principal serves. @default every one */
   serves?: readonly string[] | undefined;
   /** @default every conversation for `local`, else its own ones */
   rights?: Rights | undefined;

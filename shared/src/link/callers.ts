@@ -48,7 +48,7 @@ export class Callers {
   }
 
   /**
-   * True if the node of the caller serves `address`. Also true at a sentinel that cannot tell: one of other software or of an earlier
+   * True if a node of the caller's principal serves `address`. Also true at a sentinel that cannot tell: one of other software or of an earlier
    * version. Never rejects.
    */
   async serves(call: AnsweredCall, address: string): Promise<boolean> {

@@ -153,7 +153,7 @@ export interface WhoIs {
   type: 'WhoIs';
   address: string;
   corrId: string;
-  /** An address. The answer states whether the caller's node serves it. */
+  /** An address. The answer states whether a node of the caller's principal serves it. */
   serves?: string | undefined;
   /**
    * The call that the caller made this one for: its replyTo and its corrId, separated by a blank. The answer then states the caller of that
@@ -167,7 +167,7 @@ export interface WhoIsAck {
   ok: boolean;
   refId?: string | undefined;
   principal?: Principal | undefined;
-  /** True if the caller's node serves the address of the WhoIs. Absent if it named none. */
+  /** True if a node of the caller's principal serves the address of the WhoIs. Absent if it named none. */
   serves?: boolean | undefined;
   code?: string | undefined;
   reason?: string | undefined;

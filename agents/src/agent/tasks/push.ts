@@ -60,7 +60,7 @@ export class Notifier {
     if (isOwn) return;
     throw new FabricError(
       'AUTH_FORBIDDEN',
-      'pushNotificationConfig.url: The node of the caller does not serve this address. Bind the address first, or list it in `pushAddresses` of the tasks.',
+      'pushNotificationConfig.url: No node of the principal that calls serves this address. Bind the address first, or list it in `pushAddresses` of the tasks.',
     );
   }
 

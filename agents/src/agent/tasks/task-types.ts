@@ -31,7 +31,8 @@ export interface TaskHandler {
    */
   start(params: TaskSendParams, task: TaskHandle): unknown;
   /**
-   * Addresses that push notifications of every caller may go to. Others must be served by the node of the caller, or be below its path.
+   * Addresses that push notifications of every caller may go to. Others must be served by a node of the caller's
+   * principal, or be below its path.
    * @default none
    */
   pushAddresses?: readonly string[] | undefined;
