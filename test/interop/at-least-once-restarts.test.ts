@@ -61,13 +61,13 @@ test('acknowledgements and replies are lost with our connection: our link sends 
   await proxy.close();
 });
 
-/** Starts a chat agent whose first model call waits at `held`, and a client of the peer with a conversation. */
-async function startChat(held: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
+/** Starts a chat agent whose first model call waits at `held` if given, and a client of the peer with a conversation. */
+async function startChat(held?: Gate, agentUrl = sentinel.url, peerUrl = sentinel.url) {
   let requests = 0;
   const model = await startModel({
     respond: () => {
       requests += 1;
-      return requests === 1 ? ['The first ', held] : 'The whole answer';
+      return held && requests === 1 ? ['The first ', held] : 'The whole answer';
     },
   });
   const options = { model, dataDir: temporaryDirectory(), env };
@@ -104,14 +104,14 @@ test('our agent is killed during an acknowledged turn: the next process answers 
   await next.stop();
 });
 
-test('our agent is killed before its acknowledgement is sent: the peer sends again, and the turn runs once', async () => {
-  const held = gate();
+test('our agent is killed before it accepts a turn: the peer sends again, and the turn runs once', async () => {
   const [agentProxy, peerProxy] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
   const urls = [admissionUrl(agentProxy.port), admissionUrl(peerProxy.port)] as const;
-  const { agent, peer, id, restart, requests, history } = await startChat(held, ...urls);
+  const { agent, peer, id, restart, requests, history } = await startChat(undefined, ...urls);
+  // Neither the acknowledgement nor the question about the caller leaves the agent, and a turn is accepted after its answer.
   agentProxy.hold('up');
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
-  await held.reached;
+  await expect.poll(async () => (await listNodes(sentinel)).some(({ serving }) => serving === 1)).toBe(true);
   // Hold the peer's retransmissions until there is a receiver.
   peerProxy.hold('up');
   await agent.kill();
@@ -119,10 +119,36 @@ test('our agent is killed before its acknowledgement is sent: the peer sends aga
   peerProxy.release('up');
   expect(await answer).toBe('The whole answer');
   expect(await history()).toEqual(ONE_TURN);
-  expect(requests()).toBe(2);
+  expect(requests()).toBe(1);
   await peer.stop();
   await next.stop();
   await agentProxy.close();
+  await peerProxy.close();
+});
+
+test('our agent is killed while its acknowledgement is on its way: the peer sends again, and the turn runs once', async () => {
+  const held = gate();
+  const peerProxy = await TcpProxy.to(sentinel.port);
+  const { agent, peer, id, restart, requests, history } = await startChat(
+    held,
+    sentinel.url,
+    admissionUrl(peerProxy.port),
+  );
+  peerProxy.hold('down');
+  const answer = peer.call(CHAT, 'run_turn', id, 'hello');
+  await held.reached;
+  // Hold the peer's retransmissions until there is a receiver.
+  peerProxy.hold('up');
+  await agent.kill();
+  const next = await restart();
+  await expect.poll(() => peerProxy.held('up').length).toBeGreaterThan(0);
+  peerProxy.release('up');
+  peerProxy.release('down');
+  expect(await answer).toBe('The whole answer');
+  expect(await history()).toEqual(ONE_TURN);
+  expect(requests()).toBe(2);
+  await peer.stop();
+  await next.stop();
   await peerProxy.close();
 });
 
