@@ -128,12 +128,12 @@ test.each([
 test('I2: a command names the variables without an effect in one line on stderr', async () => {
   const env = {
     FAME_PLUGINS: 'x',
-    FAME_JWT_CLIENT_SECRET: 's3cret',
+    FAME_HMAC_SECRET: 's3cret',
     FAME_LISTENER_PORT: String(await freePort()),
   };
   const { err } = await fame(['ps'], env);
   expect(err.split('\n').filter((line) => line.includes('FAME_PLUGINS'))).toEqual([
-    'These variables of naylence have no effect here: FAME_JWT_CLIENT_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
+    'These variables of naylence have no effect here: FAME_HMAC_SECRET, FAME_PLUGINS. docs/naylence.md lists the alternatives.',
   ]);
   expect(err).not.toContain('s3cret');
 });
