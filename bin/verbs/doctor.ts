@@ -186,13 +186,18 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
 }
 
 async function checkAgent(
-  { url, token: settings, chatAddress }: ClientConfig,
+  { url, token: settings, chatAddress, securityProfile }: ClientConfig,
   report: Report,
 ): Promise<void> {
   const token = new AdmissionToken(url, settings);
   const before = performance.now();
   try {
-    await using client = await connect({ url, connectTimeoutMs: ATTACH_TIMEOUT_MS, token });
+    await using client = await connect({
+      url,
+      connectTimeoutMs: ATTACH_TIMEOUT_MS,
+      token,
+      securityProfile,
+    });
     report('attach', true, escapeLine(`${client.path ?? ''} in ${millisSince(before)} ms`));
     const calledAt = performance.now();
     let model = '';

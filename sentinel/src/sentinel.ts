@@ -171,7 +171,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     },
     port,
     url: admissionUrl(options.host, port, tls !== undefined),
-    accessSummary: access.summary(tls !== undefined),
+    accessSummary: `${access.summary(tls !== undefined)}${signatures ? ' Envelopes must be signed.' : ''}`,
     async drain() {
       isReady = false;
       admission.stop();

@@ -123,6 +123,7 @@ describe('without the profile', () => {
     await startOurAgent(options, 'math');
     const call = ['call', 'math@fame.fabric', 'add', '{"x": 1, "y": 2}'];
     expect(await runFame(options, call)).toMatchObject({ code: 0, stdout: '3\n' });
+    expect((await runFame(options, ['doctor'])).output).toMatch(/^ok +attach /m);
     const open = await runFame(sentinel, call);
     expect(open.code).not.toBe(0);
     expect(open.output).toContain('FAME_SECURITY_PROFILE=overlay');
