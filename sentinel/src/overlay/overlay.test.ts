@@ -234,6 +234,35 @@ describe('each signature that is required', () => {
 });
 
 describe('forged envelopes', () => {
+  // In JSON.parse the last of two equal keys wins.
+  it.each([
+    '"frame":{"type":"CreditUpdate","flowId":"f","credits":1,"type":"AddressBind","address":"evil@fame.fabric"}',
+    '"frame":{"type":"CreditUpdate","flowId":"f","credits":1},"frame":{"type":"AddressBind","address":"evil@fame.fabric"}',
+  ])('a frame that begins like a CreditUpdate is not exempt: %s', (text) => {
+    const { attach, bindings } = makeOverlay();
+    const plain = attach('plain', { sign: () => {} });
+    const { frame: _frame, ...header } = makeEnvelope(
+      { type: 'NodeHeartbeat' },
+      { corrId: 'b', flowId: 'f' },
+    );
+    plain.transport.onMessage!(Buffer.from(`${JSON.stringify(header).slice(0, -1)},${text}}`));
+    expect(codeOf(plain.transport.take())).toBe('SIGNATURE_MISSING');
+    expect(bindings.addressesOf(plain.session)?.size ?? 0).toBe(0);
+  });
+
+  test('a node that is asked for the key of its address cannot name the path of another node', () => {
+    const { agent, caller } = pair();
+    const ask = (physicalPath: string): Envelope[] => {
+      caller.send({ type: 'KeyRequest', address: 'math@fame.fabric' }, { corrId: 'k' });
+      const [request] = agent.transport.take();
+      agent.send({ type: 'KeyAnnounce', physicalPath, keys: [agent.key.jwk] }, { corrId: request!.corrId });
+      return caller.transport.take();
+    };
+    expect(ask(caller.path)).toEqual([]);
+    expect(ask('/S')).toEqual([]);
+    expect(ask(`${agent.path}/below`)).toHaveLength(1);
+  });
+
   // What a hostile node can make of its own keys and of everything that it has seen.
   test('5,000 forged, altered and foreign envelopes: none is accepted', () => {
     const { agent, attach, bindings, caller, counters } = pair();

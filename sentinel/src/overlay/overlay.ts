@@ -12,6 +12,7 @@ import type {
   NodeAttach,
 } from '@fame-fabric/shared';
 import {
+  Credit,
   decode,
   FabricError,
   Header,
@@ -20,6 +21,7 @@ import {
   makeEnvelope,
   newId,
   REPLY_PREFIX,
+  readCredit,
   readHeader,
   SYSTEM_PARTICIPANT,
 } from '@fame-fabric/shared/router';
@@ -81,7 +83,6 @@ export function openSignatures(options: OverlayOptions): Signatures {
 
 /** Frames that nodes exchange end to end: their receivers verify the signatures that this sentinel cannot. */
 const END_TO_END = new Set<string>(['Data', 'DeliveryAck', 'SecureOpen', 'SecureAccept', 'SecureClose']);
-const CREDIT_UPDATE = Buffer.from('{"type":"CreditUpdate"');
 const HEARTBEAT = 'NodeHeartbeat';
 
 export class Overlay {
@@ -91,6 +92,7 @@ export class Overlay {
   readonly #table: KeyTable;
   readonly #requests: KeyRequests;
   readonly #header = new Header();
+  readonly #credit = new Credit();
 
   constructor(deps: OverlayDeps, keys: SentinelKeys, verifiesData: boolean) {
     this.#deps = deps;
@@ -164,7 +166,8 @@ export class Overlay {
       router.receive(from, bytes);
       return;
     }
-    if (isCreditUpdate(bytes, header.frameAt)) {
+    // Only the exact form: JSON.parse takes the last of two equal keys, so any other message is decoded before it is exempt.
+    if (header.frameAt > 0 && header.to === '' && readCredit(bytes, header.frameAt, this.#credit)) {
       router.receive(from, bytes);
       return;
     }
@@ -291,7 +294,7 @@ export class Overlay {
     const jwks = readJwks(keys);
     const passed = corrId === undefined ? undefined : this.#requests.take(corrId, from);
     if (passed !== undefined) {
-      if (passed.from.state !== 'gone')
+      if (passed.from.state !== 'gone' && this.#mayName(from, physicalPath))
         this.#answer(passed.from, passed.request, physicalPath, jwks, address);
       return;
     }
@@ -299,6 +302,12 @@ export class Overlay {
     if (corrId !== undefined || !isBelow) return;
     const added = this.#table.announce(from, physicalPath, jwks);
     if (from.kind === 'node' && added.length > 0) this.#announce(physicalPath, added, from);
+  }
+
+  // The sentinel signs the answer, so a node may name only keys of its own path and of paths below it. The paths of nodes behind a
+  // parent or a peer are not known here; they are never those of nodes below this sentinel.
+  #mayName({ kind, path }: Session, ofKey: string): boolean {
+    return kind === 'node' ? isUnder(ofKey, path) : !isUnder(ofKey, this.#deps.identity.path);
   }
 
   #answer(
@@ -333,6 +342,3 @@ const announceOf = (path: string, jwks: readonly Jwk[], address?: string | undef
 
 const ACKED = new Set<string>(['AddressBind', 'AddressUnbind', 'CapabilityAdvertise', 'CapabilityWithdraw']);
 const ackTypeOf = ({ type }: Frame): string | undefined => (ACKED.has(type) ? `${type}Ack` : undefined);
-
-const isCreditUpdate = (bytes: Buffer, frameAt: number): boolean =>
-  frameAt > 0 && CREDIT_UPDATE.compare(bytes, frameAt, frameAt + CREDIT_UPDATE.length) === 0;
