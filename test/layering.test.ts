@@ -219,6 +219,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'shared/src/cli/log-format.ts': 'the timestamp of a log line',
   'shared/src/async/clock.ts': 'the clock itself',
   'shared/src/protocol/envelope.ts': 'the field `ts` of an envelope',
+  'sentinel/src/access/access.ts': 'the expiry of client certificates',
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/door/tls.ts': 'the expiry of certificates',

@@ -181,7 +181,8 @@ export class Bindings {
   /**
    * One attached node that has all of these capabilities. While a node with a key has them, even a disconnected one, only
    * nodes with a key are chosen. So a stranger that advertises the same capabilities takes no calls from them. With `mayCall`,
-   * only nodes are chosen that have the first capability at an address for which it is true.
+   * only nodes are chosen for which it is true at every address that has the capabilities: the node decides which of them serves
+   * the message.
    */
   provider(
     capabilities: readonly string[],
@@ -200,8 +201,11 @@ export class Bindings {
     }
     if (mayCall !== undefined) {
       all = [...all].filter((node) => {
-        const addresses = this.#byNode.get(node)?.capabilities.get(first!);
-        return addresses !== undefined && [...addresses].some((address) => mayCall(address, node));
+        const own = this.#byNode.get(node)?.capabilities;
+        const able = [...(own?.get(first!) ?? [])].filter((address) =>
+          rest.every((name) => own?.get(name)?.has(address)),
+        );
+        return able.length > 0 && able.every((address) => mayCall(address, node));
       });
     }
     const keyed = [...all].filter((node) => node !== except && isKeyed(node.terms.principal));

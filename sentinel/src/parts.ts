@@ -162,6 +162,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
       router,
       announcer,
       peerIds,
+      policyChange,
       quotas,
       counters,
       memory,

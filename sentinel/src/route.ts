@@ -73,6 +73,8 @@ export class Router {
   #destination: Destination = LOGICAL;
   /** The ways that the message at hand may take, as bits of `ROUTE`. An answer needs a grant instead. */
   #routes = ALL_ROUTES;
+  /** The address of the receiver that forbids the message at hand, if it is not the one that the message names. */
+  #forbidden = '';
   /** True if the message at hand was charged to the quota of its sender. */
   #isCharged = false;
   /** The quota of the sender, if credit for the message at hand must wait for its rate. */
@@ -140,6 +142,7 @@ export class Router {
     // 3. Check.
     this.#destination = header.to === '' ? LOGICAL : this.#destinations.of(header.to);
     this.#routes = ALL_ROUTES;
+    this.#forbidden = '';
     this.#isCharged = false;
     this.#holder = undefined;
     if (from.quota !== undefined && this.#isRequest(header) && !this.#mayUse(from, header, bytes.length))
@@ -174,7 +177,7 @@ export class Router {
     }
     if (envelope === undefined) {
       // 4. Look up.
-      const target = this.#find(from, header);
+      const target = this.#checkPath(from, this.#find(from, header), header);
       // 5. Forward or refuse.
       this.#forward(from, target, header, bytes);
     } else {
@@ -204,7 +207,9 @@ export class Router {
       }
     }
     const target =
-      header.to === '' ? this.#provider(from, capabilities!, header.id) : this.#find(from, header);
+      header.to === ''
+        ? this.#provider(from, capabilities!, header.id)
+        : this.#checkPath(from, this.#find(from, header), header);
     if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame.ok, forwarded);
     else if (frame.type === 'Data') {
       header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
@@ -224,6 +229,27 @@ export class Router {
 
   #isPermitted(target: Session): boolean {
     return this.#routes === ALL_ROUTES || (this.#routes & routeTo(target)) !== 0;
+  }
+
+  // A node serves its addresses also at its path: `vault@/S/node` is `vault@fame.fabric` there, and its system mailbox is any of
+  // them. So a message to its path needs the permission for each address that may serve it. Returns the target, and notes a refusal.
+  #checkPath(from: Session, target: Session | undefined, header: Header): Session | undefined {
+    const { path } = this.#destination;
+    const { bindings, guard } = this.#deps;
+    const { permissions } = guard;
+    if (path === '' || target?.path !== path || !this.#needsPermission(header)) return target;
+    if (this.#routes === 0 || !permissions.restricts(from)) return target;
+    const start = header.to.slice(0, header.to.lastIndexOf('@') + 1);
+    const isAny = this.#destination.mailbox === 'system';
+    for (const address of bindings.addressesOf(target) ?? []) {
+      if (!isAny && !address.startsWith(start)) continue;
+      if ((permissions.routes(from, address) & routeTo(target)) === 0) {
+        this.#routes = 0;
+        this.#forbidden = address;
+        break;
+      }
+    }
+    return target;
   }
 
   // Finds a node for a message that is routed by capabilities: one that the sender may call.
@@ -607,7 +633,7 @@ export class Router {
   }
 
   #refuseForbidden(from: Session, header: Header, size: number): void {
-    this.#deps.guard.may(from, 'Call', header.to);
+    this.#deps.guard.may(from, 'Call', this.#forbidden || header.to);
     const { code, reason } = forbidden(from, 'call', header.to);
     this.#refuse(from, header, code, reason, size);
   }

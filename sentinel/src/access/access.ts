@@ -1,9 +1,9 @@
 // The check of credentials, for WebSocket upgrades and HTTP requests alike. Each kind of credential has a source, and the first
 // source that accepts a token decides about it. A request without a credential is anonymous, unless this sentinel asks for
 // credentials. A credential that is wrong or cannot be read is refused, so that a mistake is noticed.
-import type { Principal } from '@fame-fabric/shared';
+import type { Clock, Principal } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
-import { FabricError, isFabricError } from '@fame-fabric/shared/router';
+import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared/router';
 import { certificateOf } from './certificate.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 
@@ -52,6 +52,8 @@ export interface AccessOptions {
   readonly isCredentialNeeded?: boolean | undefined;
   /** True if the port asks clients for a certificate. @default false */
   readonly acceptsCertificates?: boolean | undefined;
+  /** Tells whether a certificate has expired. @default that of the system */
+  readonly clock?: Pick<Clock, 'now'> | undefined;
 }
 
 export const ANONYMOUS_CALLER: Granted = Object.freeze({ ok: true, principal: ANONYMOUS });
@@ -64,12 +66,15 @@ export class Access {
   readonly isCredentialNeeded: boolean;
   readonly #sources: readonly CredentialSource[];
   readonly #acceptsCertificates: boolean;
+  readonly #clock: Pick<Clock, 'now'>;
   #checks: readonly Revocations[] = [];
   #isRevoked: Revocations = () => false;
 
-  constructor({ sources, isCredentialNeeded = false, acceptsCertificates = false }: AccessOptions) {
+  constructor(options: AccessOptions) {
+    const { sources, isCredentialNeeded = false, acceptsCertificates = false, clock = systemClock } = options;
     this.#sources = sources;
     this.#acceptsCertificates = acceptsCertificates;
+    this.#clock = clock;
     this.isCredentialNeeded = isCredentialNeeded;
   }
 
@@ -78,7 +83,9 @@ export class Access {
     const credential = credentialOf(headers);
     if (credential.kind === 'none') {
       const certificate =
-        this.#acceptsCertificates && socket !== undefined ? certificateOf(socket) : undefined;
+        this.#acceptsCertificates && socket !== undefined
+          ? certificateOf(socket, this.#clock.now())
+          : undefined;
       if (certificate !== undefined) return certificate;
       return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
     }

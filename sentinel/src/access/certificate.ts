@@ -13,14 +13,15 @@ type CertifiedSocket = Pick<TLSSocket, 'authorized' | 'authorizationError' | 'ge
 
 /** A longer name in a certificate is refused. */
 const MAX_NAME_CHARS = 250;
-const SPIFFE = /(?:^|, )URI:(spiffe:\/\/[^,\s]+)/;
+const SPIFFE = /(?:^|, )URI:(spiffe:\/\/[^,\s]+)/g;
 const ROLES = Object.freeze(['client', 'agent'] as const);
 
 /**
  * Returns the principal of the certificate that a client sent: its SPIFFE id, or `cert:` and its subject, such as
- * `cert:CN=ada,O=Example`. Returns undefined for a connection without TLS or without a certificate.
+ * `cert:CN=ada,O=Example`. Returns undefined for a connection without TLS or without a certificate. `now` is wall time in ms: TLS
+ * checks the validity only when a connection begins.
  */
-export function certificateOf(socket: object): CheckedCertificate | undefined {
+export function certificateOf(socket: object, now: number): CheckedCertificate | undefined {
   if (!('getPeerX509Certificate' in socket)) return undefined;
   const { authorized, authorizationError } = socket as CertifiedSocket;
   const certificate = (socket as CertifiedSocket).getPeerX509Certificate();
@@ -30,21 +31,26 @@ export function certificateOf(socket: object): CheckedCertificate | undefined {
       (authorizationError as NodeJS.ErrnoException | undefined)?.code ?? authorizationError,
     );
     return code === 'CERT_HAS_EXPIRED'
-      ? refusedBy('AUTH_EXPIRED', 'The client certificate has expired. Attach with a new one.')
+      ? EXPIRED
       : refusedBy(
           'AUTH_INVALID',
           `The client certificate is not accepted (${code}): its issuer must be in FAME_TLS_CLIENT_CA_FILE of the sentinel`,
         );
   }
   const { subject, subjectAltName, validTo } = certificate;
+  const expiresAt = Date.parse(validTo);
+  if (now >= expiresAt) return EXPIRED;
+  const [spiffeId, ...others] = [...(subjectAltName ?? '').matchAll(SPIFFE)].map(([, id]) => id);
+  if (others.length > 0)
+    return refusedBy('AUTH_INVALID', 'The client certificate has several SPIFFE ids, and may have one');
   const names = subject?.split('\n').filter((name) => name !== '') ?? [];
-  const id = SPIFFE.exec(subjectAltName ?? '')?.[1] ?? (names.length > 0 ? `cert:${names.join(',')}` : '');
+  const id = spiffeId ?? (names.length > 0 ? `cert:${names.join(',')}` : '');
   if (id === '' || id.length > MAX_NAME_CHARS)
     return refusedBy(
       'AUTH_INVALID',
       `The client certificate has neither a SPIFFE id nor a subject of at most ${MAX_NAME_CHARS} characters`,
     );
-  return { ok: true, principal: principalNamed(id), expiresAt: Date.parse(validTo) };
+  return { ok: true, principal: principalNamed(id), expiresAt };
 }
 
 const principalNamed = (id: string): Principal => Object.freeze({ id, roles: ROLES });
@@ -53,3 +59,5 @@ const refusedBy = (code: 'AUTH_INVALID' | 'AUTH_EXPIRED', reason: string): Check
   ok: false,
   fault: new FabricError(code, reason),
 });
+
+const EXPIRED = refusedBy('AUTH_EXPIRED', 'The client certificate has expired. Attach with a new one.');

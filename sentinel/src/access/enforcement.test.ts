@@ -264,6 +264,48 @@ describe('attaches', () => {
     expect(attachAs({ id: 'p', roles: ['agent'] }, { peer: true }).ok).toBe(false);
   });
 
+  test('a rule that admits nodes does not admit a peer without the role sentinel', () => {
+    expect(attachAs(ada).ok).toBe(true);
+    expect(attachAs(ada, { peer: true })).toMatchObject({
+      ok: false,
+      event: { outcome: 'refused', action: 'Connect', rule: 'a peer needs the role sentinel' },
+    });
+  });
+
+  test.each([
+    ['role', { roles: ['client'] }],
+    ['scopes', { roles: ['agent'], scopes: ['read'] }],
+    ['patterns', { roles: ['agent'], allow: ['Call:**'] }],
+  ] as const)('a node that resumes with another %s loses what that does not allow', (_name, rights) => {
+    const parts = fabric(`
+  - { effect: allow, action: [Connect, Call] }
+  - { effect: allow, action: Bind, role: agent, scope: serve }
+  - { effect: allow, action: Bind, principal: bot }`);
+    const principal = { id: 'jwt:issuer/ada', roles: ['agent'], scopes: ['serve'] } as const;
+    const node = parts.attach('n', { principal, ...OURS });
+    node.bind('ada@fame.fabric');
+    node.lose();
+    const same = parts.attach('n', { principal: { ...principal }, ...OURS });
+    expect(same.transport.closed).toBeUndefined();
+    expect(parts.bindings.isOwn('ada@fame.fabric')).toBe(true);
+    same.lose();
+    const other = parts.attach('n', { principal: { ...principal, ...rights }, ...OURS });
+    expect(parts.bindings.isOwn('ada@fame.fabric')).toBe(false);
+    expect(other.transport.closed?.code).toBe(4410);
+  });
+
+  test('a sentinel that resumes as a client forwards no messages of nodes below it', () => {
+    const { attach } = makeTestParts({ access });
+    const as = (role: 'sentinel' | 'client'): FakeNode =>
+      attach('child', { principal: { id: 'jwt:issuer/child', roles: [role] }, ...OURS });
+    const forward = (node: FakeNode): unknown =>
+      node.call('none@fame.fabric', 'c', { replyTo: `__rpc__c@${node.path}/below` })[0]!.frame;
+    const child = as('sentinel');
+    expect(forward(child)).toMatchObject({ code: 'NO_ROUTE' });
+    child.lose();
+    expect(forward(as('client'))).toMatchObject({ code: 'REPLY_TO_FORGED' });
+  });
+
   test('without a policy a peer needs the role sentinel, and nodes below a node need it too', () => {
     const { attach } = makeTestParts({ access });
     expect(() => attach('p', { principal: bot, peer: true })).toThrow(/AUTH_FORBIDDEN/);
@@ -274,6 +316,50 @@ describe('attaches', () => {
     };
     expect(below(bot)).toMatchObject({ code: 'REPLY_TO_FORGED' });
     expect(below({ id: 'child', roles: ['sentinel'] })).toMatchObject({ code: 'NO_ROUTE' });
+  });
+});
+
+describe('a denied address', () => {
+  const DENIED = `
+  - { effect: allow, action: [Connect, Bind, Advertise] }
+  - { id: closed, effect: deny, action: Call, role: client, address: vault@fame.fabric }
+  - { effect: allow, action: Call }`;
+  const asClient = () => {
+    const parts = fabric(DENIED);
+    return { ...parts, caller: parts.attach('caller', { principal: ada, ...OURS }) };
+  };
+
+  test('is denied at the path of its node, and in the system mailbox of the node', () => {
+    const { agent, caller, events } = asClient();
+    for (const to of [`vault@${agent.path}`, `__sys__@${agent.path}`]) {
+      expect(caller.call(to, 'c')[0]!.frame).toMatchObject({ code: 'AUTH_FORBIDDEN' });
+      expect(events.at(-1)).toMatchObject({
+        outcome: 'refused',
+        address: 'vault@fame.fabric',
+        rule: expect.stringMatching(/rule closed/),
+      });
+    }
+    const plain = { to: `vault@${agent.path}`, flowId: 'f' };
+    caller.send({ type: 'Data', payload: 1 }, plain);
+    caller.send({ type: 'Data', payload: 1 }, { ...plain, corrId: 'x' });
+    caller.send({ type: 'SecureOpen', cid: 'x' }, plain);
+    expect(agent.transport.take()).toEqual([]);
+    expect(caller.call(`chat@${agent.path}`, 'd')).toEqual([]);
+    expect(agent.transport.take()).toHaveLength(1);
+  });
+
+  test('gets no calls by a capability that another address of its node has, too', () => {
+    const { agent, caller } = asClient();
+    const advertise = (address: string, ...capabilities: string[]): unknown =>
+      agent.send({ type: 'CapabilityAdvertise', address, capabilities }, { corrId: 'a' });
+    advertise('vault@fame.fabric', 'store');
+    advertise('chat@fame.fabric', 'store', 'talk');
+    const byCapability = (...capabilities: string[]): Envelope[] => {
+      caller.call('', 'c', { to: undefined, capabilities });
+      return agent.transport.take();
+    };
+    expect(byCapability('store')).toEqual([]);
+    expect(byCapability('store', 'talk')).toHaveLength(1);
   });
 });
 

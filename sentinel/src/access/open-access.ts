@@ -35,6 +35,7 @@ export async function openAccess(options: OpenAccessOptions, deps: OpenAccessDep
   const hasKeys = namedKeys?.isEmpty === false;
   const hasClientCa = options.tls?.clientCaFile !== undefined;
   return new Access({
+    clock,
     acceptsCertificates: hasClientCa,
     // The local key has the prefix of the named keys, too, so it comes first.
     sources: [localKey, namedKeys, await openTokens(tokenRules, deps)].filter((one) => one !== undefined),

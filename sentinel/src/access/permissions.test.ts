@@ -2,7 +2,7 @@
 import type { Principal, Role } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { describe, expect, test } from 'vitest';
-import { Permissions, type PolicySource } from './permissions.ts';
+import { type Asker, Permissions, type PolicySource } from './permissions.ts';
 import { ACTIONS, type Action } from './policy/actions.ts';
 import { allowFault } from './policy/allow-list.ts';
 import { parsePolicy } from './policy/parse-policy.ts';
@@ -130,4 +130,32 @@ describe('the patterns of a key', () => {
       expect(may([text], 'Call', text).isAllowed).toBe(false);
     },
   );
+});
+
+test('the decisions about calls that are kept are bounded, also for many principals', () => {
+  const { policy, refresh } = source('rules: [{ effect: allow }]');
+  let evaluated = 0;
+  const counting = {
+    evaluate: (...args: Parameters<typeof policy.evaluate>) => {
+      evaluated++;
+      return policy.evaluate(...args);
+    },
+  };
+  const permissions = new Permissions({
+    source: { policy: Object.setPrototypeOf(counting, policy), refresh },
+    isCredentialNeeded: true,
+  });
+  const asker = (id: string): Asker =>
+    ({ kind: 'node', terms: { principal: { id, roles: ['client'] } } }) as unknown as Asker;
+  const first = asker('first');
+  permissions.routes(first, 'a@fame.fabric');
+  permissions.routes(first, 'a@fame.fabric');
+  expect(evaluated).toBe(3);
+  for (let n = 0; n < 17; n++) {
+    const other = asker(`n${n}`);
+    for (let i = 0; i < 4_000; i++) permissions.routes(other, `a${i}@fame.fabric`);
+  }
+  evaluated = 0;
+  permissions.routes(first, 'a@fame.fabric');
+  expect(evaluated).toBe(3);
 });

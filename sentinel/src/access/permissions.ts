@@ -39,6 +39,8 @@ const ROUTE_BITS: readonly (readonly [Action, number])[] = [
 
 /** Addresses of one principal whose decisions are cached. Nodes without a credential share a principal. */
 const MAX_CACHED = 4_096;
+/** The same for all principals together: each token is one. */
+const MAX_CACHED_IN_ALL = 65_536;
 
 const SENTINEL_ROLE: readonly Role[] = Object.freeze(['sentinel']);
 /** The sentinels that this one dialed. A key cannot have their ids, which have a colon. */
@@ -70,6 +72,7 @@ export class Permissions {
   #version = 1;
   /** Ways to an address, by principal and address. Replaced when the policy changes. */
   #routes = new WeakMap<Principal, Map<string, number>>();
+  #cachedCount = 0;
   readonly #allowLists = new WeakMap<readonly string[], readonly AllowItem[]>();
 
   constructor({ source, isCredentialNeeded }: PermissionsOptions) {
@@ -91,8 +94,13 @@ export class Permissions {
   refresh(isForced = false): boolean {
     if (this.#source?.refresh(isForced) !== true) return false;
     this.#version++;
-    this.#routes = new WeakMap();
+    this.#forgetRoutes();
     return true;
+  }
+
+  #forgetRoutes(): void {
+    this.#routes = new WeakMap();
+    this.#cachedCount = 0;
   }
 
   /**
@@ -103,6 +111,10 @@ export class Permissions {
     const { allow } = principal;
     if (allow !== undefined && isRestricted(action) && !isListed(this.#itemsOf(allow), action, address)) {
       return { isAllowed: false, rule: `patterns of the key ${principal.id}` };
+    }
+    // A peer is sent every address, so a rule that admits nodes does not admit peers without the role.
+    if (action === 'Connect' && origin === 'peer' && !this.mayForward(principal)) {
+      return { isAllowed: false, rule: 'a peer needs the role sentinel' };
     }
     const policy = this.#source?.policy;
     if (policy === undefined || (policy.isForeign && IS_OWN.has(action) && action !== 'Call')) {
@@ -119,6 +131,7 @@ export class Permissions {
   /** The ways that a message of this session to `address` may take, as bits of `ROUTE`. An empty address has the rules without one. */
   routes(session: Asker, address: string): number {
     if (!this.restricts(session)) return ALL_ROUTES;
+    if (this.#cachedCount >= MAX_CACHED_IN_ALL) this.#forgetRoutes();
     const principal = principalOf(session);
     let cached = this.#routes.get(principal);
     if (cached === undefined) {
@@ -128,13 +141,17 @@ export class Permissions {
     const key = session.kind === 'node' ? address : `${session.kind} ${address}`;
     const known = cached.get(key);
     if (known !== undefined) return known;
-    if (cached.size >= MAX_CACHED) cached.clear();
+    if (cached.size >= MAX_CACHED) {
+      this.#cachedCount -= cached.size;
+      cached.clear();
+    }
     const origin = originOf(session);
     let routes = 0;
     for (const [action, bit] of ROUTE_BITS) {
       if (this.decide(principal, action, address, origin).isAllowed) routes |= bit;
     }
     cached.set(key, routes);
+    this.#cachedCount++;
     return routes;
   }
 

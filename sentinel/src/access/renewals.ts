@@ -93,7 +93,8 @@ export class Renewals {
 const forbidden = (reason: string): FabricError => new FabricError('AUTH_FORBIDDEN', reason);
 
 /** What decisions about a principal depend on, besides its id. */
-const rightsOf = ({ roles, scopes }: Principal): string => JSON.stringify([roles, scopes]);
+export const rightsOf = ({ roles, scopes, allow }: Principal): string =>
+  JSON.stringify([roles, scopes, allow]);
 
 const refusal = ({ code, message }: FabricError): NodeAttachAck => ({
   type: 'NodeAttachAck',

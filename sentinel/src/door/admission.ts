@@ -35,8 +35,10 @@ import {
   type MaybePending,
 } from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
+import type { PolicyChange } from '../access/policy-change.ts';
 import type { Excess } from '../access/principal-quota.ts';
 import type { Quotas } from '../access/quotas.ts';
+import { rightsOf } from '../access/renewals.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
 import { assignPath, type Identity, isSystemId } from '../identity.ts';
@@ -95,6 +97,7 @@ export interface AdmissionDeps {
   router: Router;
   announcer: PeerAnnouncer;
   peerIds: PeerIds;
+  policyChange: PolicyChange;
   quotas: Quotas;
   counters: Counters;
   memory: MemoryCeiling;
@@ -127,6 +130,8 @@ export class Admission {
   /** Fires when the oldest candidate is due. There is none while there are no candidates, so an idle sentinel pays nothing. */
   #timer: Timer | undefined;
   #isStopped = false;
+  /** True if the node at hand resumed its session with a credential that has other rights than the last one. */
+  #hasOtherRights = false;
 
   constructor(deps: AdmissionDeps, options: { maxSessions: number; maxOpenCallsPerNode: number }) {
     this.#deps = deps;
@@ -240,6 +245,7 @@ export class Admission {
   #begin(candidate: Candidate, authentication: Authentication, bytes: Uint8Array): void {
     const { overlay, router, sessions } = this.#deps;
     const { transport } = candidate;
+    this.#hasOtherRights = false;
     const session = this.#admit(candidate, authentication, bytes);
     // A refused connection counts among the candidates until it is closed.
     if (session === undefined) return;
@@ -252,7 +258,8 @@ export class Admission {
     transport.onPong = () => session.markReceived();
     transport.onClose = (code) => sessions.detach(session, transport, code === CLOSE.normal);
     session.outbound.flush();
-    if (session.kind !== 'peer') return;
+    if (this.#hasOtherRights) this.#deps.policyChange.enforce(session);
+    if (session.kind !== 'peer' || session.transport !== transport) return;
     overlay?.announceTo(session);
     this.#deps.announcer.announceTo(session);
   }
@@ -414,6 +421,7 @@ export class Admission {
     const own = this.#sessionOf(request);
     if (own !== undefined) {
       const isResumed = own.terms.instanceId === terms.instanceId;
+      this.#hasOtherRights = rightsOf(own.terms.principal) !== rightsOf(terms.principal);
       sessions.resume(own, transport, terms);
       return { session: own, isResumed };
     }

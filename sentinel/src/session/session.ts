@@ -212,6 +212,7 @@ export class Session implements SessionIdentity {
     this.#state = 'attached';
     this.#transport = transport;
     this.#terms = terms;
+    this.#checkedReplyTo = '';
     this.markReceived();
     this.outbound.attach(transport, terms);
   }
@@ -219,6 +220,7 @@ export class Session implements SessionIdentity {
   /** Continues the connection with a renewed credential of the same principal. */
   renew(credential: Renewal): void {
     this.#terms = { ...this.#terms, ...credential };
+    this.#checkedReplyTo = '';
   }
 
   /** Marks the connection as lost and keeps the queue. */
