@@ -197,7 +197,9 @@ describe('docs/guarantees.md', () => {
   const claims = tableRows.filter((row) => row.includes('.test.ts'));
 
   test.each(claims)('%s', (row) => {
-    const tests = [...row.matchAll(/\]\(\.\.\/((?:test|agents\/src)\/[^)]+\.ts)\)/g)]
+    const tests = [
+      ...row.matchAll(/\]\(\.\.\/((?:test|agents\/src|sentinel\/src|shared\/src)\/[^)]+\.ts)\)/g),
+    ]
       .map(([, path]) => read(path!))
       .join('\n');
     expect(tests).toMatch(/\btest\(|\bit\(|\btest\.each\(/);
