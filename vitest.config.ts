@@ -12,7 +12,7 @@ const slow = [
   'agents/src/conversation/hostile-answers.test.ts',
   'test/integration/{durable-guide,nothing-left,painless-restarts,progress}.test.ts',
   'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix}.test.ts',
-  'test/promises/{p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
+  'test/promises/{g1-gate-matrix,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
 ];
 
 /** Tests of promises about time. They mostly wait, and nothing busy may run beside them. */

@@ -73,6 +73,11 @@ describe('HD5: a mailbox admits only messages with a grant', () => {
     }
     expect(received(caller)).toEqual([]);
     expect(counters.ungranted).toBe(forgeries.length);
+    // The silence does not show whether there is such a node.
+    for (const [frame, header] of forgeries) {
+      const to = MAILBOX.replace('/caller', '/ghost');
+      expect(stranger.send(frame, { to, corrId: 'c1', ...header }), JSON.stringify(frame)).toEqual([]);
+    }
     agent.reply(request, 'true');
     expect(received(caller)).toMatchObject([{ frame: { payload: { result: 'true' } } }]);
   });

@@ -291,11 +291,12 @@ export class Router {
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
     const { counters, calls, time, trace } = this.#deps;
+    const isRequest = this.#isRequest(header);
     if (target === undefined || target === from) {
-      this.#refuseUnroutable(from, header, bytes.length);
+      if (!isRequest && this.#destination.mailbox !== 'none') this.#drop(from, header, bytes.length);
+      else this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
-    const isRequest = this.#isRequest(header);
     if (isRequest && !this.#isPermitted(target)) {
       this.#refuseUnroutable(from, header, bytes.length);
       return;
@@ -509,7 +510,8 @@ export class Router {
     return isSuccessor && to !== '' && this.#deps.bindings.serves(to, from);
   }
 
-  // Drops a message to a mailbox that has no grant. A refusal would tell a stranger which calls are open.
+  // Drops a message to a mailbox that has no grant, or whose node does not exist. A refusal would tell a stranger which calls are open,
+  // and which nodes there are.
   #drop(from: Session, header: Header, size: number): void {
     const { counters, trace } = this.#deps;
     counters.ungranted++;
@@ -542,7 +544,10 @@ export class Router {
   ): void {
     const { calls, counters, time, trace } = this.#deps;
     if (target === undefined || target === from) {
-      this.#refuseUnroutable(from, header, bytes.length);
+      const { mailbox } = this.#destination;
+      const isOpening = type === 'SecureOpen' && mailbox !== 'reply';
+      if (!isOpening && mailbox !== 'none') this.#drop(from, header, bytes.length);
+      else this.#refuseUnroutable(from, header, bytes.length);
       return;
     }
     const opens = type === 'SecureOpen' && header.replyTo !== '';

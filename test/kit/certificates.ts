@@ -17,6 +17,10 @@ interface CertificateOptions {
   readonly altNames?: string | undefined;
   /** Days until it expires; a negative number for one that has expired. @default 2 */
   readonly days?: number | undefined;
+  /** Extended key usage, such as `serverAuth`. @default any */
+  readonly usage?: string | undefined;
+  /** True for one that becomes valid tomorrow. @default false */
+  readonly isEarly?: boolean | undefined;
 }
 
 const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe' });
@@ -40,14 +44,30 @@ export class TestAuthority {
     return this.#files.cert;
   }
 
+  /** Its own certificate, which it signed itself. */
+  get own(): Certificate {
+    return this.#files;
+  }
+
   /** Makes a certificate that it signs. */
-  issue(name: string, { subject, altNames, days = 2 }: CertificateOptions): Certificate {
+  issue(
+    name: string,
+    { subject, altNames, days = 2, usage, isEarly = false }: CertificateOptions,
+  ): Certificate {
     this.#count += 1;
     const at = (ending: string): string => join(this.#directory, `${name}${ending}`);
     const [cert, key, request, extensions] = [at('.pem'), at('-key.pem'), at('.csr'), at('.ext')];
     openssl('req', '-new', ...KEY, '-subj', subject, '-keyout', key, '-out', request);
-    writeFileSync(extensions, altNames === undefined ? '' : `subjectAltName=${altNames}\n`);
+    const lines = [
+      ...(altNames === undefined ? [] : [`subjectAltName=${altNames}`]),
+      ...(usage === undefined ? [] : [`extendedKeyUsage=${usage}`]),
+    ];
+    writeFileSync(extensions, lines.map((line) => `${line}\n`).join(''));
     const { cert: authority, key: authorityKey } = this.#files;
+    if (isEarly) {
+      this.#signEarly(request, cert);
+      return { cert, key };
+    }
     const signed = ['-CA', authority, '-CAkey', authorityKey, '-set_serial', String(this.#count)];
     openssl(
       'x509',
@@ -63,5 +83,22 @@ export class TestAuthority {
       cert,
     );
     return { cert, key };
+  }
+
+  // `openssl x509` of OpenSSL 3.0 has no option for the start of the validity.
+  #signEarly(request: string, cert: string): void {
+    const at = (name: string): string => join(this.#directory, `early-${this.#count}-${name}`);
+    const [config, index, serial] = [at('ca.conf'), at('index.txt'), at('serial')];
+    writeFileSync(index, '');
+    writeFileSync(serial, String(this.#count).padStart(2, '0').slice(-2));
+    writeFileSync(
+      config,
+      `[ca]\ndefault_ca=c\n[c]\ndatabase=${index}\nserial=${serial}\nnew_certs_dir=${this.#directory}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\norganizationName=optional\n`,
+    );
+    const day = (days: number): string =>
+      `${new Date(Date.now() + days * 86_400_000).toISOString().replaceAll(/[-:T]|\.\d+/g, '')}`;
+    const { cert: authority, key } = this.#files;
+    const signed = ['-cert', authority, '-keyfile', key, '-startdate', day(1), '-enddate', day(3)];
+    openssl('ca', '-batch', '-notext', '-config', config, ...signed, '-in', request, '-out', cert);
   }
 }
