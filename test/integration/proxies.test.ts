@@ -1,11 +1,16 @@
 // N5: nginx and Caddy with TLS before the sentinel, with the configurations of docs/operating.md: a conversation through them, the
 // nodes and the metrics, a restart of the sentinel, and the refusal of programs without the key.
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { gate } from '@fame-fabric/agents/testing';
 import { afterEach, describe, expect, test } from 'vitest';
+import { TestAuthority } from '../kit/certificates.ts';
+import { runFame } from '../kit/commands.ts';
+import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 import { eventually } from '../kit/eventually.ts';
+import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
 import { fameArgs, startNode } from '../kit/processes.ts';
 import { HOST, hasProxy, type RunningProxy, startProxy } from '../kit/proxies.ts';
 import {
@@ -115,6 +120,51 @@ describe.each(['nginx', 'caddy'] as const)('N5: %s', (kind) => {
       expect(
         await statusOf(otherProxy, '/version', { authorization: `Bearer ${localKey(other.dataDir)}` }),
       ).toBe(403);
+    },
+  );
+});
+
+describe('G8: nginx before a sentinel that speaks TLS itself', () => {
+  const sentinels = embeddedSentinels();
+  test.skipIf(!hasProxy('nginx'))(
+    'keys pass through both connections, and a new certificate ends no call',
+    async () => {
+      const dataDir = temporaryDirectory();
+      const authority = new TestAuthority(dataDir);
+      const subject = { subject: '/CN=sentinel', altNames: 'DNS:localhost' };
+      const { cert, key } = authority.issue('server', subject);
+      const commands = { url: '', env: { FAME_DATA_DIR: dataDir } };
+      const added = await runFame(commands, ['key', 'add', 'ada']);
+      const token = added.stdout.trim();
+      const tls = { certFile: cert, keyFile: key };
+      const sentinel = await sentinels.start({ tls, dataDir, allowedHosts: [HOST] });
+      const proxy = await startProxy('nginx', sentinel.port, { sentinelCa: authority.file });
+
+      setDefaultCACertificates([...getCACertificates('default'), readFileSync(authority.file, 'utf8')]);
+      const agent = await connectLink(sentinel.url.replace('127.0.0.1', 'localhost'), {
+        token: localKey(dataDir),
+      });
+      await agent.bind(
+        'who@fame.fabric',
+        serviceOf({ any: async (_, call) => (await call.caller)?.principal }),
+      );
+      const through = (env: Record<string, string>) => ({ url: proxy.url, env: { ...proxy.env, ...env } });
+      const call = ['call', 'who@fame.fabric', 'any'];
+      expect(await runFame(through({ FAME_ADMISSION_TOKEN: token }), call)).toMatchObject({
+        stdout: 'ada\n',
+      });
+      const wrong = await runFame(through({ FAME_ADMISSION_TOKEN: 'wrong' }), call);
+      expect(wrong.output).toContain('AUTH_INVALID');
+      expect(wrong.output).not.toContain(token);
+
+      const running = runFame(through({ FAME_ADMISSION_TOKEN: token }), [...call, '--timeout', '20s']);
+      const next = authority.issue('next', subject);
+      copyFileSync(next.cert, cert);
+      copyFileSync(next.key, key);
+      sentinel.reload();
+      expect(await running).toMatchObject({ code: 0 });
+      expect(await runFame(through({ FAME_ADMISSION_TOKEN: token }), call)).toMatchObject({ code: 0 });
+      await closeLinks();
     },
   );
 });

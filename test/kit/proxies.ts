@@ -51,13 +51,25 @@ function replaceAll(text: string, pairs: readonly (readonly [string, string])[])
 
 const configuration = (name: string): string => readFileSync(join(ROOT, 'docs/operating', name), 'utf8');
 
+export interface ProxyOptions {
+  /**
+   * PEM file with the issuer of the sentinel's certificate: nginx then speaks TLS to the sentinel too, and leaves the check of keys
+   * to it. @default the sentinel speaks plain HTTP
+   */
+  sentinelCa?: string | undefined;
+}
+
 /** Starts the proxy before the sentinel on `sentinelPort`. */
-export async function startProxy(kind: ProxyKind, sentinelPort: number): Promise<RunningProxy> {
+export async function startProxy(
+  kind: ProxyKind,
+  sentinelPort: number,
+  { sentinelCa }: ProxyOptions = {},
+): Promise<RunningProxy> {
   const directory = temporaryDirectory();
   const port = await freePort();
   const upstream = `127.0.0.1:${sentinelPort}`;
   const certificate = makeCertificate(directory);
-  const options = { directory, port, upstream, ...certificate };
+  const options = { directory, port, upstream, sentinelCa, ...certificate };
   const proc = kind === 'nginx' ? startNginx(options) : startCaddy(options);
   await proc.waitFor(kind === 'nginx' ? /getrlimit/ : /serving initial configuration/);
   const resolver = fileURLToPath(new URL('./loopback-name.mjs', import.meta.url));
@@ -69,7 +81,7 @@ export async function startProxy(kind: ProxyKind, sentinelPort: number): Promise
   };
 }
 
-interface StartOptions {
+interface StartOptions extends ProxyOptions {
   directory: string;
   port: number;
   upstream: string;
@@ -77,8 +89,20 @@ interface StartOptions {
   key: string;
 }
 
-function startNginx({ directory, port, upstream, cert, key }: StartOptions): Proc {
+function startNginx({ directory, port, upstream, cert, key, sentinelCa }: StartOptions): Proc {
+  const toSentinel: [string, string][] =
+    sentinelCa === undefined
+      ? []
+      : [
+          ['auth_request /_fame_key;', ''],
+          [
+            'proxy_http_version 1.1;',
+            `proxy_http_version 1.1; proxy_ssl_verify on; proxy_ssl_trusted_certificate ${sentinelCa}; proxy_ssl_name localhost;`,
+          ],
+          ['http://127.0.0.1:8000', 'https://127.0.0.1:8000'],
+        ];
   const site = replaceAll(configuration('nginx.conf'), [
+    ...toSentinel,
     ['listen 443 ssl', `listen 127.0.0.1:${port} ssl`],
     ['/etc/ssl/fame/fullchain.pem', cert],
     ['/etc/ssl/fame/privkey.pem', key],
