@@ -312,3 +312,38 @@ test('an attach ack states the principal', () => {
   expect((attach('holder', { principal: LOCAL }).ack.frame as NodeAttachAck).principal).toEqual(LOCAL);
   expect((attach('stranger').ack.frame as NodeAttachAck).principal).toEqual({ id: 'anonymous', roles: [] });
 });
+
+test('a right that a policy denies for one address of a node is not granted at its path or by a capability', () => {
+  const { policy } = parsePolicy(
+    'policy.yaml',
+    `rules:
+      - { effect: deny, action: Conversations, address: vault@fame.fabric }
+      - { effect: allow }`,
+  );
+  const parts = fabric({ policy: { policy: policy!, refresh: () => false } });
+  const { agent, attach } = parts;
+  const caller = attach('caller', { principal: { id: 'ada', roles: ['client'] } });
+  agent.send(
+    { type: 'CapabilityAdvertise', address: 'math@fame.fabric', capabilities: ['add'] },
+    { corrId: 'a' },
+  );
+  let calls = 0;
+  const rightAt = (to: string, more: Partial<Envelope> = {}): unknown => {
+    const corrId = `c${calls++}`;
+    caller.call(to, corrId, more);
+    return whoIs(agent, replyTo(caller), corrId).principal;
+  };
+  const byCapability = { to: undefined, capabilities: ['add'] } as unknown as Partial<Envelope>;
+  const ways: [string, Partial<Envelope>?][] = [
+    ['math@fame.fabric'],
+    [`math@${agent.path}`],
+    [`vault@${agent.path}`],
+    [`__sys__@${agent.path}`],
+    ['', byCapability],
+  ];
+  const rights = (): unknown[] =>
+    ways.map((way) => (rightAt(...way) as Principal | undefined)?.rights?.conversations);
+  expect(rights()).toEqual(['any', 'any', 'any', 'any', 'any']);
+  agent.bind('vault@fame.fabric');
+  expect(rights()).toEqual(['any', 'any', 'own', 'own', 'own']);
+});

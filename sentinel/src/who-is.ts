@@ -6,7 +6,7 @@
 // is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another.
 import type { Clock, Envelope, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
 import { ANONYMOUS, readPrincipal } from '@fame-fabric/shared/internal';
-import { locationOf, newId, tryParseAddress } from '@fame-fabric/shared/router';
+import { locationOf, newId, SYSTEM_PARTICIPANT, tryParseAddress } from '@fame-fabric/shared/router';
 import { agentView } from './access/access.ts';
 import type { Permissions } from './access/permissions.ts';
 import type { Bindings } from './bindings.ts';
@@ -83,13 +83,21 @@ export class WhoIsAnswers {
   #madeFor({ onBehalf }: WhoIs, call: OpenCall): OpenCall | undefined {
     if (onBehalf === undefined) return call;
     const [address = '', corrId = ''] = onBehalf.split(' ', 2);
-    return this.#mayUseAny(call.caller.terms.principal, call.to)
+    return this.#mayUseAny(call.caller.terms.principal, call.to, call.callee)
       ? this.#callOf(call.caller, address, corrId)
       : call;
   }
 
-  #mayUseAny(principal: Principal, address: string): boolean {
-    return this.#deps.permissions.decide(principal, 'Conversations', address || undefined).isAllowed;
+  #mayUseAny(principal: Principal, to: string, callee: Session): boolean {
+    const { bindings, permissions } = this.#deps;
+    const may = (address: string | undefined): boolean =>
+      permissions.decide(principal, 'Conversations', address).isAllowed;
+    const address = tryParseAddress(to);
+    if (!may(to || undefined)) return false;
+    if (callee.isSentinel || address?.host !== undefined) return true;
+    // At its path, and by a capability, the callee chooses which of its addresses serves the call.
+    const start = address && address.participant !== SYSTEM_PARTICIPANT ? `${address.participant}@` : '';
+    return [...(bindings.addressesOf(callee) ?? [])].every((one) => !one.startsWith(start) || may(one));
   }
 
   /** Passes the answer of a neighbor back to the callee. */
@@ -117,7 +125,7 @@ export class WhoIsAnswers {
   #principalOf(principal: Principal, asker: Session, to: string): Principal {
     if (asker.kind !== 'node') return abroad(principal);
     const { permissions } = this.#deps;
-    const mayUseAny = this.#mayUseAny(principal, to);
+    const mayUseAny = this.#mayUseAny(principal, to, asker);
     const { turnsPerMinute, tokensPerDay, moneyPerDay } = permissions.limitsOf(principal);
     const limits = { turnsPerMinute, tokensPerDay, moneyPerDay };
     const isLimited = Object.values(limits).some((limit) => limit !== undefined);
