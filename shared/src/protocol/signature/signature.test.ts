@@ -189,3 +189,15 @@ describe('keys of other nodes', () => {
     }
   });
 });
+
+it.each([
+  ['[null]', '[1e400]'],
+  ['{"a":null}', '{"a":-1e999}'],
+  ['[0]', '[-0]'],
+])('a payload %s that was altered to %s is not intact', (before, after) => {
+  const { envelope, bytes } = signed(JSON.parse(before));
+  const altered = Buffer.from(Buffer.from(bytes).toString().replace(before, after));
+  expect(altered.equals(bytes)).toBe(false);
+  expect(verifyEnvelope(envelope, bytes, verifyKey)).toBe(true);
+  expect(verifyEnvelope(decode(altered), altered, verifyKey)).toBe(false);
+});

@@ -74,11 +74,17 @@ export function isSignedBy(
 /** True if `pd` of a Data frame is the digest of its payload. `bytes` is the message that contains the frame. */
 function isPayloadIntact({ pd, payload }: DataFrame, bytes: Uint8Array): boolean {
   if (typeof pd !== 'string') return false;
-  if (pd === payloadDigest(payload)) return true;
+  if (pd === payloadDigest(payload)) return isPlain(payload);
   // Python writes floats and integer keys in another form.
   const { frame } = parseForPython(Buffer.from(bytes).toString()) as { frame: DataFrame };
   return pd === payloadDigest(frame.payload, 'python');
 }
+
+/** False if JSON.stringify would write another value: it writes null for 1e400, and 0 for -0. */
+const isPlain = (value: unknown): boolean =>
+  typeof value === 'number'
+    ? Number.isFinite(value) && !Object.is(value, -0)
+    : typeof value !== 'object' || value === null || Object.values(value).every(isPlain);
 
 /** True if an envelope is intact and was signed with this key. `bytes` is its message. */
 export function verifyEnvelope(envelope: Envelope, bytes: Uint8Array, key: VerifyKey): boolean {
