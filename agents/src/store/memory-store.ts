@@ -176,7 +176,9 @@ export class MemoryStore implements ConversationStore, AgentStore {
     if (existing) return { created: false, record: { ...existing.record } };
     this.#assertNotFull(publicId);
     this.#assertOwnerRoom(principal, '', true);
-    const id = this.#conversations.has(publicId) ? suffixedId(publicId, agent, principal) : publicId;
+    let id = publicId;
+    // Another owner may have chosen the suffixed id as its public one.
+    while (this.#conversations.has(id)) id = suffixedId(id, agent, principal);
     this.#freeId(id);
     const event = toStored(started, 1);
     const record = {

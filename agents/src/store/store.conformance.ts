@@ -532,6 +532,17 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         }
       });
 
+      test('the id in the store of an owner may be taken as a public id by another owner', async () => {
+        await add('c', { principal: 'eve' });
+        const { id: ofBob } = await add('c', { principal: 'bob' });
+        await store.remove(ofBob);
+        await add(ofBob, { principal: 'eve' });
+        const { id, publicId } = await add('c', { principal: 'bob' });
+        expect(publicId).toBe('c');
+        expect(await reach('c', 'bob')).toBe(id);
+        expect(await reach(ofBob, 'bob')).toBeUndefined();
+      });
+
       test('a principal reaches its own conversation, then a shared one, then with the right another one', async () => {
         const any = { mayUseAny: true };
         expect(await reach('c', 'eve', any)).toBeUndefined();

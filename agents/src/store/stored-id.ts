@@ -1,4 +1,4 @@
-// Ids of conversations in a store. The first conversation with a public id has it as its id in the store, so that programs of
+// Ids of conversations and durable requests in a store. The first conversation with a public id has it as its id in the store, so that programs of
 // version 0.1.0 find it. One of another owner or agent gets a suffix that is computed from them.
 import { createHash } from 'node:crypto';
 import type { ReachRequest } from './store.ts';
@@ -6,12 +6,12 @@ import type { ReachRequest } from './store.ts';
 /** Characters of the suffix after `~`: 128 bits, because principals may choose their ids to collide. */
 const HASH_CHARS = 32;
 
-/** The id in the store of a conversation whose public id is taken there. */
-export function suffixedId(publicId: string, agent: string, principal: string): string {
+/** An id in the store of what a principal calls `id`. */
+export function suffixedId(id: string, agent: string, principal: string): string {
   const hash = createHash('sha256')
     .update(JSON.stringify([agent, principal]))
     .digest('hex');
-  return `${publicId}~${hash.slice(0, HASH_CHARS)}`;
+  return `${id}~${hash.slice(0, HASH_CHARS)}`;
 }
 
 /** Principals in a share: everybody. */

@@ -407,7 +407,7 @@ export const ERRORS = Object.freeze({
   REQUEST_CONFLICT: entry(
     'store',
     false,
-    'A durable request has the id of an earlier one with other parameters, or of another principal.',
+    'A durable request has the id of an earlier one of its principal, with other parameters.',
     'Send it with an id of its own. Repeat a request only as it was.',
   ),
   REQUEST_DEAD: entry(

@@ -95,15 +95,29 @@ describe('a durable request', () => {
     expect(await stored('r1')).toMatchObject({ state: 'completed', params: { text: '' } });
   });
 
-  test('with the id of another one is refused', async () => {
+  test('with the id of another one and other parameters is refused', async () => {
     const { runs, run } = gate();
     await serve(run);
     start('r1');
     await settle();
-    for (const other of [call('r1', 2), call('r1', 1, { principal: 'local' })]) {
-      expect(await other).toMatchObject({ isRefused: true, error: { data: { code: 'REQUEST_CONFLICT' } } });
-    }
+    const other = await call('r1', 2);
+    expect(other).toMatchObject({ isRefused: true, error: { data: { code: 'REQUEST_CONFLICT' } } });
     expect(runs).toHaveLength(1);
+  });
+
+  test('is one of its principal: others have requests with the same id, and cannot take the id of one', async () => {
+    await serve(({ n }) => n);
+    const results = async (n: number, principal?: string): Promise<unknown> =>
+      (await call('r1', n, principal === undefined ? {} : { principal })).result;
+    expect([await results(1), await results(2, 'ada'), await results(3, 'eve')]).toEqual([1, 2, 3]);
+    const ids = (await store.listRequests()).map(({ id }) => id);
+    expect(new Set(ids).size).toBe(3);
+    const ofAda = ids.find((id) => id !== 'r1')!;
+    for (const principal of [undefined, 'eve']) {
+      const other = await call(ofAda, 4, principal === undefined ? {} : { principal });
+      expect(other.result).toBe(4);
+    }
+    expect(await results(2, 'ada')).toBe(2);
   });
 
   test('without an id runs as one of its own', async () => {

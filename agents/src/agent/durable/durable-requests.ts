@@ -14,8 +14,9 @@ import {
   newId,
   type Timer,
 } from '@fame-fabric/shared';
-import { cutText, timeoutOf } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, cutText, timeoutOf } from '@fame-fabric/shared/internal';
 import type { AcceptedRequest, SealedText } from '../../store/agent-store.ts';
+import { suffixedId } from '../../store/stored-id.ts';
 import { identifiedCaller } from '../identified-caller.ts';
 import { ListeningCall, ListeningMessage } from './answers.ts';
 import type { AnswerTo, Prepared } from './live-request.ts';
@@ -82,7 +83,7 @@ export class DurableRequests {
         const { principal } = await identifiedCaller(call);
         const caller = await call.caller;
         const accepted = await this.#accept({
-          id: id === '' ? newId() : id,
+          id: id === '' ? newId() : storedId(id, this.#deps.agent, principal),
           principal,
           method,
           params,
@@ -194,7 +195,7 @@ export class DurableRequests {
     if (request.digest !== digest || request.principal !== principal) {
       throw new FabricError(
         'REQUEST_CONFLICT',
-        `There is a request with the id "${cutText(id, 64)}" with other parameters or of another principal`,
+        `There is a request with the id "${cutText(id, 64)}" with other parameters`,
       );
     }
     // The link of the caller repeats the request until the other process has recorded its outcome.
@@ -243,3 +244,9 @@ export class DurableRequests {
     call.fail(error, logId);
   }
 }
+
+const SUFFIXED = /~[0-9a-f]{32}$/;
+
+/** The id in the store of a request, which no other principal can choose. Without a credential it is mostly the id itself. */
+const storedId = (id: string, agent: string, principal: string): string =>
+  principal === ANONYMOUS.id && !SUFFIXED.test(id) ? id : suffixedId(id, agent, principal);

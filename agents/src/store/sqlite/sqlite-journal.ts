@@ -146,7 +146,9 @@ export class SqliteJournal {
     if (existing) return { created: false, record: recordOf(existing) };
     this.assertNotFull();
     this.#assertOwnerRoom(now, principal, '', true);
-    const id = rowOf(this.#sql, publicId) ? suffixedId(publicId, agent, principal) : publicId;
+    let id = publicId;
+    // Another owner may have chosen the suffixed id as its public one.
+    while (rowOf(this.#sql, id)) id = suffixedId(id, agent, principal);
     this.removal.freeId(id);
     const { body, at } = given.started;
     const { lastInsertRowid } = this.#sql
