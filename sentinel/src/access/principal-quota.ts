@@ -41,7 +41,7 @@ export interface Excess {
 }
 
 /** The limits in force. */
-export interface LimitSource {
+interface LimitSource {
   /** Grows with each change. */
   readonly version: number;
   limitsOf(principal: Principal): SentinelLimits;

@@ -11,7 +11,7 @@ export interface Who {
 }
 
 /** Outcomes for the target of the owner, and for one that does not exist. */
-export type Expected = readonly [existing: string, missing: string];
+type Expected = readonly [existing: string, missing: string];
 
 const both = (outcome: string): Expected => [outcome, outcome];
 const NO_EFFECT = both('allowed');

@@ -8,7 +8,7 @@ import { CHAT, type GateFabric, type Software, WORK } from './gate-fabric.ts';
 import type { Target } from './gate-targets.ts';
 
 /** An attached node with its credential. */
-export interface Actor {
+interface Actor {
   readonly node: RawNode;
   readonly credential: Credential;
   readonly fabric: GateFabric;
@@ -79,7 +79,7 @@ const ofConversation = ({ conversation }: Target, more: Json = {}): Json => ({
 });
 
 /** Requests a page of the sentinel. */
-export function page(fabric: GateFabric, { token, certificate }: Credential, path: string, method = 'GET') {
+function page(fabric: GateFabric, { token, certificate }: Credential, path: string, method = 'GET') {
   return new Promise<Answer>((resolve, reject) => {
     const options = {
       host: '127.0.0.1',
