@@ -53,10 +53,12 @@ function fabric(options: TestOptions = {}) {
 let serial = 0;
 /** Answers the calls that have arrived; both ends return the credit for what they received. */
 function answerAll(caller: FakeNode, agent: FakeNode): void {
-  for (const request of agent.transport.take()) {
-    if (request.corrId === undefined) continue;
-    agent.transport.receive(credit(request.flowId!));
-    agent.reply(request, 1);
+  for (const received of agent.transport.take()) {
+    if (received.corrId === undefined) continue;
+    agent.transport.receive(credit(received.flowId!));
+    // Not an item of a stream, nor a refusal.
+    if (received.replyTo === undefined) continue;
+    agent.reply(received, 1);
     caller.transport.receive(credit('f-agent'));
   }
 }
