@@ -18,6 +18,7 @@ import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { ClientAddresses } from './door/client-address.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
+import type { OriginOptions } from './door/origin.ts';
 import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';
 import type { Signatures } from './overlay/overlay.ts';
@@ -119,8 +120,9 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
-  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, options, log);
-  const listener = new Listener({ ...parts, onRequest, tls }, options);
+  const portOptions = { ...options, isEncrypted: tls !== undefined };
+  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, portOptions, log);
+  const listener = new Listener({ ...parts, onRequest, tls }, portOptions);
   const closeUplinks = (): void => {
     for (const uplink of uplinks) uplink.close();
   };
@@ -269,11 +271,7 @@ function parentOptions(
 }
 
 // The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
-function lazyHttp(
-  deps: HttpDeps,
-  options: Pick<SentinelOptions, 'allowedOrigins' | 'allowedHosts'>,
-  log: Logger,
-): RequestHandler {
+function lazyHttp(deps: HttpDeps, options: OriginOptions, log: Logger): RequestHandler {
   const load = async (server: Server) => (await import('./http/http.ts')).createHttp(server, deps, options);
   let http: ReturnType<typeof load> | undefined;
   return (server, request, response) => {

@@ -71,6 +71,8 @@ export interface ListenerOptions {
   readonly host: string;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
+  /** True if the port speaks TLS. @default false */
+  readonly isEncrypted?: boolean | undefined;
   /** Connections of one client address that have not attached. Loopback has no limit. @default 200 */
   readonly maxConnectionsPerAddress?: number | undefined;
   /** Reads and writes through the public interface of `ws` alone. @default only if the installed `ws` fails `ws-check.ts` */

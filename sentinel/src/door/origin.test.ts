@@ -88,6 +88,20 @@ test.each<[string, string, boolean]>([
     expect(upgradeFault({ origin, host }, options, isOpen) === undefined).toBe(isAllowed);
 });
 
+test.each<[origin: string, host: string, isEncrypted: boolean, isAllowed: boolean]>([
+  ['https://sentinel:8443', 'sentinel:8443', true, true],
+  ['https://sentinel', 'sentinel', true, true],
+  ['https://sentinel', 'sentinel:443', true, true],
+  // A page that was sent without encryption may have been altered on its way.
+  ['http://sentinel:8443', 'sentinel:8443', true, false],
+  ['http://sentinel', 'sentinel', true, false],
+  ['https://sentinel:8443', 'sentinel:8443', false, false],
+  ['http://sentinel:8443', 'sentinel:8443', false, true],
+])('a page of %s may use the Host %s of a port with TLS %s: %s', (origin, host, isEncrypted, isAllowed) => {
+  expect(originFault({ origin, host }, { ...options, isEncrypted }) === undefined).toBe(isAllowed);
+  expect(settingForPage({ origin, host }, { ...options, isEncrypted })).toContain(origin);
+});
+
 test.each<[string | undefined, boolean]>([
   ['192.168.1.5:8000', true],
   ['build-machine:8000', true],

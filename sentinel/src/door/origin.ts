@@ -11,6 +11,8 @@ export interface OriginOptions {
   /** Origins, or `LOOPBACK_PAGES`. */
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
+  /** True if the port speaks TLS, so that the sentinel's own pages are https. @default false */
+  readonly isEncrypted?: boolean | undefined;
 }
 
 /** The headers that the check reads. */
@@ -23,18 +25,20 @@ export interface OriginHeaders {
 const AUTHORITY = /^(?:\[[\da-f:.]+\]|[\w.-]+)(?::\d{1,5})?$/i;
 const WEB_ORIGIN = /^(https?):\/\/(.+)$/i;
 
-/** The last Host header and its URL. Most nodes send the same Host, and parsing takes a twentieth of an attach. */
+/** The last Host header, the scheme of its port, and its URL. Most nodes send the same Host, and parsing takes a twentieth of an attach. */
 let lastHost = '';
+let lastIsEncrypted = false;
 let lastHostUrl: URL | undefined;
 
 /** Parses a Host header: lower case, IPv6 in its short form, without the default port of `scheme`. */
 const parseHost = (host: string, scheme = 'http'): URL | undefined =>
   AUTHORITY.test(host) ? (URL.parse(`${scheme}://${host}`) ?? undefined) : undefined;
 
-function ownHost(host: string): URL | undefined {
-  if (host !== lastHost) {
-    lastHostUrl = parseHost(host);
+function ownHost(host: string, isEncrypted = false): URL | undefined {
+  if (host !== lastHost || isEncrypted !== lastIsEncrypted) {
+    lastHostUrl = parseHost(host, isEncrypted ? 'https' : 'http');
     lastHost = host;
+    lastIsEncrypted = isEncrypted;
   }
   return lastHostUrl;
 }
@@ -60,13 +64,13 @@ export const isLoopback = (address: string): boolean =>
 
 /**
  * Returns why a request is refused, or undefined if it may pass. Its Host must be a loopback address, localhost or an allowed
- * host, with any port. Its Origin, if present, must be an allowed origin or that of the sentinel itself, which serves http.
+ * host, with any port. Its Origin, if present, must be an allowed origin or that of the sentinel itself, with the scheme of its port.
  */
 export function originFault(
   { origin, host }: OriginHeaders,
-  { allowedOrigins, allowedHosts }: OriginOptions,
+  { allowedOrigins, allowedHosts, isEncrypted }: OriginOptions,
 ): string | undefined {
-  const own = ownHost(host ?? '');
+  const own = ownHost(host ?? '', isEncrypted);
   const isOwnHost =
     own &&
     (isLoopbackHost(own.hostname) || allowedHosts.some((name) => parseHost(name)?.host === own.hostname));
@@ -89,11 +93,11 @@ function matchesPage(allowed: string, origin: string, page: URL | undefined): bo
 /** Returns the setting that would allow a refused page. Undefined if none does, as for the origin `null` or an unknown Host. */
 export function settingForPage(
   { origin = '', host }: OriginHeaders,
-  { allowedOrigins, allowedHosts }: OriginOptions,
+  options: OriginOptions,
 ): string | undefined {
   if (origin.length > 120 || !isOrigin(origin)) return undefined;
-  const origins = [...allowedOrigins, origin];
-  const isEnough = originFault({ origin, host }, { allowedOrigins: origins, allowedHosts }) === undefined;
+  const origins = [...options.allowedOrigins, origin];
+  const isEnough = originFault({ origin, host }, { ...options, allowedOrigins: origins }) === undefined;
   return isEnough ? `FAME_ALLOWED_ORIGINS=${origins.join(',')}` : undefined;
 }
 
