@@ -53,6 +53,15 @@ test('each event is a line of JSON in a private file, appended to earlier ones',
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
+test('a line has no character that a terminal obeys, and still parses to the same text', async () => {
+  const { audit, path } = await opened();
+  const address = 'a\u009b2J\u202e\u2028\u007f\u001b[2J\n@b';
+  audit.record({ outcome: 'refused', action: 'Call', address });
+  await audit.close();
+  expect(readFileSync(path, 'utf8')).toMatch(/^[\x20-\x7e]+\n$/);
+  expect(linesOf(path)[0]).toMatchObject({ address });
+});
+
 test('a flood loses lines, and the next line has their number', async () => {
   const { audit, clock, path } = await opened();
   for (let nth = 0; nth < 1_500; nth++) audit.record({ outcome: 'refused', action: 'Call' });

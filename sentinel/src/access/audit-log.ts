@@ -3,7 +3,7 @@
 // number is written with the next line. Lines have ids, addresses and rules, never credentials or payloads.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Clock, Logger } from '@fame-fabric/shared';
-import { cutText, errorMessage } from '@fame-fabric/shared/internal';
+import { cutText, errorMessage, printableJson } from '@fame-fabric/shared/internal';
 
 /** Lines that wait for the disk. */
 const MAX_BUFFERED = 4_096;
@@ -79,7 +79,7 @@ export class AuditLog implements Audit {
     const lost = this.#lost === 0 ? {} : { lost: this.#lost };
     this.#lost = 0;
     const time = new Date(clock.now()).toISOString();
-    this.#lines.push(`${JSON.stringify({ time, ...Object.fromEntries(fields), ...lost })}\n`);
+    this.#lines.push(`${printableJson({ time, ...Object.fromEntries(fields), ...lost })}\n`);
     this.#writing ??= this.#write();
   }
 
