@@ -306,6 +306,19 @@ describe('an address that was bound with a key', () => {
   });
 });
 
+test('a key with many addresses frees its own, and not those of other keys', () => {
+  const { attach, bind } = fabric({ maxAddressesPerNode: 5_000 });
+  const ada = attach('ada', { principal: { id: 'ada', roles: ['agent'] } });
+  ada.bind(CHAT);
+  ada.lose(1000);
+  const eve = attach('eve', { principal: { id: 'eve', roles: ['agent'] } });
+  for (let n = 0; n < 5_000; n++) eve.send({ type: 'AddressBind', address: `a${n}@fame.fabric` });
+  eve.lose(1000);
+  const rival = attach('rival', { principal: { id: 'eve', roles: ['agent'] } });
+  expect(bind(rival)).toBe('ADDRESS_IN_USE');
+  expect(bind(attach('stranger'), 'a0@fame.fabric')).toBe('granted');
+});
+
 describe('an address of a peer', () => {
   test('HD1: is not given to a node without a key while the peer serves it', async () => {
     const { attach, bind, late, pass, reached } = fabric();

@@ -16,7 +16,7 @@ import { type Attempt, WaitingRequests } from './waiting-requests.ts';
 const CHALLENGE_MS = 2_000;
 /** Longest wait of an ack, in ms. Nodes of other implementations wait 20 s for it. */
 const MAX_WAIT_MS = 18_000;
-/** Addresses that are held for a key while no node serves them. Beyond this number the oldest becomes free. */
+/** Addresses that are held for a key while no node serves them. Beyond this number the oldest of the key with most becomes free. */
 const MAX_HELD = 4_096;
 
 /** Keys of advertisements that wait. */
@@ -48,8 +48,9 @@ export class AddressChallenge {
   readonly #advertisements: WaitingRequests;
   /** Addresses whose holder has been pinged for a rival. */
   readonly #challenged = new Set<string>();
-  /** Ends of holds, by address, oldest first. */
-  readonly #holdTimers = new Map<string, Timer>();
+  /** Ends of holds, by key and address, oldest first. */
+  readonly #holds = new Map<string, Map<string, Timer>>();
+  #holdCount = 0;
 
   constructor(deps: ChallengeDeps, options: ChallengeOptions) {
     this.#deps = deps;
@@ -221,19 +222,39 @@ export class AddressChallenge {
   #hold(address: string, key: string): void {
     const { bindings, clock } = this.#deps;
     const { addressHoldMs } = this.#options;
+    this.#endHold(address);
     if (addressHoldMs === 0 || !bindings.hold(address, key)) return;
-    this.#holdTimers.set(
+    let ofKey = this.#holds.get(key);
+    if (ofKey === undefined) {
+      ofKey = new Map();
+      this.#holds.set(key, ofKey);
+    }
+    ofKey.set(
       address,
       clock.after(addressHoldMs, () => this.#endHold(address)),
     );
-    if (this.#holdTimers.size > MAX_HELD) this.#endHold(this.#holdTimers.keys().next().value!);
+    if (++this.#holdCount > MAX_HELD) this.#endOneHold();
+  }
+
+  // A key with many addresses must not free those of others.
+  #endOneHold(): void {
+    let most: Map<string, Timer> | undefined;
+    for (const ofKey of this.#holds.values()) if (ofKey.size > (most?.size ?? 0)) most = ofKey;
+    for (const address of most?.keys() ?? []) {
+      this.#endHold(address);
+      return;
+    }
   }
 
   #endHold(address: string): void {
-    const timer = this.#holdTimers.get(address);
+    const key = this.#deps.bindings.keyOf(address);
+    const ofKey = key === undefined ? undefined : this.#holds.get(key);
+    const timer = ofKey?.get(address);
     if (timer === undefined) return;
     timer.stop();
-    this.#holdTimers.delete(address);
+    ofKey!.delete(address);
+    if (ofKey!.size === 0) this.#holds.delete(key!);
+    this.#holdCount--;
     this.#deps.bindings.endHold(address);
   }
 }

@@ -1,6 +1,6 @@
 // The bindings: exact addresses, pools (`w@*.fame.fabric`) and capabilities, each with the nodes that serve it. The tables
 // change only when a node binds, unbinds or leaves. The router reads them for every message, and copies nothing.
-import { LIMITS, poolMatches } from '@fame-fabric/shared/router';
+import { LIMITS, poolMatches, SYSTEM_PARTICIPANT } from '@fame-fabric/shared/router';
 import { isKeyed } from './access/access.ts';
 import type { PrincipalQuota } from './access/principal-quota.ts';
 import { isStranger, type Session } from './session/session.ts';
@@ -39,6 +39,8 @@ interface Pool {
   readonly rank: number;
 }
 
+/** Start of the address of a system mailbox. */
+const SYSTEM_START = `${SYSTEM_PARTICIPANT}@`;
 /** Prefix of the host of a pool. */
 const POOL_PREFIX = '*.';
 const DOT = 46;
@@ -269,6 +271,16 @@ export class Bindings {
 
   addressesOf(node: Session): ReadonlySet<string> | undefined {
     return this.#byNode.get(node)?.addresses;
+  }
+
+  /**
+   * The addresses of a node that serve a message to `to`, which is an address at its path. A node serves `vault@fame.fabric` as
+   * `vault@/S/node`, too, and its system mailbox is any of its addresses.
+   */
+  *servedAtPath(to: string, node: Session): Iterable<string> {
+    const start = to.slice(0, to.lastIndexOf('@') + 1);
+    const isAny = start === SYSTEM_START;
+    for (const address of this.addressesOf(node) ?? []) if (isAny || address.startsWith(start)) yield address;
   }
 
   capabilitiesOf(node: Session): Iterable<string> {

@@ -231,18 +231,15 @@ export class Router {
     return this.#routes === ALL_ROUTES || (this.#routes & routeTo(target)) !== 0;
   }
 
-  // A node serves its addresses also at its path: `vault@/S/node` is `vault@fame.fabric` there, and its system mailbox is any of
-  // them. So a message to its path needs the permission for each address that may serve it. Returns the target, and notes a refusal.
+  // A message to the path of a node needs the permission for each address that may serve it there. Returns the target, and notes a
+  // refusal.
   #checkPath(from: Session, target: Session | undefined, header: Header): Session | undefined {
     const { path } = this.#destination;
     const { bindings, guard } = this.#deps;
     const { permissions } = guard;
     if (path === '' || target?.path !== path || !this.#needsPermission(header)) return target;
     if (this.#routes === 0 || !permissions.restricts(from)) return target;
-    const start = header.to.slice(0, header.to.lastIndexOf('@') + 1);
-    const isAny = this.#destination.mailbox === 'system';
-    for (const address of bindings.addressesOf(target) ?? []) {
-      if (!isAny && !address.startsWith(start)) continue;
+    for (const address of bindings.servedAtPath(header.to, target)) {
       if ((permissions.routes(from, address) & routeTo(target)) === 0) {
         this.#routes = 0;
         this.#forbidden = address;

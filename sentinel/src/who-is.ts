@@ -6,7 +6,7 @@
 // is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another.
 import type { Clock, Envelope, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
 import { ANONYMOUS, readPrincipal } from '@fame-fabric/shared/internal';
-import { locationOf, newId, SYSTEM_PARTICIPANT, tryParseAddress } from '@fame-fabric/shared/router';
+import { locationOf, newId, tryParseAddress } from '@fame-fabric/shared/router';
 import { agentView } from './access/access.ts';
 import type { Permissions } from './access/permissions.ts';
 import type { Bindings } from './bindings.ts';
@@ -96,8 +96,8 @@ export class WhoIsAnswers {
     if (!may(to || undefined)) return false;
     if (callee.isSentinel || address?.host !== undefined) return true;
     // At its path, and by a capability, the callee chooses which of its addresses serves the call.
-    const start = address && address.participant !== SYSTEM_PARTICIPANT ? `${address.participant}@` : '';
-    return [...(bindings.addressesOf(callee) ?? [])].every((one) => !one.startsWith(start) || may(one));
+    const served = to === '' ? bindings.addressesOf(callee) : bindings.servedAtPath(to, callee);
+    return [...(served ?? [])].every(may);
   }
 
   /** Passes the answer of a neighbor back to the callee. */

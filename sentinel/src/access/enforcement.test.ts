@@ -348,6 +348,17 @@ describe('a denied address', () => {
     expect(agent.transport.take()).toHaveLength(1);
   });
 
+  test('ends the calls to the path of its node when it becomes denied', () => {
+    const parts = fabric(DENIED.replace('effect: deny, action: Call', 'effect: deny, action: Watch'));
+    const caller = parts.attach('caller', { principal: ada, ...OURS });
+    for (const name of ['vault', 'chat']) caller.call(`${name}@${parts.agent.path}`, name);
+    write(DENIED);
+    parts.clock.advance(2_000);
+    parts.sweeper.sweep();
+    const ended = caller.transport.take();
+    expect(ended).toMatchObject([{ corrId: 'vault', frame: { code: 'AUTH_FORBIDDEN' } }]);
+  });
+
   test('gets no calls by a capability that another address of its node has, too', () => {
     const { agent, caller } = asClient();
     const advertise = (address: string, ...capabilities: string[]): unknown =>

@@ -2,6 +2,7 @@
 // connection too: it attaches again, binds what it still may, and keeps its other calls. So does a peer that had announced more than it
 // was allowed.
 
+import { locationOf } from '@fame-fabric/shared/router';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
@@ -70,8 +71,11 @@ export class PolicyChange {
         (guard.permissions.routes(session, address) & routeTo(callee)) !== 0;
       // A call without an address was routed by a capability of one of these addresses.
       const addresses = to === '' ? [...(bindings.addressesOf(callee) ?? [])] : [to];
-      if (addresses.length === 0 || addresses.some(isAllowed)) continue;
-      guard.ended(session, 'Call', addresses[0]);
+      const atPath = locationOf(to) === callee.path ? [...bindings.servedAtPath(to, callee)] : [];
+      const isEnded = addresses.length > 0 && !addresses.some(isAllowed);
+      const forbiddenAtPath = atPath.find((address) => !isAllowed(address));
+      if (!isEnded && forbiddenAtPath === undefined) continue;
+      guard.ended(session, 'Call', forbiddenAtPath ?? addresses[0]);
       calls.close(call);
       const { code, reason } = forbidden(session, 'call', addresses[0]!);
       session.outbound.sendControl(nack(identity, call, code, reason));

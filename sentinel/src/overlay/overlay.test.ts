@@ -14,6 +14,7 @@ import {
   verifyKeyOf,
 } from '@fame-fabric/shared/signature';
 import { afterEach, describe, expect, it, test } from 'vitest';
+import { parsePolicy } from '../access/policy/parse-policy.ts';
 import { type FakeNode, makeTestParts } from '../testing/sentinel-parts.ts';
 import { openSignatures } from './overlay.ts';
 import { openSentinelKeys, sentinelKeysFile } from './sentinel-keys.ts';
@@ -169,6 +170,54 @@ describe('signed nodes', () => {
       caller.send({ type: 'KeyRequest', address }, { corrId: 'k' });
       expect(agent.transport.take()).toMatchObject([{ frame: { type: 'KeyRequest', address } }]);
     }
+  });
+
+  test('get no key at the path of a node for an address that a policy denies', () => {
+    const { policy } = parsePolicy(
+      'p.yaml',
+      'rules: [{ effect: deny, action: Call, address: vault@fame.fabric }, { effect: allow }]',
+    );
+    const parts = makeTestParts({
+      id: 'S',
+      signatures: openSignatures({ id: 'S' }),
+      policy: { policy: policy!, refresh: () => false },
+    });
+    const attach = (systemId: string): FakeNode => {
+      const key = generateSigningKey();
+      return parts.attach(systemId, {
+        keys: [key.jwk],
+        sign: (envelope, path) => signEnvelope(envelope, key, path),
+      });
+    };
+    const [agent, caller] = [attach('agent'), attach('caller')];
+    for (const name of ['vault', 'chat']) agent!.bind(`${name}@fame.fabric`);
+    const asked = (name: string): number => {
+      caller!.send({ type: 'KeyRequest', address: `${name}@${agent!.path}` }, { corrId: 'k' });
+      return agent!.transport.take().length;
+    };
+    expect([asked('vault'), asked('chat')]).toEqual([0, 1]);
+  });
+
+  test('get no keys above the rate of their principal', () => {
+    const { policy } = parsePolicy(
+      'p.yaml',
+      'rules: [{ effect: allow }]\nlimits: [{ messages_per_second: 5, message_burst: 5 }]',
+    );
+    const parts = makeTestParts({
+      id: 'S',
+      signatures: openSignatures({ id: 'S' }),
+      policy: { policy: policy!, refresh: () => false },
+    });
+    const key = generateSigningKey();
+    const node = parts.attach('n', {
+      keys: [key.jwk],
+      sign: (envelope, path) => signEnvelope(envelope, key, path),
+    });
+    const answers = Array.from({ length: 50 }, () =>
+      node.send({ type: 'KeyRequest', kid: key.kid }, { corrId: 'k' }),
+    ).flat();
+    expect(answers.length).toBeGreaterThan(0);
+    expect(answers.length).toBeLessThan(20);
   });
 
   test('are refused at the attach without a key for signatures, or with the key id of another node', () => {

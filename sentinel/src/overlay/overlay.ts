@@ -197,6 +197,8 @@ export class Overlay {
     if (type === 'KeyRequest' || type === 'KeyAnnounce') {
       from.markReceived();
       if (envelope.flowId !== undefined) from.outbound.countLinkLocal(envelope.flowId, bytes.length);
+      // Above the rate of its principal. The receiver of a message asks for a key again.
+      if (from.quota?.charge(bytes.length, from.terms.hasPairFlows) !== undefined) return;
       if (frame.type === 'KeyRequest') this.#onRequest(from, envelope, frame);
       else this.#onAnnounce(from, envelope, frame as KeyAnnounce);
       return;
@@ -261,9 +263,10 @@ export class Overlay {
     if (owner === undefined || owner === from) return;
     // A node that may not call an address learns nothing about it. A callee needs the key of the mailbox that it answers to.
     const isMailbox = address.startsWith(REPLY_PREFIX) || address.startsWith(`${SYSTEM_PARTICIPANT}@`);
-    const { permissions } = this.#deps.guard;
-    if (isMailbox || (permissions.routes(from, address) & routeTo(owner)) !== 0)
-      this.#pass(from, request, owner, { address });
+    const { bindings, guard } = this.#deps;
+    const mayCall = (one: string): boolean => (guard.permissions.routes(from, one) & routeTo(owner)) !== 0;
+    const atPath = locationOf(address) === owner.path ? [...bindings.servedAtPath(address, owner)] : [];
+    if (isMailbox || [address, ...atPath].every(mayCall)) this.#pass(from, request, owner, { address });
   }
 
   #ownerOf(address: string, from: Session): Session | undefined {
