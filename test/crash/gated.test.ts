@@ -67,7 +67,7 @@ const issue = async (issuer: Issuer, ...args: string[]): Promise<string> => {
   return stdout.trim();
 };
 
-test('renewals lose no call: a call that outlives three tokens, and short calls all the while', async () => {
+test('G3: renewals lose no call: a call that outlives three tokens, and short calls all the while', async () => {
   const issuer = await startIssuer('2s');
   const sentinel = await startGated(issuer);
   const logs = [new CaptureLog(), new CaptureLog()];
@@ -122,7 +122,7 @@ test('NF8: a sentinel gets and renews the token of its connection to a gated par
   expect(child.proc.output).not.toContain(CLIENT.secret);
 }, 40_000);
 
-test('an expired token that is not renewed ends its connection within 5 s; the next attach names the fix', async () => {
+test('G3: an expired token that is not renewed ends its connection within 5 s; the next attach names the fix', async () => {
   const issuer = await startIssuer('1h');
   const sentinel = await startGated(issuer);
   const log = new CaptureLog();
@@ -139,7 +139,7 @@ test('an expired token that is not renewed ends its connection within 5 s; the n
   expect(log.lines.map(({ fields }) => fields.code)).toContain(4410);
 });
 
-test('no URL of a token is requested, and each forged token is refused', async () => {
+test('G4: no URL of a token is requested, and each forged token is refused', async () => {
   const issuer = await startIssuer('1h');
   const sentinel = await startGated(issuer);
   let connections = 0;

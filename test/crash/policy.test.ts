@@ -27,7 +27,7 @@ const linesOf = (path: string): { action: string; outcome: string }[] =>
 let client: PeerClient | undefined;
 afterAll(() => client?.stop());
 
-test('a policy decides about calls and pages, and a change of it ends what it no longer allows within 5 s', async () => {
+test('G3: a policy decides about calls and pages, and a change of it ends what it no longer allows within 5 s', async () => {
   writeFileSync(policy, RULES);
   const sentinel = await startOurSentinel({
     env: { FAME_AUTH_POLICY_PATH: policy, FAME_AUDIT_LOG: audit, FAME_LOG_LEVEL: 'info' },

@@ -19,8 +19,8 @@ interface CertificateOptions {
   readonly days?: number | undefined;
   /** Extended key usage, such as `serverAuth`. @default any */
   readonly usage?: string | undefined;
-  /** True for one that becomes valid tomorrow. @default false */
-  readonly isEarly?: boolean | undefined;
+  /** Times in ms between which it is valid, in place of `days`. */
+  readonly validity?: readonly [from: number, until: number] | undefined;
 }
 
 const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe' });
@@ -50,10 +50,7 @@ export class TestAuthority {
   }
 
   /** Makes a certificate that it signs. */
-  issue(
-    name: string,
-    { subject, altNames, days = 2, usage, isEarly = false }: CertificateOptions,
-  ): Certificate {
+  issue(name: string, { subject, altNames, days = 2, usage, validity }: CertificateOptions): Certificate {
     this.#count += 1;
     const at = (ending: string): string => join(this.#directory, `${name}${ending}`);
     const [cert, key, request, extensions] = [at('.pem'), at('-key.pem'), at('.csr'), at('.ext')];
@@ -64,8 +61,8 @@ export class TestAuthority {
     ];
     writeFileSync(extensions, lines.map((line) => `${line}\n`).join(''));
     const { cert: authority, key: authorityKey } = this.#files;
-    if (isEarly) {
-      this.#signEarly(request, cert);
+    if (validity !== undefined) {
+      this.#signBetween(validity, { request, extensions, cert });
       return { cert, key };
     }
     const signed = ['-CA', authority, '-CAkey', authorityKey, '-set_serial', String(this.#count)];
@@ -85,20 +82,23 @@ export class TestAuthority {
     return { cert, key };
   }
 
-  // `openssl x509` of OpenSSL 3.0 has no option for the start of the validity.
-  #signEarly(request: string, cert: string): void {
-    const at = (name: string): string => join(this.#directory, `early-${this.#count}-${name}`);
+  // `openssl x509` of OpenSSL 3.0 has no option for the times.
+  #signBetween(
+    validity: readonly [from: number, until: number],
+    { request, extensions, cert }: { request: string; extensions: string; cert: string },
+  ): void {
+    const at = (name: string): string => join(this.#directory, `between-${this.#count}-${name}`);
     const [config, index, serial] = [at('ca.conf'), at('index.txt'), at('serial')];
     writeFileSync(index, '');
-    writeFileSync(serial, String(this.#count).padStart(2, '0').slice(-2));
+    writeFileSync(serial, (this.#count + 16).toString(16));
     writeFileSync(
       config,
       `[ca]\ndefault_ca=c\n[c]\ndatabase=${index}\nserial=${serial}\nnew_certs_dir=${this.#directory}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\norganizationName=optional\n`,
     );
-    const day = (days: number): string =>
-      `${new Date(Date.now() + days * 86_400_000).toISOString().replaceAll(/[-:T]|\.\d+/g, '')}`;
+    const [from, until] = validity.map((ms) => new Date(ms).toISOString().replaceAll(/[-:T]|\.\d+/g, ''));
     const { cert: authority, key } = this.#files;
-    const signed = ['-cert', authority, '-keyfile', key, '-startdate', day(1), '-enddate', day(3)];
-    openssl('ca', '-batch', '-notext', '-config', config, ...signed, '-in', request, '-out', cert);
+    const signed = ['-cert', authority, '-keyfile', key, '-startdate', from!, '-enddate', until!];
+    const files = ['-extfile', extensions, '-in', request, '-out', cert];
+    openssl('ca', '-batch', '-notext', '-config', config, ...signed, ...files);
   }
 }

@@ -90,7 +90,7 @@ test('pages with names need the role admin; health checks and /version need no k
     expect((await fetch(`${sentinel.http}${path}`)).status).toBe(200);
 });
 
-test('a running sentinel sees new and removed keys: nodes end with 4410 and traces end, within 5 s', async () => {
+test('G3: a running sentinel sees new and removed keys: nodes end with 4410 and traces end, within 5 s', async () => {
   const { token: late } = await keys.add({ name: 'late', role: 'admin' });
   const [node, other] = await Promise.all([
     nodes.attached(bearer(late)),

@@ -374,7 +374,7 @@ describe('a denied address', () => {
   });
 });
 
-describe('a change of the policy', () => {
+describe('G3: a change of the policy', () => {
   const change = (parts: ReturnType<typeof fabric>, rules: string): void => {
     write(rules);
     parts.clock.advance(2_000);

@@ -122,7 +122,7 @@ describe('sessions', () => {
     return { ...parts, access, attachWith };
   }
 
-  test('end with 4410 within 5 s of a removal; those of other keys stay', async () => {
+  test('G3: end with 4410 within 5 s of a removal; those of other keys stay', async () => {
     const clock = newClock();
     const keys = new KeysChange(file, clock);
     const { token: ada } = await keys.add({ name: 'ada', role: 'client' });

@@ -26,6 +26,7 @@ export interface Credential {
   readonly certificate?: Certificate | undefined;
 }
 
+const DAY_MS = 86_400_000;
 const ROLE_OF: Readonly<Record<Caller, Role>> = {
   owner: 'agent',
   other: 'agent',
@@ -80,7 +81,7 @@ export class GateCredentials {
     const faulty = [
       ...(await faultyKeys(keys, now)),
       ...(await faultyTokens(issuer, now)),
-      ...faultyCertificates(authority, directory),
+      ...faultyCertificates(authority, directory, now),
     ];
     const house = { token: (await keys.add({ name: 'house', role: 'agent' })).token };
     return new GateCredentials({ authority, issuer, server, faulty, house, callers });
@@ -156,13 +157,13 @@ async function faultyTokens(issuer: TestIssuer, now: number): Promise<Faulty[]> 
   ];
 }
 
-function faultyCertificates(authority: TestAuthority, directory: string): Faulty[] {
+function faultyCertificates(authority: TestAuthority, directory: string, now: number): Faulty[] {
   const elsewhere = join(directory, 'elsewhere');
   mkdirSync(elsewhere);
   const subject = '/CN=owner';
   const invalid: Readonly<Record<string, Certificate>> = {
     garbage: new TestAuthority(elsewhere, 'self').own,
-    'not yet valid': authority.issue('early', { subject, isEarly: true }),
+    'not yet valid': authority.issue('early', { subject, validity: [now + DAY_MS, now + 2 * DAY_MS] }),
     'wrong aud': authority.issue('usage', { subject, usage: 'serverAuth' }),
     'wrong iss': new TestAuthority(elsewhere, 'foreign').issue('wrong-iss', { subject }),
     // An authority with the name of the right one.
