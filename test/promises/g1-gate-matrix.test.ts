@@ -22,8 +22,8 @@ const isAllow = (outcome: string): boolean => ['allowed', 'silence'].includes(ou
 function judge(name: string, outcome: string, expected: string): string[] {
   counts.cells++;
   if (outcome === expected) return [];
-  if (isAllow(expected)) counts.wrongDenies++;
-  else counts.wrongAllows++;
+  if (isAllow(outcome) && !isAllow(expected)) counts.wrongAllows++;
+  else counts.wrongDenies++;
   return [`${name}: ${outcome}, expected ${expected}`];
 }
 

@@ -77,8 +77,7 @@ export const EXPECTED: Readonly<Record<string, Rule>> = {
   'replyTo below the own path': (who) => both(isSentinel(who) ? 'allowed' : 'REPLY_TO_FORGED'),
   'take over a session': (who) => [isOwner(who) ? 'allowed' : 'own session', 'own session'],
   'renew with the token of another': () => both('AUTH_FORBIDDEN'),
-  'attach as a peer': (who) =>
-    isAdmin(who) || isSentinel(who) ? ['allowed', 'ADMIT_REFUSED'] : both('AUTH_FORBIDDEN'),
+  'attach as a peer': (who) => (isSentinel(who) ? ['allowed', 'ADMIT_REFUSED'] : both('AUTH_FORBIDDEN')),
 
   run_turn: ofConversation,
   'run_turn again': ofConversation,
