@@ -26,10 +26,14 @@ export type QuotaKind =
 const SLACK_MS = 2_000;
 /** Longest time for which the credit of a flow is withheld, in ms. */
 const MAX_HOLD_MS = 2_000;
-/** Attaches of a principal: as many at once as it may have sessions, and this share of them in each second. */
-const ATTACH_SHARE = 1 / 10;
+/** Attaches of a principal: twice its sessions at once, and a tenth of its sessions in each second. A page may be reloaded often. */
+const MIN_ATTACH_BURST = 100;
+const MIN_ATTACHES_PER_SECOND = 10;
 /** Longest time for which they are kept, in ms. */
 const IDLE_MS = 60_000;
+
+const attachesPerSecond = ({ sessions }: SentinelLimits): number =>
+  Math.max(MIN_ATTACHES_PER_SECOND, sessions / 10);
 
 /** A rate that is used up. */
 export interface Excess {
@@ -101,17 +105,18 @@ export class PrincipalQuota implements GrantHolder {
     const now = clock.monotonic();
     this.#messages.limit(limits.messagesPerSecond, limits.messageBurst, now);
     this.#bytes.limit(limits.bytesPerSecond, limits.byteBurst, now);
-    this.#attaches.limit(limits.sessions * ATTACH_SHARE, limits.sessions, now);
+    const burst = Math.max(MIN_ATTACH_BURST, 2 * limits.sessions);
+    this.#attaches.limit(attachesPerSecond(limits), burst, now);
     return limits;
   }
 
   /** Counts an attach. Returns the excess if it must be refused. */
   attach(): Excess | undefined {
-    const { sessions } = this.limits;
+    const rate = attachesPerSecond(this.limits);
     const now = this.#deps.clock.monotonic();
     const emptyMs = this.#attaches.emptyMs(now);
     if (emptyMs >= 0) {
-      return this.#excess('attaches', emptyMs, `attach ${sessions * ATTACH_SHARE} times`, 'sessions');
+      return this.#excess('attaches', emptyMs, `attach ${rate} times`, 'sessions');
     }
     this.#attaches.take(1, now);
     return undefined;
@@ -186,11 +191,14 @@ export class PrincipalQuota implements GrantHolder {
     return this.#full('addresses', 'Address', addresses, 'Unbind one');
   }
 
-  /** Returns why a further session must be refused, or undefined. */
-  sessionFault(): string | undefined {
-    const { sessions } = this.limits;
-    if (this.sessions < sessions) return undefined;
-    return this.#full('sessions', 'Session', sessions, 'Close a connection');
+  /** True if a further session must be refused, with `refuseSession`. */
+  get hasAllSessions(): boolean {
+    return this.sessions >= this.limits.sessions;
+  }
+
+  /** Returns why a further session is refused. */
+  refuseSession(): string {
+    return this.#full('sessions', 'Session', this.limits.sessions, 'Close a connection');
   }
 
   #full(kind: QuotaKind, name: string, limit: number, fix: string): string {

@@ -178,7 +178,7 @@ describe('the rate of messages', () => {
       ['root', ['admin']],
     ] as const) {
       const caller = attach(id, { principal: { id, roles } });
-      expect(flood(caller, agent, 2_000)).toBe(0);
+      expect(flood(caller, agent, 500)).toBe(0);
     }
   });
 });
@@ -255,12 +255,12 @@ describe('a node above its rate', () => {
     flood(caller, agent, 400 + REFUSALS - 1);
     expect(caller.transport.isPaused).toBe(false);
     for (let pause = 1; pause < MAX_PAUSES; pause++) {
-      flood(caller, agent, 1_000);
+      flood(caller, agent, 500);
       expect(caller.transport.isPaused).toBe(true);
       clock.advance(PAUSE_MS);
       expect([caller.transport.isPaused, caller.session.state]).toEqual([false, 'attached']);
     }
-    flood(caller, agent, 1_000);
+    flood(caller, agent, 500);
     expect(caller.transport.closed).toEqual({
       code: 4429,
       reason: 'keeps sending above the rate of its principal',
@@ -273,7 +273,7 @@ describe('a node above its rate', () => {
     const { attach, agent, clock } = fabric();
     const caller = attach('caller', { principal: ada });
     for (let burst = 0; burst < 2 * MAX_PAUSES; burst++) {
-      flood(caller, agent, 1_000);
+      flood(caller, agent, 500);
       clock.advance(11_000);
     }
     expect(caller.transport.closed).toBeUndefined();
@@ -289,7 +289,7 @@ describe('a node above its rate', () => {
       { corrId: 'b' },
     );
     expect(child.session.isSentinel).toBe(true);
-    expect(flood(child, agent, 1_000)).toBeGreaterThan(500);
+    expect(flood(child, agent, 600)).toBeGreaterThan(100);
     expect([child.transport.isPaused, child.transport.closed]).toEqual([false, undefined]);
   });
 });
@@ -368,10 +368,10 @@ describe('addresses and sessions', () => {
     attach('a2', { principal: ada });
   });
 
-  test('attaches: as many at once as sessions, then a tenth of them in each second', async () => {
+  test('attaches: twice as many at once as sessions, then a tenth of them in each second', () => {
     const { admission, clock } = fabric();
     const granted = { ok: true, principal: ada } as const;
-    for (let n = 0; n < 100; n++) expect(admission.attachFault(granted)).toBeUndefined();
+    for (let n = 0; n < 200; n++) expect(admission.attachFault(granted)).toBeUndefined();
     expect(admission.attachFault(granted)).toEqual({
       kind: 'attaches',
       retryAfterMs: 1,
@@ -422,7 +422,7 @@ describe('state', () => {
       policy: limits('role: client, messages_per_second: 1, message_burst: 1000'),
     });
     const caller = attach('caller', { principal: ada });
-    flood(caller, agent, 1_000);
+    flood(caller, agent, 500);
     caller.lose(1000);
     clock.advance(59_000);
     sweeper.sweep();
@@ -447,7 +447,7 @@ describe('state', () => {
     expect(flood(caller, agent, 401)).toBe(1);
     const again = attach('caller', { principal: { ...ada, roles: ['agent'] } });
     expect(again.session).toBe(caller.session);
-    expect(flood(again, agent, 1_000)).toBe(0);
+    expect(flood(again, agent, 500)).toBe(0);
   });
 });
 
@@ -457,14 +457,14 @@ describe('a sentinel that asks for no credentials', () => {
   test('limits nobody, and keeps no state', () => {
     const { attach, agent, quotas } = fabric(open);
     const caller = attach('caller');
-    expect(flood(caller, agent, 2_000)).toBe(0);
+    expect(flood(caller, agent, 500)).toBe(0);
     expect([caller.session.quota, quotas.size]).toEqual([undefined, 0]);
   });
 
   test('applies the limits of a policy file, and no defaults', () => {
     const { attach, agent } = fabric({ ...open, policy: limits('principal: anonymous, open_calls: 1') });
     const caller = attach('caller');
-    expect(flood(caller, agent, 2_000)).toBe(0);
+    expect(flood(caller, agent, 500)).toBe(0);
     expect(caller.call('math@fame.fabric', 'one')).toEqual([]);
     expect(caller.call('math@fame.fabric', 'two')).toMatchObject([{ frame: { code: 'QUOTA_EXCEEDED' } }]);
   });

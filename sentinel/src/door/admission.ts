@@ -426,9 +426,8 @@ export class Admission {
       return { session: own, isResumed };
     }
     const quota = kind === 'node' ? this.#deps.quotas.of(terms.principal) : undefined;
-    const fault = quota?.sessionFault();
-    if (fault !== undefined && !sessions.endOldestDetached((session) => session.quota === quota)) {
-      throw new FabricError('QUOTA_EXCEEDED', fault);
+    if (quota?.hasAllSessions && !sessions.endOldestDetached((session) => session.quota === quota)) {
+      throw new FabricError('QUOTA_EXCEEDED', quota.refuseSession());
     }
     const limit = isKeyed(terms.principal) ? this.#maxSessions : openShare(this.#maxSessions);
     // A session without a connection must not lock out a new node.

@@ -22,6 +22,8 @@ const GATHER_BYTES = 16_384;
 const MAX_GATHER_BUFFERS = 64;
 const MAX_HEADER_BYTES = 10;
 const NOTHING = Buffer.alloc(0);
+/** Bytes that are read after a close, up to the answer of the other end. A flood is not read to the end of the handshake. */
+const MAX_BYTES_AFTER_CLOSE = 1_048_576;
 /** Room for a message of 64 KB with its frame header. */
 const LARGE_BYTES = 131_072;
 
@@ -92,6 +94,8 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #heldBytes = 0;
   #isHolding = false;
   readonly #remote: string | undefined;
+  /** Bytes that may still arrive; finite once the connection closes. */
+  #bytesLeft = Number.POSITIVE_INFINITY;
 
   constructor(ws: WebSocket, socket: Socket, { budget, clock, hasHead, remote }: NodeSocketOptions) {
     this.#remote = remote;
@@ -117,7 +121,11 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     const [wsOnData] = socket.listeners('data');
     this.#wsOnData = wsOnData as (chunk: Buffer) => void;
     socket.off('data', this.#wsOnData);
-    const read = (bytes: Buffer): void => this.#reader.read(bytes);
+    const read = (bytes: Buffer): void => {
+      this.#bytesLeft -= bytes.length;
+      if (this.#bytesLeft >= 0) this.#reader.read(bytes);
+      else this.terminate();
+    };
     const isShared = readInto(socket, read);
     // Node delivers the head by this event in any case.
     if (!isShared || hasHead) socket.on('data', read);
@@ -223,6 +231,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   close(code: number = CLOSE.normal, reason = ''): void {
     // The close frame is the last one: gathered messages go first.
     this.flush();
+    this.#bytesLeft = Math.min(this.#bytesLeft, MAX_BYTES_AFTER_CLOSE);
     this.#ws.close(code, closeReason(reason));
   }
 
