@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CALLERS, type Credential, type Kind } from '../kit/gate/gate-credentials.ts';
+import { CALLERS_OF, type Credential, type Kind } from '../kit/gate/gate-credentials.ts';
 import { EXPECTED, type Who } from '../kit/gate/gate-expected.ts';
 import { GateFabric, type Mode, type Software } from '../kit/gate/gate-fabric.ts';
 import { GateTargets, type Target } from '../kit/gate/gate-targets.ts';
@@ -55,13 +55,12 @@ describe.each<Mode>(['policy', 'roles'])('G1: with %s', (mode) => {
 
   describe.each(KINDS)('a %s', (kind) => {
     test.each(
-      CALLERS.flatMap((caller) =>
+      CALLERS_OF[kind].flatMap((caller) =>
         (['ours', 'foreign'] as const).map((software) => [caller, software] as const),
       ),
     )('of %s, in a node of %s software', async (caller, software) => {
       const credential = fabric.credentials.of(kind, caller);
-      if (credential === undefined) return;
-      const owner = fabric.credentials.of(kind, 'owner')!;
+      const owner = fabric.credentials.of(kind, 'owner');
       const targets = await GateTargets.make(fabric, owner, peerIds);
       const before = await targets.state();
       const who: Who = { kind, caller, mode, software };
@@ -85,7 +84,7 @@ describe.each<Mode>(['policy', 'roles'])('G1: with %s', (mode) => {
         const { token } = credential;
         // A subprotocol has the characters of a token of HTTP.
         if (place === 'subprotocol' && (token === undefined || token.includes('%'))) continue;
-        const targets = await GateTargets.make(fabric, fabric.credentials.of('key', 'owner')!, peerIds);
+        const targets = await GateTargets.make(fabric, fabric.credentials.of('key', 'owner'), peerIds);
         const before = await targets.state();
         const faults = await Promise.all(
           Object.keys(VERBS).map((verb) => attempt(fabric, verb, credential, place, code, targets.existing)),

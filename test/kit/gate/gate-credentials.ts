@@ -11,7 +11,15 @@ export type Kind = 'key' | 'JWT' | 'certificate';
 
 /** Callers that may attach. `owner` is the principal that owns the targets. */
 export const CALLERS = ['owner', 'other', 'low', 'door', 'sentinel', 'admin'] as const;
-export type Caller = (typeof CALLERS)[number];
+/** `narrow` has a key with patterns, which restrict the role agent to calls of the two agents. */
+export type Caller = (typeof CALLERS)[number] | 'narrow';
+
+/** The callers with a credential of a kind. The roles of certificates are fixed, and only keys have patterns. */
+export const CALLERS_OF: Readonly<Record<Kind, readonly Caller[]>> = {
+  key: [...CALLERS, 'narrow'],
+  JWT: CALLERS,
+  certificate: ['owner', 'other', 'low', 'admin'],
+};
 
 /** A faulty credential, with the code of the refusal. */
 export interface Faulty {
@@ -34,6 +42,7 @@ const ROLE_OF: Readonly<Record<Caller, Role>> = {
   door: 'door',
   sentinel: 'sentinel',
   admin: 'admin',
+  narrow: 'agent',
 };
 
 export class GateCredentials {
@@ -74,7 +83,10 @@ export class GateCredentials {
       callers.set(`key ${caller}`, { token: (await keys.add({ name: caller, role })).token });
       callers.set(`JWT ${caller}`, { token: await issuer.token(now, { sub: caller, roles: [role] }) });
     }
-    for (const caller of ['owner', 'other', 'low', 'admin']) {
+    const allow = ['Call:chat@**', 'Call:work@**'];
+    const narrow = await keys.add({ name: 'narrow', role: ROLE_OF.narrow, allow });
+    callers.set('key narrow', { token: narrow.token });
+    for (const caller of CALLERS_OF.certificate) {
       const certificate = authority.issue(caller, { subject: `/CN=${caller}` });
       callers.set(`certificate ${caller}`, { certificate });
     }
@@ -87,9 +99,9 @@ export class GateCredentials {
     return new GateCredentials({ authority, issuer, server, faulty, house, callers });
   }
 
-  /** Undefined if there is no such caller: the roles of certificates are fixed. */
-  of(kind: Kind, caller: Caller): Credential | undefined {
-    return this.#callers.get(`${kind} ${caller}`);
+  /** The credential of a caller in `CALLERS_OF`. */
+  of(kind: Kind, caller: Caller): Credential {
+    return this.#callers.get(`${kind} ${caller}`)!;
   }
 }
 

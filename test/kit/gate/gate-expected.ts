@@ -25,7 +25,8 @@ const binds = (who: Who): boolean =>
   isAdmin(who) ||
   ['owner', 'other', 'sentinel'].includes(who.caller) ||
   (who.kind === 'certificate' && who.mode === 'roles');
-const calls = (who: Who): boolean => who.mode === 'roles' || isOwner(who) || isAdmin(who);
+const calls = (who: Who): boolean =>
+  (who.mode === 'roles' && who.caller !== 'narrow') || isOwner(who) || isAdmin(who);
 const isSentinel = (who: Who): boolean =>
   who.kind !== 'certificate' && ['admin', 'sentinel'].includes(who.caller);
 const forbidden = ({ software }: Who): string => (software === 'ours' ? 'AUTH_FORBIDDEN' : 'NO_ROUTE');
