@@ -17,7 +17,7 @@ import {
   PAIR_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
 import { afterAll, describe, expect, test } from 'vitest';
-import { MAX_PAUSES, PAUSE_MS, REFUSALS } from '../session/rate-brake.ts';
+import { MAX_PAUSE_MS, MAX_PAUSES, REFUSALS } from '../session/rate-brake.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 import { Access } from './access.ts';
 import { PolicyFile } from './policy/policy-file.ts';
@@ -243,7 +243,7 @@ describe('a node above its rate', () => {
     const refused = flood(caller, agent, 900);
     expect(refused).toBe(100);
     expect(caller.transport.isPaused).toBe(true);
-    clock.advance(PAUSE_MS);
+    clock.advance(MAX_PAUSE_MS);
     expect(caller.transport.isPaused).toBe(false);
     expect(caller.transport.closed).toBeUndefined();
     expect(counters.closedOverrun).toBe(0);
@@ -257,7 +257,7 @@ describe('a node above its rate', () => {
     for (let pause = 1; pause < MAX_PAUSES; pause++) {
       flood(caller, agent, 500);
       expect(caller.transport.isPaused).toBe(true);
-      clock.advance(PAUSE_MS);
+      clock.advance(MAX_PAUSE_MS);
       expect([caller.transport.isPaused, caller.session.state]).toEqual([false, 'attached']);
     }
     flood(caller, agent, 500);
@@ -267,6 +267,20 @@ describe('a node above its rate', () => {
     });
     expect(caller.session.state).toBe('gone');
     expect([counters.quotaPaused, counters.closedQuota]).toEqual([MAX_PAUSES - 1, 1]);
+  });
+
+  test('is paused together with others, and the pauses end one after another', () => {
+    const { attach, agent, clock } = fabric();
+    const callers = Array.from({ length: 8 }, (_, n) => attach(`caller-${n}`, { principal: ada }));
+    for (const caller of callers) flood(caller, agent, 500);
+    const paused = (): number => callers.filter(({ transport }) => transport.isPaused).length;
+    expect(paused()).toBe(8);
+    clock.advance(1_999);
+    expect(paused()).toBe(8);
+    for (let left = 7; left >= 0; left--) {
+      clock.advance(left === 7 ? 1 : 125);
+      expect(paused()).toBe(left);
+    }
   });
 
   test('is not closed for bursts with time between them', () => {

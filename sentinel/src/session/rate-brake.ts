@@ -8,8 +8,15 @@ import type { Sessions } from './sessions.ts';
 
 /** Messages of a node that are refused before it is paused. */
 export const REFUSALS = 32;
-/** Time for which it is paused, in ms. Far below the silence after which a node is closed. */
-export const PAUSE_MS = 2_000;
+/** Shortest time for which it is paused, in ms. Far below the silence after which a node is closed. */
+const PAUSE_MS = 2_000;
+/**
+ * Pauses that begin together end in steps, in ms: a node that continues sends up to 128 KB before the next pause, and many at once
+ * would delay all others.
+ */
+const STEP_MS = 125;
+const STEPS = 8;
+export const MAX_PAUSE_MS = PAUSE_MS + (STEPS - 1) * STEP_MS;
 /** The node is closed instead of paused for this time in a row. */
 export const MAX_PAUSES = 5;
 /** Pauses with more time without a refusal between them are not in a row, in ms. */
@@ -24,6 +31,7 @@ export interface RateBrakeDeps {
 
 export class RateBrake {
   readonly #deps: RateBrakeDeps;
+  #step = 0;
 
   constructor(deps: RateBrakeDeps) {
     this.#deps = deps;
@@ -58,7 +66,8 @@ export class RateBrake {
     counters.quotaPaused++;
     rate.isPaused = true;
     transport.pause();
-    clock.after(PAUSE_MS, () => {
+    this.#step = (this.#step + 1) % STEPS;
+    clock.after(PAUSE_MS + this.#step * STEP_MS, () => {
       rate.isPaused = false;
       session.markReceived();
       transport.resume?.();
