@@ -10,7 +10,7 @@ import { type Certificate, TestAuthority } from '../certificates.ts';
 export type Kind = 'key' | 'JWT' | 'certificate';
 
 /** Callers that may attach. `owner` is the principal that owns the targets. */
-export const CALLERS = ['owner', 'other', 'low', 'door', 'sentinel', 'admin'] as const;
+const CALLERS = ['owner', 'other', 'low', 'door', 'sentinel', 'admin'] as const;
 /** `narrow` has a key with patterns, which restrict the role agent to calls of the two agents. */
 export type Caller = (typeof CALLERS)[number] | 'narrow';
 
