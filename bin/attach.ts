@@ -1,8 +1,8 @@
 // Attaches a command to the sentinel. Reports a long wait, a failure with its cause, and lost connections.
 import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
-import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
-import { redactUrl } from '@fame-fabric/shared/internal';
+import { ERRORS, type ErrorCode, FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
+import { explainError, mayNeedTls, redactUrl } from '@fame-fabric/shared/internal';
 import { AdmissionToken, wsDialWith } from '@fame-fabric/shared/node';
 import type { ClientConfig } from './config.ts';
 
@@ -28,6 +28,15 @@ export async function attach(options: AttachOptions): Promise<Client> {
     );
   });
   const token = new AdmissionToken(config.url, config.token, (message) => writeNote(`${message}\n`));
+  let isLost = false;
+  let hasReported = false;
+  // A lost node retries without a limit. Only an operator can end a refusal of its credential.
+  const onAttachFailed = (error: unknown): void => {
+    if (!isLost || hasReported || !isFabricError(error) || ERRORS[error.code as ErrorCode]?.area !== 'auth')
+      return;
+    hasReported = true;
+    writeNote(`${explainError(token.explain(error))}\n`);
+  };
   let client: Client;
   try {
     client = await connect({
@@ -38,17 +47,18 @@ export async function attach(options: AttachOptions): Promise<Client> {
       securityProfile: config.securityProfile,
       trace: options.trace,
       signal: options.signal,
+      onAttachFailed,
     });
   } catch (error) {
     throw explainAttachError(token.explain(error), config);
   } finally {
     note.stop();
   }
-  let isLost = false;
   client.onState((state) => {
     if (state === 'reconnecting' && !isLost) onConnection(false);
     if (state === 'attached' && isLost) onConnection(true);
     isLost = state === 'reconnecting';
+    if (!isLost) hasReported = false;
   });
   return client;
 }
@@ -68,7 +78,8 @@ function explainAttachError(error: unknown, { url, connectTimeoutMs }: ClientCon
     return new FabricError('LINK_REFUSED', text, { cause: error });
   }
   if (!isFabricError(error, 'LINK_TIMEOUT')) return error;
-  const text = `No sentinel answered at ${redactUrl(url)} within ${connectTimeoutMs / 1_000} s: ${rootMessage(error)}`;
+  const hint = mayNeedTls(url, error) ? '. If its port speaks TLS, the URL begins with wss://' : '';
+  const text = `No sentinel answered at ${redactUrl(url)} within ${connectTimeoutMs / 1_000} s: ${rootMessage(error)}${hint}`;
   return new FabricError('LINK_TIMEOUT', text, { cause: error });
 }
 

@@ -189,7 +189,7 @@ async function request(
     // RFC 6750: the key is valid, and its role is not sufficient. Other 403s are about the Origin or Host of the request.
     const isRole = response.headers.get('www-authenticate')?.includes('insufficient_scope') ?? false;
     throw new FabricError(isRole ? 'AUTH_FORBIDDEN' : 'LINK_REFUSED', text, {
-      details: { status: response.status, code },
+      details: { status: response.status, code, ...(isRole ? { fix: '' } : {}) },
     });
   }
   throw new FabricError(

@@ -326,7 +326,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   token: {
     about: 'run a token issuer for development on this machine, or print a token',
     usage:
-      'npx fame-fabric token serve [--port PORT] [--expires TIME] | token issue --sub NAME [--scope TEXT] [--role ROLE] [--aud TEXT] [--expires TIME]',
+      'npx fame-fabric token serve [--port PORT] [--expires TIME] | token issue --sub NAME [--scope TEXT] [--role ROLE] [--aud TEXT] [--expires TIME] [--port PORT]',
     examples: [
       'npx fame-fabric token serve',
       'npx fame-fabric token issue --sub ada --expires 1h > ada.token',
@@ -337,7 +337,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       scope: {
         type: 'string',
         value: 'TEXT',
-        about: 'issue: scopes with blanks between them (default node.connect)',
+        about: 'issue: space-separated scopes (default node.connect)',
       },
       role: {
         type: 'string',

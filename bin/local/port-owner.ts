@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { cutText, escapeLine } from '@fame-fabric/shared/internal';
 
 export interface PortOwner {
@@ -24,6 +25,21 @@ export function isPortTaken(host: string, port: number): Promise<boolean> {
     socket.once('connect', () => settle(true));
     socket.once('timeout', () => settle(true)); // a process holds the port but does not accept
     socket.once('error', () => settle(false));
+  });
+}
+
+/** True if the port completes a TLS handshake, with whatever certificate. Nothing is sent over the connection. */
+export function speaksTls(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectTls({ host, port, rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });
+    const settle = (isTls: boolean): void => {
+      socket.destroy();
+      resolve(isTls);
+    };
+    socket.once('secureConnect', () => settle(true));
+    socket.once('timeout', () => settle(false));
+    socket.once('error', () => settle(false));
+    socket.once('close', () => settle(false));
   });
 }
 

@@ -17,7 +17,7 @@ import {
 import { AdmissionToken, probeDataDir } from '@fame-fabric/shared/node';
 import { type ClientConfig, readClientConfig, sentinelOf, wantsColours } from '../config.ts';
 import { findStore } from '../find-store.ts';
-import { isPortTaken, portOwner } from '../local/port-owner.ts';
+import { isPortTaken, portOwner, speaksTls } from '../local/port-owner.ts';
 import { misspeltVariables } from '../misspelt.ts';
 import { probeModel } from '../model-probe.ts';
 import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from '../node-version.ts';
@@ -149,10 +149,11 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
   }
   const owner = isLocal ? portOwner(port) : undefined;
   const name = owner ? `${owner.command} (pid ${owner.pid})` : 'a program';
+  const place = owner ? `port ${port}: ${name}` : `${host}:${port}`;
   try {
     const { sentinel, nodes, uplinks = [] } = await getNodes(http);
     const attached = nodes.filter(({ state }) => state === 'attached').length;
-    const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; port ${port}: ${name}`;
+    const text = `${sentinel.id} (${sentinel.version}), ${attached} attached; ${place}`;
     report('sentinel', true, escapeLine(text));
     report('key', true, http.token.source ?? 'not needed by this sentinel');
     for (const uplink of uplinks) {
@@ -162,11 +163,18 @@ async function checkSentinel(config: ClientConfig, report: Report): Promise<bool
   } catch (error) {
     if (!isFabricError(error)) throw error;
     if (isAuthError(error)) {
-      report('sentinel', true, `port ${port}: ${name}`);
+      report('sentinel', true, place);
       report('key', false, error.message);
     } else if (error.code === 'AUTH_FORBIDDEN') {
-      report('sentinel', true, `port ${port}: ${name}`);
+      report('sentinel', true, place);
       report('key', true, `${http.token.source}; ps, trace and metrics need a key with the role admin`);
+    } else if (error.code === 'AUTH_UNAVAILABLE') {
+      report('key', false, error.message);
+      return false;
+    } else if (protocol === 'ws:' && (await speaksTls(host, port))) {
+      const fix = 'Begin FAME_DIRECT_ADMISSION_URL with wss://.';
+      report('sentinel', false, `${place} speaks TLS, and the URL begins with ws://`, fix);
+      return false;
     } else if (error.details?.status !== undefined || tlsFault(error) !== undefined) {
       report('sentinel', false, error.message);
       return false;

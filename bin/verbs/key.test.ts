@@ -40,8 +40,7 @@ const stored = () => keysOf(readKeysFile(file));
 test('add prints the key alone on stdout, once, and says what a running sentinel does', async () => {
   expect(await key('add ada', { role: 'agent', expires: '30d', allow: ['ada@**', '*@fame.fabric'] })).toBe(0);
   expect(out).toMatch(/^fk_[0-9a-f]{12}_[\w-]{43}\n$/);
-  expect(notes).toContain('It is the first key. A running sentinel keeps its mode');
-  expect(notes).toContain(`No sentinel has used ${dataDir} yet.`);
+  expect(notes).toContain(`It is the first key, and no sentinel has used ${dataDir} yet.`);
   expect(notes).not.toContain(out.trim());
   expect(stored()).toMatchObject([{ name: 'ada', role: 'agent', allow: ['ada@**', '*@fame.fabric'] }]);
   const [{ createdAt, expiresAt } = { createdAt: 0 }] = stored();
@@ -52,8 +51,10 @@ test('add prints the key alone on stdout, once, and says what a running sentinel
   await key('rm bob');
   rotateLocalKey(dataDir);
   await key('add eve');
-  expect(notes).toContain('first key');
-  expect(notes).not.toContain('No sentinel');
+  expect(notes).toContain(
+    'It is the first key. A running sentinel asks nodes and clients for a key only after its next start',
+  );
+  expect(notes).not.toContain('no sentinel');
 });
 
 test('ls shows no secret and no digest, also as JSON', async () => {

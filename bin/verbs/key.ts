@@ -9,15 +9,15 @@ import {
   type NamedKey,
   nameFault,
   patternFault,
-  ROLES,
   readKeysFile,
 } from '@fame-fabric/sentinel/internal';
-import { FabricError, isFabricError, type Role, systemClock } from '@fame-fabric/shared';
+import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
 import { closestMatch, EXIT, formatTable } from '@fame-fabric/shared/internal';
 import { findLocalKey, rotateLocalKey, searchDataDirs } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { readLifetime, textFlag, textFlags } from '../flags.ts';
 import { writeNote, writeOut } from '../output.ts';
+import { readRole } from '../role-flag.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 const ACTIONS = ['add', 'ls', 'rm', 'rotate'] as const;
@@ -29,7 +29,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   overlap: ['rotate'],
   json: ['ls', 'add', 'rotate'],
 };
-const RESTART = 'A running sentinel keeps its mode: from its next start it asks nodes and clients for a key.';
+const RESTART = 'A running sentinel asks nodes and clients for a key only after its next start.';
 
 export async function run(input: VerbInput): Promise<number> {
   const [action, name, ...others] = input.positionals;
@@ -88,7 +88,7 @@ async function add(keys: KeysChange, file: string, name: string, input: VerbInpu
   const lifetimeMs = readLifetime(textFlag(input, 'expires'), '--expires');
   const { token, key, isFirst } = await keys.add({
     name,
-    role: readRole(textFlag(input, 'role')),
+    role: readRole(textFlag(input, 'role') ?? 'client'),
     expiresAt: lifetimeMs === undefined ? undefined : systemClock.now() + lifetimeMs,
     allow: allow.length === 0 ? undefined : allow,
   });
@@ -96,12 +96,12 @@ async function add(keys: KeysChange, file: string, name: string, input: VerbInpu
   writeNote(
     `The key is shown this once; ${file} has its digest only. Programs send it with FAME_ADMISSION_TOKEN_FILE.\n`,
   );
-  if (isFirst) writeNote(`It is the first key. ${RESTART}\n`);
-  if (isFirst && findLocalKey(dirname(file)) === undefined) {
-    writeNote(
-      `No sentinel has used ${dirname(file)} yet. A sentinel reads FAME_KEYS_FILE, or the file keys in its FAME_DATA_DIR.\n`,
-    );
-  }
+  if (!isFirst) return EXIT.ok;
+  writeNote(
+    findLocalKey(dirname(file)) === undefined
+      ? `It is the first key, and no sentinel has used ${dirname(file)} yet. A sentinel with this FAME_DATA_DIR will ask nodes and clients for a key.\n`
+      : `It is the first key. ${RESTART}\n`,
+  );
   return EXIT.ok;
 }
 
@@ -167,15 +167,6 @@ const viewOf = ({ name, role, id, createdAt, expiresAt, allow }: NamedKey) => ({
   expires: expiresAt === undefined ? undefined : new Date(expiresAt).toISOString(),
   allow,
 });
-
-function readRole(text = 'client'): Role {
-  const role = ROLES.find((one) => one === text);
-  if (role !== undefined) return role;
-  const match = closestMatch(text, ROLES);
-  throw new UsageError(
-    `--role takes ${ROLES.join(', ')}, not "${text}"${match ? `; did you mean ${match}?` : ''}`,
-  );
-}
 
 // An error of the system says nothing about the file.
 function explain(error: unknown, file: string): unknown {

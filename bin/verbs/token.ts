@@ -5,6 +5,7 @@ import { readDevIssuerConfig } from '../config.ts';
 import { readLifetime, readPort, textFlag } from '../flags.ts';
 import { aborted, onInterrupt } from '../interrupt.ts';
 import { writeNote, writeOut } from '../output.ts';
+import { readRole } from '../role-flag.ts';
 import { issuerUrl, issueToken, startDevIssuer } from '../token/dev-issuer.ts';
 import { clientSecretFile, openClientSecret, openIssuerKey } from '../token/issuer-key.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
@@ -82,7 +83,8 @@ async function issue(input: VerbInput, host: string, port: number, lifetimeMs: n
   if (port === 0)
     throw new FabricError('CONFIG_INVALID', '--port takes the port of `fame token serve`, not 0');
   const { audience, dataDir } = readDevIssuerConfig(input.env);
-  const role = textFlag(input, 'role');
+  const text = textFlag(input, 'role');
+  const role = text === undefined ? undefined : readRole(text);
   const request = {
     issuer: issuerUrl(host, port),
     audience: textFlag(input, 'aud') ?? audience,

@@ -143,6 +143,7 @@ test.each([
   [{ call: 'a@b' }, /takes --as/],
   [{ as: 'ada' }, /takes one of --call/],
   [{ as: 'ada', call: 'a@b', bind: 'a@b' }, /takes one of --call/],
+  [{ as: 'ada', call: 'math' }, /--call takes an address such as/],
   [{ as: 'ada', watch: 'node' }, /--watch takes nodes, trace, metrics/],
   [{ as: 'nobody', connect: true }, /has no key "nobody"/],
   [{ as: 'jwt:x', role: ['clent'], connect: true }, /did you mean client/],

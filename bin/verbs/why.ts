@@ -10,15 +10,15 @@ import {
   Permissions,
   type Policy,
   parsePolicy,
-  ROLES,
   ROUTE_ACTIONS,
   shownPath,
 } from '@fame-fabric/sentinel/policy';
-import type { Principal, Role } from '@fame-fabric/shared';
-import { closestMatch, configInvalid, EXIT, errorMessage, escapeLine } from '@fame-fabric/shared/internal';
+import type { Principal } from '@fame-fabric/shared';
+import { configInvalid, EXIT, errorMessage, escapeLine } from '@fame-fabric/shared/internal';
 import { findStore } from '../find-store.ts';
 import { textFlag, textFlags } from '../flags.ts';
 import { writeJson, writeOut } from '../output.ts';
+import { readRole } from '../role-flag.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
 
 /** Flags that state the request, each with its action. Connect has no address. */
@@ -72,6 +72,9 @@ export async function run(input: VerbInput): Promise<number> {
   if (action === 'Watch' && !PAGES.some((page) => page === value)) {
     throw new UsageError(`--watch takes ${PAGES.join(', ')}, not "${value}"`);
   }
+  if (['Call', 'Bind', 'Advertise'].includes(action) && !value?.includes('@')) {
+    throw new UsageError(`--${flag} takes an address such as chat@fame.fabric, not "${value}"`);
+  }
   const config = readSentinelConfig(input.env);
   const principal = principalOf(input, config.keysFile);
   const policy = readPolicy(textFlag(input, 'policy') ?? config.authPolicyPath);
@@ -117,15 +120,6 @@ function readKeys(file: string): ReturnType<typeof readKeysFile> {
       ? configInvalid([`The keys file ${file} cannot be read: ${errorMessage(error)}`])
       : error;
   }
-}
-
-function readRole(text: string): Role {
-  const role = ROLES.find((one) => one === text);
-  if (role !== undefined) return role;
-  const near = closestMatch(text, ROLES);
-  throw new UsageError(
-    `--role takes ${ROLES.join(', ')}, not "${text}"${near ? `; did you mean ${near}?` : ''}`,
-  );
 }
 
 function readPolicy(path: string | undefined): Policy | undefined {
@@ -206,7 +200,7 @@ async function aboutConversation(
       ...about,
       isAllowed: true,
       rule: `${principal.id} started it`,
-      fix: 'nothing takes it from its owner',
+      fix: 'not possible: the owner always may',
     };
   }
   if (shared !== undefined) {

@@ -216,9 +216,9 @@ test('lists each variable once, with a description', () => {
 });
 
 test.each([
-  { FAME_TLS_CERT_FILE: '/c.pem' },
-  { FAME_TLS_KEY_FILE: '/k.pem' },
-  { FAME_TLS_CLIENT_CA_FILE: '/ca.pem' },
-])('%o alone is a fault, since TLS needs a certificate and its key', (env) => {
-  expect(() => readSentinelConfig(env)).toThrow('set together with FAME_TLS_CERT_FILE and FAME_TLS_KEY_FILE');
+  [{ FAME_TLS_CERT_FILE: '/c.pem' }, 'expected FAME_TLS_KEY_FILE to be set too'],
+  [{ FAME_TLS_KEY_FILE: '/k.pem' }, 'expected FAME_TLS_CERT_FILE to be set too'],
+  [{ FAME_TLS_CLIENT_CA_FILE: '/ca.pem' }, 'expected FAME_TLS_CERT_FILE and FAME_TLS_KEY_FILE to be set too'],
+])('%o alone is a fault, since TLS needs a certificate and its key', (env, fault) => {
+  expect(() => readSentinelConfig(env)).toThrow(fault);
 });

@@ -358,7 +358,8 @@ function readTlsFiles(env: EnvReader): TlsFiles | undefined {
   };
   for (const [name, file] of Object.entries(set)) {
     if (file === undefined) continue;
-    env.check(name, file, false, 'set together with FAME_TLS_CERT_FILE and FAME_TLS_KEY_FILE');
+    const others = ['FAME_TLS_CERT_FILE', 'FAME_TLS_KEY_FILE'].filter((other) => other !== name);
+    env.check(name, file, false, `${others.join(' and ')} to be set too`);
     break;
   }
   return undefined;

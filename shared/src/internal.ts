@@ -59,7 +59,7 @@ export {
   WHO_IS_CAPABILITY,
 } from './link/capabilities.ts';
 export { isLoopbackHost } from './link/loopback.ts';
-export { tlsFault } from './link/tls-fault.ts';
+export { mayNeedTls, tlsFault } from './link/tls-fault.ts';
 export { isUnder } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';

@@ -15,6 +15,7 @@ import type { SentinelOptions } from '@fame-fabric/sentinel';
 import { wsDialWith } from '@fame-fabric/shared/node';
 import { CaptureLog } from '@fame-fabric/shared/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { speaksTls } from '../../bin/local/port-owner.ts';
 import { type Certificate, TestAuthority } from '../kit/certificates.ts';
 import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
@@ -82,6 +83,18 @@ describe('TLS', () => {
       code: 'LINK_REFUSED',
       message: expect.stringMatching(/certificate.*NODE_EXTRA_CA_CERTS/s),
     });
+  });
+
+  test('a node without TLS, and doctor, learn that the port speaks TLS', async () => {
+    const { url, port } = await start();
+    const plain = url.replace('wss:', 'ws:');
+    await expect(connectClient({ url: plain, connectTimeoutMs: 1_000 })).rejects.toMatchObject({
+      code: 'LINK_TIMEOUT',
+      message: expect.stringContaining('If its port speaks TLS, the URL begins with wss://'),
+    });
+    expect(await speaksTls('127.0.0.1', port)).toBe(true);
+    const open = await sentinels.start();
+    expect(await speaksTls('127.0.0.1', open.port)).toBe(false);
   });
 
   test('TLS 1.1 and protocols other than HTTP/1.1 are refused', async () => {

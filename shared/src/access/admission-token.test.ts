@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { explainError } from '../cli/explain-error.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError } from '../errors/error.ts';
 import type { TokenSettings } from '../link/admission-url.ts';
@@ -30,6 +31,20 @@ describe('an error of an attach', () => {
     expect(error.message).toMatch(
       /refused the token from FAME_ADMISSION_TOKEN: The token is for another audience\. Fix it$/,
     );
+  });
+
+  test.each<[ErrorCode, string, RegExp]>([
+    ['AUTH_INVALID', 'The token is for another audience. Fix it', /Fix it\. \(AUTH_INVALID\)$/],
+    [
+      'AUTH_INVALID',
+      'The client certificate is not accepted',
+      /refused the attach: The client certificate is/,
+    ],
+    ['AUTH_EXPIRED', 'The token has expired. Get another one', /Get another one\. \(AUTH_EXPIRED\)$/],
+  ])('%s of "%s" is shown without advice about keys', (code, reason, expected) => {
+    const text = explainError(explain(code, `The sentinel refused the attach: ${reason}`));
+    expect(text).toMatch(expected);
+    expect(text).not.toMatch(/key add|FAME_ADMISSION_TOKEN_FILE|FAME_ADMISSION_TOKEN_URL/);
   });
 
   test('is that of the issuer if that gave no token', () => {
@@ -125,6 +140,13 @@ describe('the token', () => {
     expect(new AdmissionToken(LOCAL, settings({ tokenFile: join(root, 'token') })).onRefused()).toBe(false);
   });
 
+  test('that was not found is not left out, when the sentinel refuses a client certificate', () => {
+    const dropped: string[] = [];
+    const none = new AdmissionToken(LOCAL, settings({ dataDir: root }), (message) => dropped.push(message));
+    expect(none.onRefused()).toBe(false);
+    expect(dropped).toEqual([]);
+  });
+
   test('that was found and cannot be read is left out, with one message', () => {
     mkdirSync(join(root, 'token'));
     const dropped: string[] = [];
@@ -152,7 +174,7 @@ describe('the token', () => {
     make(tokenFile);
     const read = () => new AdmissionToken(LOCAL, settings({ tokenFile })).read();
     expect(read).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
-    expect(read).toThrow(`FAME_ADMISSION_TOKEN_FILE is "${tokenFile}", which has no token: ${reason}`);
+    expect(read).toThrow(`FAME_ADMISSION_TOKEN_FILE is "${tokenFile}", which cannot be used: ${reason}`);
     expect(read).not.toThrow('canary');
   });
 

@@ -18,9 +18,15 @@ const MAX_REASON_CHARS = 120;
 /** The part of a sentinel's message that says which credential has expired. */
 const EXPIRED = /The \w+(?: "[^"]*")? has expired/;
 
+/** Details of an error whose message names its fix. */
+const COMPLETE = { details: { fix: '' } } as const;
+
 const MAX_DETAIL_CHARS = 300;
 /** The message of a sentinel about a token (JWT), which names its own fix. */
 const OF_TOKEN = /\b(?:The|A) (?:\w+ of the )?token\b.*/s;
+
+/** The message of a sentinel about a client certificate. */
+const OF_CERTIFICATE = /\bThe client certificate\b.*/s;
 
 /** The message about an issuer that gave no token. */
 const OF_ISSUER = /^The token issuer at /;
@@ -73,9 +79,11 @@ export class AdmissionToken implements TokenSource {
     if (this.#issued !== undefined) return this.#issued.onRefused();
     const { token, tokenFile } = this.#settings;
     if (token !== undefined || tokenFile !== undefined) return false;
+    const file = this.#foundFile();
+    if (file === undefined) return false; // the sentinel refused a client certificate
     this.#leavesOut = true;
     this.#wasRefused = true;
-    this.#notify(`The key in ${this.#foundFile()} is not that of this sentinel; attaching without a key`);
+    this.#notify(`The key in ${file} is not that of this sentinel; attaching without a key`);
     return true;
   }
 
@@ -96,10 +104,15 @@ export class AdmissionToken implements TokenSource {
     const { fix } = ERRORS[code];
     if (code === 'AUTH_MISSING')
       return new FabricError(code, `${sentinel} needs a key for this, and ${this.#reasonForNone()}. ${fix}`);
+    const certificate = OF_CERTIFICATE.exec(reason)?.[0];
+    if (certificate !== undefined) {
+      const text = cutText(certificate, MAX_DETAIL_CHARS);
+      return new FabricError(code, `${sentinel} refused the attach: ${text}`, COMPLETE);
+    }
     const detail = OF_TOKEN.exec(reason)?.[0];
     if (detail !== undefined) {
       const text = cutText(detail, MAX_DETAIL_CHARS);
-      return new FabricError(code, `${sentinel} refused the token from ${this.source}: ${text}`);
+      return new FabricError(code, `${sentinel} refused the token from ${this.source}: ${text}`, COMPLETE);
     }
     const expired = EXPIRED.exec(reason)?.[0];
     const why = expired === undefined ? '' : `: ${cutText(expired, MAX_REASON_CHARS)}`;
@@ -112,6 +125,7 @@ export class AdmissionToken implements TokenSource {
     if (this.#issued !== undefined && isFabricError(error, 'AUTH_INVALID') && OF_ISSUER.test(error.message))
       return error;
     if (isFabricError(error, 'AUTH_INVALID')) return this.refusal('AUTH_INVALID', error.message);
+    if (isFabricError(error, 'AUTH_EXPIRED')) return new FabricError('AUTH_EXPIRED', error.message, COMPLETE);
     return isFabricError(error, 'AUTH_MISSING') ? this.refusal('AUTH_MISSING') : error;
   }
 
@@ -169,7 +183,7 @@ function readSetFile(file: string): string {
   const fault = (reason: string): FabricError =>
     new FabricError(
       'CONFIG_INVALID',
-      `FAME_ADMISSION_TOKEN_FILE is "${printable(file)}", which has no token: ${reason}`,
+      `FAME_ADMISSION_TOKEN_FILE is "${printable(file)}", which cannot be used: ${reason}`,
     );
   try {
     return checkToken(readTokenFile(file));

@@ -103,6 +103,7 @@ export class IssuedTokens {
       throw new FabricError(
         'AUTH_INVALID',
         `The token issuer at ${shown} refused this node: ${code}. Check FAME_ADMISSION_CLIENT_ID, FAME_ADMISSION_CLIENT_SECRET and FAME_ADMISSION_TOKEN_SCOPE`,
+        { details: { fix: '' } },
       );
     }
     if (status !== 200) throw unavailable(shown, `it answered HTTP ${status}`);
@@ -132,5 +133,5 @@ const unavailable = (shown: string, reason: string, cause?: unknown): FabricErro
   new FabricError(
     'AUTH_UNAVAILABLE',
     `Cannot get a token from ${shown}: ${reason}. Start the issuer, or check FAME_ADMISSION_TOKEN_URL`,
-    { cause },
+    { cause, details: { fix: '' } },
   );

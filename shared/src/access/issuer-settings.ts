@@ -51,7 +51,7 @@ export const ISSUER_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'FAME_ADMISSION_TOKEN_SCOPE',
     type: 'text',
     default: SCOPE,
-    description: 'Scopes of the requested tokens, with blanks between them.',
+    description: 'Scopes of the requested tokens, separated by spaces.',
   },
   {
     name: 'FAME_JWT_AUDIENCE',

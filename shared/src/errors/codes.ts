@@ -79,8 +79,8 @@ export const ERRORS = Object.freeze({
   AUTH_EXPIRED: entry(
     'auth',
     false,
-    'The token that was sent has expired.',
-    'Get a new token from its issuer. Nodes renew their tokens by themselves with FAME_ADMISSION_TOKEN_URL, FAME_ADMISSION_CLIENT_ID and FAME_ADMISSION_CLIENT_SECRET.',
+    'The token or client certificate that was sent has expired.',
+    'Get a new one from its issuer. Nodes with FAME_ADMISSION_TOKEN_URL renew their tokens by themselves.',
   ),
   AUTH_UNAVAILABLE: entry(
     'auth',
@@ -91,8 +91,8 @@ export const ERRORS = Object.freeze({
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not allowed. Or the caller has no credential, and listing conversations or answering an approval needs one.',
-    'A policy, or a key with another role, would allow it (docs/policy.md). For a web page, set FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. For conversations of an open fabric, set FAME_ADMISSION_TOKEN_FILE to the file `token` in the data directory of the sentinel.',
+    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not one of FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. Or the caller has no credential, and listing conversations or answering an approval needs one.',
+    'Use a credential that may do this, or change the policy (docs/policy.md).',
   ),
   ADMIT_REFUSED: entry(
     'admission',

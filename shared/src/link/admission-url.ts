@@ -87,9 +87,9 @@ export function readClientCertificate(reader: EnvReader): ClientCertificate | un
   const keyFile = reader.text('FAME_CLIENT_KEY_FILE');
   if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile };
   if (certFile !== undefined)
-    reader.check('FAME_CLIENT_CERT_FILE', certFile, false, 'set together with FAME_CLIENT_KEY_FILE');
+    reader.check('FAME_CLIENT_CERT_FILE', certFile, false, 'FAME_CLIENT_KEY_FILE to be set too');
   if (keyFile !== undefined)
-    reader.check('FAME_CLIENT_KEY_FILE', keyFile, false, 'set together with FAME_CLIENT_CERT_FILE');
+    reader.check('FAME_CLIENT_KEY_FILE', keyFile, false, 'FAME_CLIENT_CERT_FILE to be set too');
   return undefined;
 }
 

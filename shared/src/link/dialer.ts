@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts';
 import { decode, encode } from '../protocol/codec.ts';
 import type { Envelope, NodeAttach, NodeAttachAck } from '../protocol/envelope.ts';
 import { timeText } from '../text/time-text.ts';
+import { mayNeedTls } from './tls-fault.ts';
 import type { Dial, TokenSource, Transport } from './transport.ts';
 import { withoutSecrets } from './without-secrets.ts';
 
@@ -233,7 +234,7 @@ export class Dialer {
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
     return new FabricError(
       'LINK_TIMEOUT',
-      `No ${this.#peer} at ${url} within ${timeText(timeoutMs)}: ${errorMessage(cause)}. ${advice}`,
+      `No ${this.#peer} at ${url} within ${timeText(timeoutMs)}: ${errorMessage(cause)}. ${mayNeedTls(url, cause) ? 'If its port speaks TLS, the URL begins with wss://. ' : ''}${advice}`,
       { cause },
     );
   }

@@ -28,6 +28,8 @@ export interface LinkOptions {
    * attach replaces it. Sentinels of other software have none.
    */
   onResumeToken?: ((token: string) => void) | undefined;
+  /** Called with the error of each failed attempt to attach. */
+  onAttachFailed?: ((error: unknown) => void) | undefined;
   /** Logical roots this node accepts. @default ['fame.fabric'] */
   acceptedLogicals?: readonly string[] | undefined;
   /** Time limit for the first attach, in ms. @default 30_000 */

@@ -173,6 +173,7 @@ export class Link {
         trace,
         makeAttach: () => this.#makeAttach(),
         onAttached: (transport, ack) => this.#onAttached(transport, ack),
+        onFailed: options.onAttachFailed,
       },
       {
         url: attachUrl(options.url, this.systemId),

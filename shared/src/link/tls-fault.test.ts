@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { tlsFault } from './tls-fault.ts';
+import { mayNeedTls, tlsFault } from './tls-fault.ts';
 
 const failed = (code: string): Error =>
   new TypeError('fetch failed', { cause: Object.assign(new Error('no'), { code }) });
@@ -14,6 +14,16 @@ test('O5: a certificate that is not accepted is named, with the variable that ac
   const expired = tlsFault(failed('CERT_HAS_EXPIRED'));
   expect(expired).toContain('it has expired (CERT_HAS_EXPIRED)');
   expect(expired).not.toContain('NODE_EXTRA_CA_CERTS');
+});
+
+test('a certificate for another host name comes with its fix', () => {
+  expect(tlsFault(failed('ERR_TLS_CERT_ALTNAME_INVALID'))).toMatch(/another host name.*in the URL$/);
+});
+
+test('a connection without TLS that ends without an answer may need TLS', () => {
+  expect(mayNeedTls('ws://localhost:1/', failed('ECONNRESET'))).toBe(true);
+  expect(mayNeedTls('ws://localhost:1/', failed('ECONNREFUSED'))).toBe(false);
+  expect(mayNeedTls('wss://localhost:1/', failed('ECONNRESET'))).toBe(false);
 });
 
 test('other errors are not TLS faults', () => {

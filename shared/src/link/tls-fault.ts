@@ -24,12 +24,23 @@ export function tlsFault(error: unknown): string | undefined {
       const fix =
         why.startsWith('its issuer') || why.includes('self-signed')
           ? '. If you trust it, set NODE_EXTRA_CA_CERTS to a PEM file with the certificate of its issuer'
-          : '';
+          : code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+            ? '. Use a name of the certificate in the URL'
+            : '';
       return `The certificate of the server is not accepted: ${why} (${code})${fix}`;
     }
     if (code === 'EPROTO' || code.startsWith('ERR_SSL_')) {
-      return `The server does not speak TLS as expected (${code}). Without TLS, the URL begins with ws:// or http://`;
+      return `The server does not speak TLS as expected (${code}). For a port without TLS, the URL begins with ws:// or http://`;
     }
   }
   return undefined;
+}
+
+/** True if `error` is what a connection to `url` without TLS gets from a port that speaks TLS: it ends without an answer. */
+export function mayNeedTls(url: string, error: unknown): boolean {
+  if (!url.startsWith('ws:')) return false;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ECONNRESET') return true;
+  }
+  return false;
 }
