@@ -144,7 +144,8 @@ async function attempt(
     VERBS[verb]!({ node, credential, fabric, software }, target),
   ]);
   const ack = attach.status === 'fulfilled' ? 'allowed' : (node.ack?.frame.code as string);
-  const closed = (await node.closed).code;
+  // A node that was admitted by mistake stays open.
+  const { code: closed } = await (attach.status === 'fulfilled' ? node.cut() : node.closed);
   return [
     ...judge(`${verb}: attach`, ack, code),
     ...judge(verb, outcomeOf(acted, node), verb === 'attach over HTTP' ? 'OPERATION_UNSUPPORTED' : code),
