@@ -124,7 +124,7 @@ async function rotate(keys: KeysChange, name: string, input: VerbInput): Promise
   writeNote(
     overlapMs === 0
       ? 'The old key is no longer valid: a running sentinel closes its nodes within 5 s.\n'
-      : `The old key is valid until ${timeText(systemClock.now() + overlapMs)}.\n`,
+      : `The old key is valid until ${timeText(systemClock.now() + overlapMs)} UTC.\n`,
   );
   return EXIT.ok;
 }

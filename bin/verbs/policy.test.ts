@@ -36,9 +36,10 @@ test('faults are printed with line, column and the nearest word, and the exit co
 });
 
 test('a file that cannot be read exits with 1, wrong usage is an error', async () => {
-  vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   const input = { flags: {}, env: {} };
   expect(await run({ ...input, positionals: ['check', join(folder, 'none.yaml')] })).toBe(1);
+  expect(write.mock.calls.join()).toContain('none.yaml cannot be read: there is no such file');
   await expect(run({ ...input, positionals: ['chekc', 'x'] })).rejects.toThrow('Did you mean check?');
   await expect(run({ ...input, positionals: ['check'] })).rejects.toThrow('takes the file of a policy');
 });

@@ -1,7 +1,7 @@
 // `fame policy check FILE`: checks a policy and prints every fault with its line, column and a suggestion.
 import { readFile } from 'node:fs/promises';
 import { formatPolicyFault, type Policy, parsePolicy } from '@fame-fabric/sentinel/policy';
-import { closestMatch, cutText, EXIT, errorMessage, escapeLine } from '@fame-fabric/shared/internal';
+import { closestMatch, cutText, EXIT, escapeLine, reasonOf } from '@fame-fabric/shared/internal';
 import { countText } from '../count-text.ts';
 import { writeMessage, writeOut } from '../output.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
@@ -21,7 +21,7 @@ export async function run({ positionals }: VerbInput): Promise<number> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    writeMessage(`${path} cannot be read: ${errorMessage(error)}`);
+    writeMessage(`${path} cannot be read: ${reasonOf(error)}`);
     return EXIT.failure;
   }
   const { policy, faults } = parsePolicy(path, text);

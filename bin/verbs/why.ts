@@ -14,7 +14,7 @@ import {
   shownPath,
 } from '@fame-fabric/sentinel/policy';
 import type { Principal } from '@fame-fabric/shared';
-import { configInvalid, EXIT, errorMessage, escapeLine } from '@fame-fabric/shared/internal';
+import { configInvalid, EXIT, errorMessage, escapeLine, reasonOf } from '@fame-fabric/shared/internal';
 import { findStore } from '../find-store.ts';
 import { textFlag, textFlags } from '../flags.ts';
 import { writeJson, writeOut } from '../output.ts';
@@ -128,7 +128,7 @@ function readPolicy(path: string | undefined): Policy | undefined {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw configInvalid([`The policy ${path} cannot be read: ${errorMessage(error)}`]);
+    throw configInvalid([`The policy ${path} cannot be read: ${reasonOf(error)}`]);
   }
   const { policy, faults } = parsePolicy(shownPath(path), text);
   if (policy !== undefined) return policy;

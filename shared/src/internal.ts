@@ -36,6 +36,7 @@ export type { Environment, Variable } from './env/variable.ts';
 export { errorOfCode, isAgentCode } from './errors/agent-error.ts';
 export { tableCode } from './errors/codes.ts';
 export { errorMessage } from './errors/error-message.ts';
+export { reasonOf } from './errors/reason-of.ts';
 export {
   ADMISSION_VARIABLES,
   ATTACH_PATH,

@@ -5,6 +5,7 @@ import { searchDataDirs } from '../data-dir.ts';
 import { printable } from '../env/read-env.ts';
 import { ERRORS } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
+import { reasonOf } from '../errors/reason-of.ts';
 import type { TokenSettings } from '../link/admission-url.ts';
 import { isLoopbackHost } from '../link/loopback.ts';
 import type { TokenSource } from '../link/transport.ts';
@@ -12,7 +13,7 @@ import { cutText } from '../text/cut-text.ts';
 import { redactUrl } from '../text/redact-url.ts';
 import { IssuedTokens } from './issued-tokens.ts';
 import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
-import { checkToken, reasonOf } from './secret.ts';
+import { checkToken } from './secret.ts';
 
 const MAX_REASON_CHARS = 120;
 /** The part of a sentinel's message that says which credential has expired. */

@@ -1,6 +1,7 @@
 // Secrets from the environment: a variable, or a file that NAME_FILE names, as containers mount them.
 import { type EnvReader, printable } from '../env/read-env.ts';
 import type { Variable } from '../env/variable.ts';
+import { reasonOf } from '../errors/reason-of.ts';
 import { isToken } from '../link/transport.ts';
 import { readTokenFile } from './local-key-file.ts';
 
@@ -34,10 +35,4 @@ export function checkToken(token: string): string {
   throw new Error(
     token === '' ? 'it is empty' : 'it contains a blank, a line break or a non-ASCII character',
   );
-}
-
-/** The reason for an error of `readTokenFile` or `checkToken`. The system's message would repeat the path, which may be a key by mistake. */
-export function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return code === undefined ? message : code === 'ENOENT' ? 'there is no such file' : code;
 }

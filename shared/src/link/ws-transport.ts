@@ -111,7 +111,7 @@ function readCertificate({ certFile, keyFile }: ClientCertificate): { cert: stri
   try {
     createSecureContext(pem);
   } catch (cause) {
-    const text = `The files of FAME_CLIENT_CERT_FILE and FAME_CLIENT_KEY_FILE cannot be used: ${(cause as Error).message}`;
+    const text = `The files of FAME_CLIENT_CERT_FILE and FAME_CLIENT_KEY_FILE cannot be used: ${(cause as Error).message}. They need a certificate and its private key in PEM format`;
     throw new FabricError('CONFIG_INVALID', text, { cause });
   }
   return pem;
