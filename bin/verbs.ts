@@ -268,7 +268,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./verbs/key.ts'),
   },
   policy: {
-    about: 'check the file of a policy',
+    about: 'check a policy file',
     usage: 'npx fame-fabric policy check FILE',
     examples: ['npx fame-fabric policy check policy.yaml'],
     isHelpAlone: true,

@@ -32,7 +32,7 @@ export interface SentinelConfig {
   readonly dataDir: string;
   /** @default `keys` in the data directory */
   readonly keysFile: string;
-  /** True if requests without a credential are refused: the profile is `gated` or `overlay` with tokens, or the keys file has a key and the profile is not `open`. */
+  /** True if requests without a credential are refused: the profile is `gated` or `overlay` with tokens, or the profile is not `open` and there is a key or a CA of client certificates. */
   readonly isCredentialNeeded: boolean;
   /** Token to send to the parent and to peers. */
   readonly uplinkToken: TokenSettings;
@@ -92,7 +92,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'text',
     default: '127.0.0.1',
     description:
-      'Interface to listen on. Anything but loopback also needs a key in FAME_KEYS_FILE, or FAME_OPEN_ON_ALL_INTERFACES=true.',
+      'Interface to listen on. Any other than loopback needs credentials, such as a key in FAME_KEYS_FILE, or FAME_OPEN_ON_ALL_INTERFACES=true.',
   },
   {
     name: 'FAME_OPEN_ON_ALL_INTERFACES',
@@ -105,7 +105,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'choice',
     default: '(none)',
     description:
-      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; overlay requires signed envelopes, and a token if FAME_JWT_TRUSTED_ISSUER is set; open admits every node. Unset: nodes need a credential if FAME_KEYS_FILE has a key.',
+      'gated admits only nodes with a credential, such as a token of FAME_JWT_TRUSTED_ISSUER; overlay requires signed envelopes, and a token if FAME_JWT_TRUSTED_ISSUER is set; open admits every node. Unset: nodes need a credential if FAME_KEYS_FILE has a key or FAME_TLS_CLIENT_CA_FILE is set.',
   },
   {
     name: 'FAME_VERIFY_FORWARDED_DATA',
@@ -127,7 +127,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'path',
     default: '(none)',
     description:
-      'File to which the sentinel appends each refusal, attach and change of the policy, one JSON object per line; opened again on SIGHUP.',
+      'File of the audit log: each refusal, attach and change of the policy, as one JSON object per line. Opened again on SIGHUP.',
   },
   {
     name: 'FAME_NODE_ID',
@@ -146,7 +146,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'path',
     default: 'keys in FAME_DATA_DIR',
     description:
-      'File with the keys of `npx fame-fabric key add`. If it has a key at the start, nodes and clients need a key. Changes apply within 5 s.',
+      'File with the keys of `npx fame-fabric key add`. If it has a key at the start, nodes and clients need a credential. Changes apply within 5 s.',
   },
   {
     name: 'FAME_ADMISSION_TOKEN',
@@ -222,14 +222,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'integer',
     default: '200',
     description:
-      'Maximum number of connections of one client address that have not attached. An IPv6 client has a network of 64 bits. Loopback has no limit.',
+      'Maximum number of connections of one client address that have not attached. For IPv6 the limit applies to the 64-bit network. Loopback has no limit.',
   },
   {
     name: 'FAME_TRUSTED_PROXIES',
     type: 'list',
     default: '(none)',
     description:
-      'Addresses and networks of proxies, such as 10.0.0.0/8. Behind them, the client is the last address in X-Forwarded-For that is none of these, for the limit of connections and in logs.',
+      'Addresses and networks of proxies, such as 10.0.0.0/8. For connections from them, the client is the last other address in X-Forwarded-For, for the limit of connections and in logs.',
   },
   {
     name: 'FAME_QUEUE_BYTES',
@@ -287,7 +287,7 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'path',
     default: '(none)',
     description:
-      'PEM file with the issuers of client certificates. A certificate of one of them is a credential: its SPIFFE id or its subject names the principal. Read again when it changes.',
+      'PEM file with the issuers of client certificates. Nodes then need a credential, and a certificate of these issuers is one: its SPIFFE id or its subject names the principal. Read again when it changes.',
   },
   {
     name: 'FAME_PARENT_URL',

@@ -206,21 +206,21 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'bytes',
     default: '0',
     description:
-      'Maximum size of the conversations of one owner, except `local`. At the limit the oldest ended ones of that owner move to the trash, then idle ones. 0 for no limit.',
+      'Maximum size of the conversations of one owner, except `local`. At the limit the oldest ended conversations of that owner move to the trash, then idle ones. 0 for no limit.',
   },
   {
     name: 'FAME_MAX_CONVERSATIONS_PER_OWNER',
     type: 'integer',
     default: '20000',
     description:
-      'Maximum number of open conversations of one owner, except `local`. At the limit the oldest idle one of that owner moves to the trash. 0 for no limit.',
+      'Maximum number of open conversations of one owner, except `local`. At the limit the oldest idle conversation of that owner moves to the trash. 0 for no limit.',
   },
   {
     name: 'FAME_MAX_TURNS_PER_MINUTE',
     type: 'integer',
     default: '0',
     description:
-      'Turns that one principal may run in a minute, except `local`; 0 for no limit. Callers without a credential are one principal. Limits of a policy replace this one.',
+      'Number of turns that one principal, except `local`, may run in a minute; 0 for no limit. Callers without a credential are one principal. Limits of a policy replace this one.',
   },
   {
     name: 'FAME_MAX_TOKENS_PER_DAY',
@@ -228,7 +228,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'tokens',
     default: '0',
     description:
-      'Prompt and answer tokens that the turns of one principal may use in a day (UTC), except `local`; 0 for no limit. Limits of a policy replace this one.',
+      'Number of prompt and answer tokens that the turns of one principal, except `local`, may use in a day (UTC); 0 for no limit. Limits of a policy replace this one.',
   },
   {
     name: 'FAME_MAX_COST_PER_DAY',
@@ -236,7 +236,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     unit: 'currency of FAME_PRICES_FILE',
     default: '0',
     description:
-      'Cost of the turns of one principal in a day (UTC), except `local`; 0 for no limit. Needs FAME_PRICES_FILE; models without a price cost nothing. Limits of a policy replace this one and may have decimals.',
+      'Maximum cost of the turns of one principal, except `local`, in a day (UTC); 0 for no limit. Needs FAME_PRICES_FILE; models without a price cost nothing. Limits of a policy replace this one, and may have decimals.',
   },
   {
     name: 'FAME_CONVERSATION_MAX_TOKENS',

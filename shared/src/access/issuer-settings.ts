@@ -45,7 +45,8 @@ export const ISSUER_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'FAME_ADMISSION_CLIENT_SECRET_FILE',
     type: 'path',
     default: '',
-    description: 'File with the client secret. Read again for each token. Set one of the two.',
+    description:
+      'File with the client secret, read again for each token. Set this or FAME_ADMISSION_CLIENT_SECRET.',
   },
   {
     name: 'FAME_ADMISSION_TOKEN_SCOPE',
@@ -58,7 +59,7 @@ export const ISSUER_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'text',
     default: 'the path of the sentinel',
     description:
-      'Audience of the requested tokens, as FAME_JWT_AUDIENCE of the sentinel. Unset, the issuer chooses it.',
+      'Audience of the requested tokens: that of FAME_JWT_AUDIENCE of the sentinel. Unset: the issuer chooses it.',
   },
   {
     name: 'FAME_ALLOW_HTTP_ISSUER',

@@ -67,7 +67,7 @@ export const ERRORS = Object.freeze({
   AUTH_MISSING: entry(
     'auth',
     false,
-    'The sentinel needs a key, and none was sent. The list of nodes, the trace and the metrics always need one; an attach does if the sentinel asks for credentials.',
+    'The sentinel needs a credential, and none was sent. The list of nodes, the trace and the metrics always need one; an attach needs one if the sentinel asks for credentials.',
     'Set FAME_ADMISSION_TOKEN_FILE to a file with a key of `npx fame-fabric key add`, or FAME_DATA_DIR to the data directory of the sentinel, which has its local key.',
   ),
   AUTH_INVALID: entry(
@@ -85,14 +85,14 @@ export const ERRORS = Object.freeze({
   AUTH_UNAVAILABLE: entry(
     'auth',
     true,
-    'A token could not be checked, because the key server of its issuer does not answer; or a node could not get one, because the token endpoint does not.',
+    'A token could not be checked, because the key server of its issuer does not answer. Or a node could not get a token, because the token endpoint does not answer.',
     'Start the issuer, or correct FAME_JWKS_URL or FAME_ADMISSION_TOKEN_URL. The log of the sentinel has the reason.',
   ),
   AUTH_FORBIDDEN: entry(
     'auth',
     false,
-    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not one of FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. Or the caller has no credential, and listing conversations or answering an approval needs one.',
-    'Use a credential that may do this, or change the policy (docs/policy.md).',
+    'The policy or the role of the node does not allow the attach, call, bind or page. Or the Origin or Host of a request is not one of FAME_ALLOWED_ORIGINS or FAME_ALLOWED_HOSTS. Or a caller without a credential listed conversations or answered an approval.',
+    'Use a credential that permits this, or change the policy (docs/policy.md).',
   ),
   ADMIT_REFUSED: entry(
     'admission',
@@ -225,13 +225,13 @@ export const ERRORS = Object.freeze({
   TASK_FAILED: entry(
     'task',
     false,
-    'A task that a client ran has failed, was canceled or asks for input; `details.state` says which.',
-    'The message has the text of the agent. Answer a task that asks for input with `start`, or start another one.',
+    'A task failed, was canceled or asks for input; `details.state` has the state.',
+    'Read the text of the agent in the message. Answer a task that asks for input with `start`, or start another task.',
   ),
   OPERATION_UNSUPPORTED: entry(
     'task',
     false,
-    'The agent does not offer that task method, or handles calls only and no plain messages. Also the answer to a KeyRequest or SecureOpen, because keys and encryption are not supported, and to an attach over HTTP.',
+    'The agent does not offer that task method, or handles calls only and no plain messages. Also the answer to a SecureOpen, to a KeyRequest without the profile overlay, and to an attach over HTTP.',
     'Use another method or another agent.',
   ),
   OUTBOUND_FORBIDDEN: entry(
@@ -395,25 +395,25 @@ export const ERRORS = Object.freeze({
   STATE_INVALID: entry(
     'store',
     false,
-    'A key or value of the state of an agent is not allowed: a key has 1 to 512 bytes and no control characters, a value is JSON with at most 65536 bytes by default.',
+    'A key or value of the state of an agent is invalid. A key has 1 to 512 bytes and no control characters. A value is JSON with at most 65536 bytes by default.',
     'Correct the key, split the value, or raise `maxValueBytes` in `state` of the agent.',
   ),
   STATE_KEY_MISSING: entry(
     'store',
     false,
-    'The state or the inbox of an agent is encrypted with a key that was not given. Nothing was changed.',
-    'Add the key to FAME_STATE_MASTER_KEY. The first key encrypts, and all of them decrypt.',
+    'The state or the durable requests of an agent are encrypted with a master key that is missing. Nothing was changed.',
+    'Add the master key to FAME_STATE_MASTER_KEY. The first one encrypts, and all of them decrypt.',
   ),
   REQUEST_CONFLICT: entry(
     'store',
     false,
-    'A durable request has the id of an earlier one of its principal, with other parameters.',
-    'Send it with an id of its own. Repeat a request only as it was.',
+    'A durable request has the id of an earlier request of the same principal, with other parameters.',
+    'Use a new id, or repeat the request with the same parameters.',
   ),
   REQUEST_DEAD: entry(
     'store',
     false,
-    'A durable request failed three times, or three crashes interrupted it. It is not run again by itself.',
+    'A durable request failed three times, or crashes interrupted it three times. The agent does not run it again by itself.',
     'Read the log of the agent, then run it again: `npx fame-fabric requests retry ID`.',
   ),
   FILE_EXISTS: entry(

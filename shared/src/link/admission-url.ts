@@ -42,7 +42,7 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     type: 'text',
     default: '',
     description:
-      'Token to send to the sentinel. Unset: that of FAME_ADMISSION_TOKEN_FILE, else the local key in FAME_DATA_DIR or in the nearest .fame of this and the parent directories, which is sent to loopback only.',
+      'Key or token to send to the sentinel. Unset: that of FAME_ADMISSION_TOKEN_FILE, else the local key in FAME_DATA_DIR or in the nearest .fame of this and the parent directories, which is sent to loopback only.',
     secret: true,
   },
   {
@@ -50,7 +50,7 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     type: 'path',
     default: '',
     description:
-      'File with the token, such as `token` in the data directory of the sentinel. Read again for each attempt to attach.',
+      'File with the key or token, such as `token` in the data directory of the sentinel. Read again for each attempt to attach.',
   },
   {
     name: 'FAME_CLIENT_CERT_FILE',

@@ -26,14 +26,15 @@ export const TOKEN_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'FAME_JWT_TRUSTED_ISSUER',
     type: 'list',
     default: '(none)',
-    description: 'With the profile gated: the issuers whose tokens are accepted, as in the claim iss.',
+    description:
+      'Issuers whose tokens are accepted, as in the claim iss. The profile gated needs at least one.',
   },
   {
     name: 'FAME_JWKS_URL',
     type: 'list',
     default: '<issuer>/.well-known/jwks.json',
     description:
-      'URLs of the public keys, one for each issuer in the same order. No URL in a token is ever requested.',
+      'URLs of the public keys, one for each issuer in the same order. The sentinel never requests a URL from a token.',
   },
   {
     name: 'FAME_JWT_AUDIENCE',
