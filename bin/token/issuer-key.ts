@@ -7,13 +7,10 @@ import {
   randomBytes,
   sign,
 } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';
-import { makeDirectory } from '@fame-fabric/shared/node';
-
-/** Permission bits of the group and of others. */
-const OTHERS = 0o077;
+import { createPrivateFile, isOpenToOthers } from '@fame-fabric/shared/node';
 
 export interface PublicJwk {
   readonly kty: string;
@@ -77,22 +74,10 @@ export function openIssuerKey(dataDir: string): IssuerKey {
 export const openClientSecret = (dataDir: string): string =>
   readOrCreate(clientSecretFile(dataDir), () => `${randomBytes(32).toString('base64url')}\n`).trim();
 
-// Two processes that start at once use the first file: a link fails if the file exists.
 function readOrCreate(file: string, create: () => string): string {
   try {
-    if (!existsSync(file)) {
-      makeDirectory(join(file, '..'));
-      const fresh = `${file}-${process.pid}-${randomBytes(6).toString('hex')}`;
-      writeFileSync(fresh, create(), { mode: 0o600, flag: 'wx' });
-      try {
-        linkSync(fresh, file);
-      } catch (error) {
-        if (!existsSync(file)) throw error;
-      } finally {
-        rmSync(fresh, { force: true });
-      }
-    }
-    if ((statSync(file).mode & OTHERS) !== 0) {
+    if (!existsSync(file)) createPrivateFile(file, create());
+    if (isOpenToOthers(statSync(file).mode)) {
       throw new FabricError(
         'CONFIG_INVALID',
         `Other users of this machine can read ${file}. Remove it, or make it private (chmod 600).`,

@@ -14,7 +14,6 @@ test('the package exports these names and no others', () => {
   expect(Object.keys(internal).sort()).toEqual([
     'CLOSE',
     'KeysChange',
-    'ROLES',
     'SENTINEL_VARIABLES',
     'defaultKeysFile',
     'keysOf',

@@ -6,7 +6,6 @@ export {
   type NamedKey,
   nameFault,
   patternFault,
-  ROLES,
   readKeysFile,
 } from './access/keys-file.ts';
 export { CLOSE } from './close-codes.ts';

@@ -1,6 +1,6 @@
 // G8: TLS and client certificates by the sentinel itself.
 import { X509Certificate } from 'node:crypto';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -176,6 +176,20 @@ describe('faults of the files', () => {
     sentinel.reload();
     expect(log.messages('error')).toEqual(['cannot use the changed TLS files; the last ones stay in use']);
     expect(await shown(sentinel.port)).toBe(fingerprintOf(server.cert));
+  });
+
+  test('a file that cannot be reached any more is logged, and the last one stays in use', async () => {
+    const certFile = join(directory, 'unreachable.pem');
+    copyFileSync(server.cert, certFile);
+    const log = new CaptureLog();
+    const sentinel = await sentinels.start({ tls: { certFile, keyFile: server.key }, log });
+    rmSync(certFile);
+    symlinkSync(certFile, certFile);
+    sentinel.reload();
+    sentinel.reload();
+    expect(log.messages('error')).toEqual(['cannot use the changed TLS files; the last ones stay in use']);
+    expect(await shown(sentinel.port)).toBe(fingerprintOf(server.cert));
+    rmSync(certFile);
   });
 });
 

@@ -135,6 +135,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     const { step, model, usage, reply } = replied;
     const { account, conversation, quota, text } = this.#deps;
     const cost = account.chargeAnswered(model, usage);
+    // If the store fails, the reservation stays until the end of its period.
     quota?.settle(model, usage).catch(() => {});
     const { message, finish, trailing } = reply;
     const body: Body<'model_replied'> = {

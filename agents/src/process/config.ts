@@ -409,7 +409,6 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
     };
   });
 
-/** The key in the variable of naylence has the same form. */
 /** Reads the limits of principals; 0 is no limit. */
 function quotasOf(reader: EnvReader): SpendingLimits {
   const limit = (name: string): number | undefined =>
@@ -421,6 +420,7 @@ function quotasOf(reader: EnvReader): SpendingLimits {
   };
 }
 
+// The key in the variable of naylence has the same form.
 function stateKey(reader: EnvReader): string | undefined {
   const own = readSecret(reader, 'FAME_STATE_MASTER_KEY');
   const key = own ?? reader.secret('FAME_STORAGE_MASTER_KEY');

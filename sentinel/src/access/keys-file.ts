@@ -5,10 +5,9 @@ import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Role } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
-import { FabricError, isTrusted } from '@fame-fabric/shared/router';
+import { FabricError, isOpenToOthers, isTrusted } from '@fame-fabric/shared/router';
+import { ROLES } from './policy/actions.ts';
 import { allowFault } from './policy/allow-list.ts';
-
-export const ROLES: readonly Role[] = Object.freeze(['client', 'agent', 'sentinel', 'door', 'admin']);
 
 /** One secret of a key. A key that is being rotated has two, with the same name. */
 export interface NamedKey {
@@ -39,7 +38,6 @@ const RESERVED = new Set(['anonymous', 'local']);
 const KEY = /^fk_([0-9a-f]{12})_([\w-]{43})$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/;
 /** Permission bits of the group and of others. */
-const OTHERS = 0o077;
 const OTHERS_WRITE = 0o022;
 
 /** Path of the keys file of a data directory. */
@@ -97,7 +95,7 @@ export function readKeysFile(file: string): readonly KeysLine[] {
 /** Makes the file private to its owner. Returns true if other users could read or write it. */
 export function makeKeysFilePrivate(file: string): boolean {
   const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
-  if ((mode & OTHERS) === 0) return false;
+  if (!isOpenToOthers(mode)) return false;
   try {
     chmodSync(file, 0o600);
   } catch {

@@ -1,6 +1,6 @@
 // The source of the local key. Each check looks at the file, so a rotated key takes effect without a restart of the sentinel. Only
 // the digest of the key stays in memory.
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { Logger, Principal } from '@fame-fabric/shared';
 import { ensureLocalKey, isFabricError, isLocalKey, readTokenFile } from '@fame-fabric/shared/router';
 import {
@@ -11,6 +11,7 @@ import {
   UNKNOWN_KEY,
 } from './access.ts';
 import { fileVersion } from './file-version.ts';
+import { digestOf } from './keys-file.ts';
 
 interface LoadedKey {
   /** Identity of the file version that was read. */
@@ -80,8 +81,6 @@ function grant(): Pick<LoadedKey, 'granted' | 'isRevoked'> {
     isRevoked: (other) => other.id === 'local' && other !== principal,
   };
 }
-
-const digestOf = (token: string): Buffer => createHash('sha256').update(token).digest();
 
 /**
  * Opens the local key of a data directory, and writes it at the first start. Without a writable directory there is no key, and

@@ -8,6 +8,7 @@ import { createServer, type Server as HttpsServer, type ServerOptions } from 'no
 import { createSecureContext } from 'node:tls';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { FabricError } from '@fame-fabric/shared/router';
+import { fileVersion } from '../access/file-version.ts';
 
 export interface TlsFiles {
   /** PEM file with the certificate of the sentinel and those of its issuers. */
@@ -144,11 +145,6 @@ function read(variable: string, file: string): string {
 const fault = (variable: string, file: string, why: string): FabricError =>
   new FabricError('CONFIG_INVALID', `${variable} is "${file}", which cannot be used: ${why}`);
 
-/** Identity of the files; that of a missing file is empty. */
+/** Identity of the files; that of a file which cannot be reached is empty. */
 const versionOf = ({ certFile, keyFile, clientCaFile }: TlsFiles): string =>
-  [certFile, keyFile, clientCaFile]
-    .map((file) => {
-      const stats = file === undefined ? undefined : statSync(file, { bigint: true, throwIfNoEntry: false });
-      return stats === undefined ? '' : `${stats.ino}/${stats.mtimeNs}/${stats.size}`;
-    })
-    .join();
+  [certFile, keyFile, clientCaFile].map((file) => (file === undefined ? '' : fileVersion(file))).join();

@@ -1,13 +1,10 @@
 // The key pairs of this sentinel: Ed25519 for signatures, and X25519, whose public key nodes with end-to-end encryption expect. They
 // are kept in the data directory, so that a restarted sentinel is known to its parent and peers.
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type JsonWebKey } from 'node:crypto';
-import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { FabricError, makeDirectory, newId } from '@fame-fabric/shared/router';
+import { createPrivateFile, FabricError, isOpenToOthers, newId } from '@fame-fabric/shared/router';
 import { type Jwk, readJwks, type SigningKey, signingKeyOf } from '@fame-fabric/shared/signature';
-
-/** Permission bits of the group and of others. */
-const OTHERS = 0o077;
 
 export interface SentinelKeys {
   readonly signing: SigningKey;
@@ -32,8 +29,8 @@ export function openSentinelKeys(dataDir: string | undefined, id: string): Senti
   if (dataDir === undefined) return keysOf(createKeys());
   const file = sentinelKeysFile(dataDir, id);
   try {
-    if (!existsSync(file)) store(dataDir, file);
-    if ((statSync(file).mode & OTHERS) !== 0) {
+    if (!existsSync(file)) createPrivateFile(file, `${JSON.stringify(createKeys())}\n`);
+    if (isOpenToOthers(statSync(file).mode)) {
       throw new Error('other users can read it. Remove it: the next start writes new keys');
     }
     return keysOf(JSON.parse(readFileSync(file, 'utf8')) as StoredKeys);
@@ -49,20 +46,6 @@ function createKeys(): StoredKeys {
   const signing = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
   const encryption = generateKeyPairSync('x25519').privateKey.export({ format: 'jwk' });
   return { signing: { ...signing, kid: newId() }, encryption: { ...encryption, kid: newId() } };
-}
-
-// Writes to a temporary file and links it, so that two sentinels that start at once use the same keys.
-function store(dataDir: string, file: string): void {
-  makeDirectory(dataDir);
-  const fresh = `${file}-${process.pid}-${newId()}`;
-  writeFileSync(fresh, `${JSON.stringify(createKeys())}\n`, { mode: 0o600, flag: 'wx' });
-  try {
-    linkSync(fresh, file);
-  } catch (error) {
-    if (!existsSync(file)) throw error;
-  } finally {
-    rmSync(fresh, { force: true });
-  }
 }
 
 function keysOf({ signing, encryption }: StoredKeys): SentinelKeys {

@@ -1,31 +1,16 @@
 // The file with the local key, `token` in the data directory of a sentinel: its format, and how it is created and replaced.
 // Sentinels write it, and so does `fame key rotate`; agents and commands read it.
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeDirectory } from '../data-dir.ts';
 import { FabricError } from '../errors/error.ts';
+import { createPrivateFile, isOpenToOthers, replacePrivateFile } from './private-file.ts';
 
 const NAME = 'token';
 /** `fk_<id>_<secret>`; the secret has 256 bits. */
 const LOCAL_KEY = /^fk_local_[\w-]{43}$/;
-/** Permission bits of the group and of others. */
-const OTHERS = 0o077;
 /** A larger file is not a key, and is not read. */
 const MAX_BYTES = 8_192;
-const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /** Path of the local key of a data directory. */
 export const localKeyFile = (dataDir: string): string => join(dataDir, NAME);
@@ -48,11 +33,7 @@ export interface EnsuredKey {
 export function ensureLocalKey(dataDir: string): EnsuredKey {
   const file = localKeyFile(dataDir);
   // An existing key may be in a directory that cannot be written, such as a mounted secret.
-  let isNew = false;
-  if (!existsSync(file)) {
-    makeDirectory(dataDir);
-    isNew = write(dataDir, (fresh) => linkIfAbsent(fresh, file));
-  }
+  const isNew = !existsSync(file) && createPrivateFile(file, newKey());
   const { mode, uid } = statSync(file);
   if (!isTrusted(uid)) {
     throw new FabricError(
@@ -60,7 +41,7 @@ export function ensureLocalKey(dataDir: string): EnsuredKey {
       `${file} belongs to another user, who would know the local key. Remove the file, or set FAME_DATA_DIR to a directory of your own.`,
     );
   }
-  const wasReadable = !isNew && (mode & OTHERS) !== 0;
+  const wasReadable = !isNew && isOpenToOthers(mode);
   if (wasReadable) tighten(file);
   if (!isLocalKey(readTokenFile(file))) {
     throw new FabricError(
@@ -80,11 +61,7 @@ export function isTrusted(uid: number): boolean {
 /** Replaces the local key by a new one, in one step. Returns the path of the file. @throws the system's error */
 export function rotateLocalKey(dataDir: string): string {
   const file = localKeyFile(dataDir);
-  makeDirectory(dataDir);
-  write(dataDir, (fresh) => {
-    renameSync(fresh, file);
-    return true;
-  });
+  replacePrivateFile(file, newKey());
   return file;
 }
 
@@ -97,35 +74,7 @@ export function readTokenFile(file: string): string {
   return readFileSync(file, 'utf8').trim();
 }
 
-// Writes a new key to a temporary file and passes that to `install`, so that a reader never sees a partial file.
-function write(dataDir: string, install: (fresh: string) => boolean): boolean {
-  const fresh = join(dataDir, `.${NAME}-${process.pid}-${randomBytes(6).toString('hex')}`);
-  try {
-    const handle = openSync(fresh, 'wx', 0o600);
-    try {
-      writeSync(handle, `fk_local_${randomBytes(32).toString('base64url')}\n`);
-      fsyncSync(handle);
-    } finally {
-      closeSync(handle);
-    }
-    return install(fresh);
-  } finally {
-    rmSync(fresh, { force: true });
-  }
-}
-
-// A link fails if the file exists. So two sentinels that start at once both use the first key.
-function linkIfAbsent(fresh: string, file: string): boolean {
-  try {
-    linkSync(fresh, file);
-  } catch (error) {
-    if (existsSync(file)) return false;
-    // Some file systems have no links.
-    if (!NO_LINKS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
-    renameSync(fresh, file);
-  }
-  return true;
-}
+const newKey = (): string => `fk_local_${randomBytes(32).toString('base64url')}\n`;
 
 function tighten(file: string): void {
   try {

@@ -237,6 +237,7 @@ export class RequestRuns {
     if (isRecorded === 'stopped') return;
     if (isRecorded) {
       const isAwaited = live.listeners.size > 0;
+      // If the store cannot be read, the caller gets the outcome when it sends the request again.
       const request = isAwaited ? undefined : await store.getRequest(agent, id).catch(() => undefined);
       this.#settle(live, outcome, request?.answerTo);
     } else if (!live.outcome && !live.stop) await this.#settleFromStore(live);

@@ -5,6 +5,7 @@ import { relative } from 'node:path';
 import type { Logger } from '@fame-fabric/shared';
 import { configInvalid, errorMessage } from '@fame-fabric/shared/internal';
 import { isFabricError } from '@fame-fabric/shared/router';
+import { fileVersion } from '../file-version.ts';
 import { MAX_POLICY_CHARS, parsePolicy } from './parse-policy.ts';
 import type { Policy } from './policy.ts';
 import type { PolicyFault } from './policy-yaml.ts';
@@ -26,15 +27,15 @@ export class PolicyFile {
   readonly #path: string;
   readonly #log: Logger;
   #policy: Policy;
-  /** Identity of the file version that was read last. */
-  #seen: string;
+  /** Identity of the file version that was read last; undefined while the file is missing. */
+  #seen: string | undefined;
 
   /** Reads the policy. @throws {CONFIG_INVALID} with every fault and its place */
   constructor(path: string, log: Logger) {
     this.#path = path;
     this.#log = log;
+    this.#seen = fileVersion(path);
     try {
-      this.#seen = versionOf(path);
       this.#policy = this.#read();
     } catch (error) {
       throw isFabricError(error) ? error : configInvalid([`FAME_AUTH_POLICY_PATH: ${errorMessage(error)}`]);
@@ -48,19 +49,15 @@ export class PolicyFile {
 
   /** Reads the file if it changed, or in any case with `isForced`. Returns true if another policy is in force now. */
   refresh(isForced = false): boolean {
+    const version = fileVersion(this.#path);
+    if (version === this.#seen && !isForced) return false;
+    // A version is read once, so a missing or faulty file is reported once, not in each sweep.
+    this.#seen = version;
     try {
-      const version = versionOf(this.#path);
-      if (version === this.#seen && !isForced) return false;
-      this.#seen = version;
       this.#policy = this.#read();
     } catch (error) {
-      const message = errorMessage(error);
-      // Report a missing file once, not in each sweep.
-      if (!isForced && isMissing(error)) {
-        if (this.#seen === MISSING) return false;
-        this.#seen = MISSING;
-      }
-      this.#log.error('the policy file is faulty; the last good policy stays in force', { fault: message });
+      const fault = errorMessage(error);
+      this.#log.error('the policy file is faulty; the last good policy stays in force', { fault });
       return false;
     }
     this.#log.info('loaded the changed policy', { file: this.#path, rules: this.#policy.rules.length });
@@ -80,12 +77,4 @@ export class PolicyFile {
       this.#log.warn('warning in the policy', { fault: formatPolicyFault(file, fault) });
     return policy;
   }
-}
-
-const MISSING = 'missing';
-const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
-
-function versionOf(path: string): string {
-  const { ino, mtimeNs, size } = statSync(path, { bigint: true });
-  return `${ino}/${mtimeNs}/${size}`;
 }

@@ -1,6 +1,7 @@
 // Reads the claims of a verified token: who its holder is, and what the token permits.
 import type { ClaimValue, Principal, Role } from '@fame-fabric/shared';
 import type { JWTPayload } from 'jose';
+import { ROLES } from '../policy/actions.ts';
 
 /** The scope that every node needs, as in naylence. */
 export const CONNECT_SCOPE = 'node.connect';
@@ -9,8 +10,6 @@ export const TRUSTED_SCOPE = 'node.trusted';
 
 const MAX_ITEMS = 64;
 const MAX_CHARS = 256;
-
-const ROLES: readonly Role[] = ['client', 'agent', 'sentinel', 'door', 'admin'];
 
 /** Scopes are in one of four claims: a text with blanks or commas between them, or a list. */
 export function scopesOf({ scope, scopes, scp, capabilities }: JWTPayload): ReadonlySet<string> {
