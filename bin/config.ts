@@ -220,7 +220,7 @@ export const logsJson = (env: Environment): boolean =>
 /** True unless the user has switched colours off. */
 export const wantsColours = (env: Environment): boolean => !env.NO_COLOR?.trim() && env.TERM !== 'dumb';
 
-/** Derives the URLs of a sentinel on this machine from its host, its port, and whether it speaks TLS. */
+/** Derives the URLs of a sentinel on this machine from its host, its port, and whether it serves TLS. */
 export function localSentinel({
   host,
   port,

@@ -168,7 +168,7 @@ const viewOf = ({ name, role, id, createdAt, expiresAt, allow }: NamedKey) => ({
   allow,
 });
 
-// An error of the system says nothing about the file.
+// The system's error does not name the file or a fix.
 function explain(error: unknown, file: string): unknown {
   const { code } = error as NodeJS.ErrnoException;
   if (isFabricError(error) || error instanceof UsageError || typeof code !== 'string') return error;

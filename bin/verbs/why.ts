@@ -1,5 +1,5 @@
 // `fame why --as NAME --call ADDRESS`: prints what a sentinel with the settings of this directory decides about a request, the rule
-// that decides, and what would change it. Reads the policy, the keys file and the store; a running sentinel is not asked.
+// that decides, and what would change it. Reads the policy, the keys file and the store; no running sentinel is needed.
 import { readFileSync } from 'node:fs';
 import { SqliteStore } from '@fame-fabric/agents/internal';
 import { keysOf, readKeysFile, readSentinelConfig } from '@fame-fabric/sentinel/internal';

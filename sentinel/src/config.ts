@@ -61,7 +61,7 @@ export interface SentinelConfig {
   readonly memoryLimitBytes: number;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
-  /** Files of a port that speaks TLS. */
+  /** Files of a port with TLS. */
   readonly tls: TlsFiles | undefined;
   readonly parentUrl: string | undefined;
   readonly peerUrls: readonly string[];

@@ -57,7 +57,7 @@ export interface PartsDeps {
   signatures?: Signatures | undefined;
   /** @default roles decide */
   policy?: PolicySource | undefined;
-  /** Reads changed TLS files again. @default the port speaks plain HTTP */
+  /** Reads changed TLS files again. @default the port serves plain HTTP */
   tls?: { reload(): void } | undefined;
   /** @default none */
   audit?: Audit | undefined;

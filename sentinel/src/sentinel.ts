@@ -68,7 +68,7 @@ export interface SentinelOptions
   readonly auditLogPath?: string | undefined;
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. @default none */
   readonly peerIds?: readonly string[] | undefined;
-  /** Files of a port that speaks TLS. @default the port speaks plain HTTP */
+  /** Files of a port with TLS. @default the port serves plain HTTP */
   readonly tls?: TlsFiles | undefined;
   /** Networks of proxies whose X-Forwarded-For is believed. @default none */
   readonly trustedProxies?: readonly string[] | undefined;

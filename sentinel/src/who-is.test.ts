@@ -281,7 +281,7 @@ describe('a caller behind another sentinel', () => {
       expect(answers()[0]).toMatchObject({ ok: false, code: 'NODE_GONE' });
   });
 
-  test('is stated by no other neighbor, and to nobody but the callee', () => {
+  test('is stated by no other neighbor, and only to the callee', () => {
     const { agent, attach } = fabric();
     const child = attach('child', { principal: SENTINEL, capabilities: CAPABLE });
     const other = attach('other', { principal: SENTINEL, capabilities: CAPABLE });

@@ -3,6 +3,7 @@
 // and `ws`.
 import './env/require-node.ts';
 
+export { readBoundedFile } from './access/bounded-file.ts';
 export { ensureLocalKey, isLocalKey, isTrusted, readTokenFile } from './access/local-key-file.ts';
 export { createPrivateFile, isOpenToOthers } from './access/private-file.ts';
 export { systemClock } from './async/clock.ts';

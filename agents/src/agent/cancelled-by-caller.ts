@@ -1,4 +1,4 @@
-// Tells an explicit cancellation from the loss of a connection: the caller of a lost one may return.
+// Distinguishes an explicit cancellation from a lost connection, after which the caller may return.
 import { isFabricError } from '@fame-fabric/shared';
 
 /** Abort reasons of lost connections and lost items, after which the caller may return for the rest. */

@@ -419,7 +419,7 @@ const hasDurable = ({ operations, durableMessages }: AgentOptions): boolean =>
 /** True if the agent keeps state or durable requests. */
 export const needsStore = (options: AgentOptions): boolean => Boolean(options.state) || hasDurable(options);
 
-/** Stores of agents without one: what they hold outlives one serving. */
+/** In-memory stores of agents that were given none. An agent that is served again finds its data. */
 const memoryStores = new WeakMap<Agent, MemoryStore>();
 
 function memoryStoreOf(agent: Agent): MemoryStore {

@@ -1,4 +1,5 @@
-// The store of a process: conversations, and the state and inbox of agents. It is opened when the first agent needs it, and all agents of the process share it.
+// The store of a process: conversations, and the state and inbox of agents. It is opened when the first agent needs it, and all
+// agents of the process share it.
 import type { Logger } from '@fame-fabric/shared';
 import type { AgentStore } from '../store/agent-store.ts';
 import type { OpenedStore } from '../store/open-store.ts';

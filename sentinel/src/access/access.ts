@@ -52,7 +52,7 @@ export interface AccessOptions {
   readonly isCredentialNeeded?: boolean | undefined;
   /** True if the port asks clients for a certificate. @default false */
   readonly acceptsCertificates?: boolean | undefined;
-  /** Tells whether a certificate has expired. @default that of the system */
+  /** Clock for the expiry of certificates. @default that of the system */
   readonly clock?: Pick<Clock, 'now'> | undefined;
 }
 
@@ -134,7 +134,7 @@ export class Access {
 export const expiresInMs = ({ expiresAt }: Pick<Granted, 'expiresAt'>, now: number): number | undefined =>
   expiresAt === undefined ? undefined : Math.max(1, Math.ceil(expiresAt - now));
 
-/** The part of a principal that an agent learns about its caller. */
+/** The part of a principal that is sent to agents. */
 export const agentView = ({ id, roles, claims, rights }: Principal): Principal => ({
   id,
   roles,
@@ -153,7 +153,7 @@ export const refused = (reason: string): Authentication => ({
   fault: new FabricError('AUTH_INVALID', reason),
 });
 
-/** Result for a key that belongs to nobody here. It is the same for every kind of key, so that a guess reveals nothing. */
+/** Result for an unknown key. It is the same for every kind of key, so that a guess reveals nothing. */
 export const UNKNOWN_KEY = refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`);
 
 const CREDENTIAL_MISSING: Authentication = Object.freeze({

@@ -447,7 +447,7 @@ describe('G3: a change of the policy', () => {
     expect(parts.bindings.owner('vault@fame.fabric')).toBe(rival.session);
   });
 
-  test('makes a peer announce again what was refused before', () => {
+  test('makes a peer announce refused addresses again', () => {
     const peerRule = '\n  - { effect: allow, action: Connect, role: sentinel }';
     const parts = fabric(RULES + peerRule);
     const peer = parts.attach('P', { principal: { id: 'p', roles: ['sentinel'] }, peer: true, ...OURS });
@@ -479,7 +479,8 @@ describe('G3: a change of the policy', () => {
     expect(() => new PolicyFile(path, silentLog)).toThrow(
       /policy\.yaml:3:7 error: effect must be allow or deny/,
     );
-    expect(() => new PolicyFile(join(folder, 'none.yaml'), silentLog)).toThrow(/ENOENT/);
+    expect(() => new PolicyFile(join(folder, 'none.yaml'), silentLog)).toThrow(/there is no such file/);
+    expect(() => new PolicyFile(folder, silentLog)).toThrow(/cannot be read: it is not a file/);
   });
 });
 

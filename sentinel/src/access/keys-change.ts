@@ -144,7 +144,7 @@ export class KeysChange {
     }
   }
 
-  // Two commands may find the same stale lock. The file number tells the one that comes second that it has taken a new lock.
+  // Two commands may find the same stale lock. By the file number, the second one detects that it has taken a new lock.
   #removeStale(lock: string): boolean {
     const seen = statSync(lock, { throwIfNoEntry: false });
     if (seen === undefined) return true;

@@ -99,7 +99,7 @@ export function makeKeysFilePrivate(file: string): boolean {
   try {
     chmodSync(file, 0o600);
   } catch {
-    // The file belongs to another user or is on a read-only mount. `readKeysFile` checks what matters.
+    // The file belongs to another user or is on a read-only mount. `readKeysFile` refuses one that others can write.
   }
   return true;
 }

@@ -37,7 +37,7 @@ describe('without a policy', () => {
     expect([may('nodes'), may('trace'), may('metrics')]).toEqual([true, false, false]);
   });
 
-  test('an open sentinel restricts only what an operator does', () => {
+  test('an open sentinel restricts only the actions of operators', () => {
     const actions = ['Connect', ...MESSAGES, 'Bind', 'Advertise'];
     expect(allowed(open, ANONYMOUS)).toEqual(actions);
     expect(allowed(open, withRole('client'))).toEqual(actions);

@@ -1,7 +1,6 @@
-// Enforces a changed policy: ends sessions, bindings, advertisements and open calls that it no longer allows. A node that lost a binding loses its
-// connection too: it attaches again, binds what it still may, and keeps its other calls. So does a peer that had announced more than it
-// was allowed.
-
+// Enforces a changed policy: ends sessions, bindings, advertisements and open calls that it no longer allows. A node that lost a
+// binding loses its connection too: it attaches again, binds its allowed addresses, and keeps its other calls. A peer some of whose
+// announcements were refused is disconnected in the same way.
 import { locationOf } from '@fame-fabric/shared/router';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
@@ -39,7 +38,7 @@ export class PolicyChange {
     for (const session of [...table.all()]) this.enforce(session);
   }
 
-  /** Ends what a session may no longer do. */
+  /** Ends the session, or its bindings and calls that are no longer allowed. */
   enforce(session: Session): void {
     const { guard, sessions } = this.#deps;
     if (session.state === 'gone') return;

@@ -206,7 +206,7 @@ export class PrincipalQuota implements GrantHolder {
     return `${name} limit of ${this.id} reached (${limit}). ${fix}, or raise \`${kind}\` in the limits of the policy file.`;
   }
 
-  /** True if the principal left nothing that its next session must find. */
+  /** True if the state of the principal may be removed: its rates have recovered, or it has been idle for a minute. */
   isForgettable(now: number): boolean {
     const isFull = this.#messages.isFull(now) && this.#bytes.isFull(now) && this.#attaches.isFull(now);
     return isFull || now - this.idleSince >= IDLE_MS;

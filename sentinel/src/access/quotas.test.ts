@@ -468,7 +468,7 @@ describe('state', () => {
 describe('a sentinel that asks for no credentials', () => {
   const open = { access: new Access({ sources: [] }) };
 
-  test('limits nobody, and keeps no state', () => {
+  test('limits no principal, and keeps no state', () => {
     const { attach, agent, quotas } = fabric(open);
     const caller = attach('caller');
     expect(flood(caller, agent, 500)).toBe(0);

@@ -92,7 +92,7 @@ export class Renewals {
 
 const forbidden = (reason: string): FabricError => new FabricError('AUTH_FORBIDDEN', reason);
 
-/** What decisions about a principal depend on, besides its id. */
+/** The fields of a principal that decisions depend on, besides its id. */
 export const rightsOf = ({ roles, scopes, allow }: Principal): string =>
   JSON.stringify([roles, scopes, allow]);
 

@@ -1,6 +1,6 @@
 // Admission: turns a new connection into a session. Its first message must be NodeAttach, and its credential must be verified,
-// both within 5 s. The sentinel assigns the path. A returning node resumes its session. A twin, a second copy of a running script, gets a path of its own and never
-// evicts the first. Messages of an attached connection go straight to the router.
+// both within 5 s. The sentinel assigns the path. A returning node resumes its session. A second copy of a running script (a twin)
+// gets a path of its own and never evicts the first. Messages of an attached connection go straight to the router.
 import type {
   Clock,
   Envelope,

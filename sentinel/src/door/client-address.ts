@@ -1,5 +1,5 @@
 // Addresses of clients. Behind a trusted proxy, the client is the last address in X-Forwarded-For that is not a trusted proxy:
-// whatever is left of it may be written by the client itself. From any other connection the header is ignored.
+// the client itself may have written the addresses before it. From any other connection the header is ignored.
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 

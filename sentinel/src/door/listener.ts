@@ -45,7 +45,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** Answers a plain HTTP request of `server`. */
 export type RequestHandler = (server: Server, request: IncomingMessage, response: ServerResponse) => void;
 
-/** Creates the server of a port that speaks TLS. */
+/** Creates the server of a port with TLS. */
 interface TlsPort {
   createServer(
     options: object,
@@ -61,7 +61,7 @@ export interface ListenerDeps {
   budget: QueueBudget;
   clients: ClientAddresses;
   counters: Counters;
-  /** @default the port speaks plain HTTP */
+  /** @default the port serves plain HTTP */
   tls?: TlsPort | undefined;
   log: Logger;
 }
@@ -71,7 +71,7 @@ export interface ListenerOptions {
   readonly host: string;
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
-  /** True if the port speaks TLS. @default false */
+  /** True if the port serves TLS. @default false */
   readonly isEncrypted?: boolean | undefined;
   /** Connections of one client address that have not attached. Loopback has no limit. @default 200 */
   readonly maxConnectionsPerAddress?: number | undefined;

@@ -11,7 +11,7 @@ export interface OriginOptions {
   /** Origins, or `LOOPBACK_PAGES`. */
   readonly allowedOrigins: readonly string[];
   readonly allowedHosts: readonly string[];
-  /** True if the port speaks TLS, so that the sentinel's own pages are https. @default false */
+  /** True if the port serves TLS, so that the sentinel's own pages are https. @default false */
   readonly isEncrypted?: boolean | undefined;
 }
 

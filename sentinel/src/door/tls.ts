@@ -2,12 +2,12 @@
 // reads changed files again without a restart. Connections that are open keep the certificate that they began with. Loaded only if
 // TLS is configured.
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { createServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import { createSecureContext } from 'node:tls';
 import type { Clock, Logger } from '@fame-fabric/shared';
-import { FabricError } from '@fame-fabric/shared/router';
+import { reasonOf } from '@fame-fabric/shared/internal';
+import { FabricError, readBoundedFile } from '@fame-fabric/shared/router';
 import { fileVersion } from '../access/file-version.ts';
 
 export interface TlsFiles {
@@ -66,7 +66,7 @@ export class Tls {
       },
       onRequest,
     );
-    // Scanners and clients that speak plain HTTP. Their error is not ours, and Node closes the connection.
+    // Scanners and clients that use plain HTTP. Node closes their connections.
     server.on('tlsClientError', (error, socket) => {
       this.#deps.log.debug('a TLS handshake failed', {
         code: (error as NodeJS.ErrnoException).code,
@@ -130,15 +130,9 @@ function readCertificates(variable: string, file: string, clock: Clock): string 
 
 function read(variable: string, file: string): string {
   try {
-    // Reading a pipe would block.
-    const stats = statSync(file);
-    if (!stats.isFile()) throw new Error('it is not a file');
-    if (stats.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
-    return readFileSync(file, 'utf8');
+    return readBoundedFile(file, MAX_FILE_BYTES);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'there is no such file' : (code ?? message);
-    throw fault(variable, file, why);
+    throw fault(variable, file, reasonOf(error));
   }
 }
 

@@ -36,7 +36,7 @@ const CREDENTIAL_CHECK_MS = 2_000;
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
-/** Where nodes of naylence send their envelopes when they attach over HTTP (decision 41). */
+/** Path to which naylence nodes send envelopes when they attach over HTTP (decision 41). */
 const HTTP_ATTACH = '/fame/v1/ingress/*';
 
 /** Routes that need no key. Their answers contain nothing about the fabric. */

@@ -2,7 +2,7 @@
 import type { Clock, EnvelopeHeader } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
 
-/** Time for which an answer finds its way back, in ms. */
+/** Time for which an answer can be returned to its sender, in ms. */
 const EXPIRY_MS = 30_000;
 /** Beyond this number the oldest request is dropped. */
 const MAX_REQUESTS = 2_048;

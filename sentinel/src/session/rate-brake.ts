@@ -1,5 +1,5 @@
 // Pauses nodes that keep sending above the rate of their principal, and closes those that continue: a paused node costs nothing, and
-// TCP slows it. Each node gets refusals first. A sentinel below us speaks for many nodes, so it is only refused.
+// TCP slows it. Each node gets refusals first. A child sentinel forwards messages of many nodes, so it is only refused.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';

@@ -44,7 +44,7 @@ export interface SweeperDeps {
   sessions: Sessions;
   budget: QueueBudget;
   memory: MemoryCeiling;
-  /** Reads changed TLS files again. @default the port speaks plain HTTP */
+  /** Reads changed TLS files again. @default the port serves plain HTTP */
   tls?: { reload(): void } | undefined;
   counters: Counters;
   log: Logger;

@@ -16,7 +16,7 @@ import { isTrusted, localKeyFile, readTokenFile } from './local-key-file.ts';
 import { checkToken } from './secret.ts';
 
 const MAX_REASON_CHARS = 120;
-/** The part of a sentinel's message that says which credential has expired. */
+/** The part of a sentinel's message that names the expired credential. */
 const EXPIRED = /The \w+(?: "[^"]*")? has expired/;
 
 /** Details of an error whose message names its fix. */
@@ -62,7 +62,8 @@ export class AdmissionToken implements TokenSource {
 
   /**
    * Reads the token: that of the issuer at FAME_ADMISSION_TOKEN_URL, else FAME_ADMISSION_TOKEN, else the file
-   * FAME_ADMISSION_TOKEN_FILE, else the local key of the data directory. A local key that was only found is sent to this machine, and never to another one. Returns undefined if there is none.
+   * FAME_ADMISSION_TOKEN_FILE, else the local key of the data directory. The local key is sent only to sentinels of this machine.
+   * Returns undefined if there is none.
    * @throws {CONFIG_INVALID} when FAME_ADMISSION_TOKEN_FILE cannot be read
    * @throws {AUTH_UNAVAILABLE | AUTH_INVALID} when the issuer gives no token; the promise rejects
    */

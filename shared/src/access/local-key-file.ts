@@ -1,9 +1,10 @@
 // The file with the local key, `token` in the data directory of a sentinel: its format, and how it is created and replaced.
 // Sentinels write it, and so does `fame key rotate`; agents and commands read it.
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { FabricError } from '../errors/error.ts';
+import { readBoundedFile } from './bounded-file.ts';
 import { createPrivateFile, isOpenToOthers, replacePrivateFile } from './private-file.ts';
 
 const NAME = 'token';
@@ -67,11 +68,7 @@ export function rotateLocalKey(dataDir: string): string {
 
 /** Reads a file with a token and trims it. @throws the system's error, or one about a file that is not a token */
 export function readTokenFile(file: string): string {
-  // Reading a pipe would block.
-  const stats = statSync(file);
-  if (!stats.isFile()) throw new Error('it is not a file');
-  if (stats.size > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
-  return readFileSync(file, 'utf8').trim();
+  return readBoundedFile(file, MAX_BYTES).trim();
 }
 
 const newKey = (): string => `fk_local_${randomBytes(32).toString('base64url')}\n`;

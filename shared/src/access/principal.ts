@@ -64,7 +64,7 @@ const isName = (value: unknown): value is string =>
 /** Rights of a principal whose sentinel states none: the local key may use every conversation. */
 const rightsOf = (id: string): Rights => ({ conversations: id === 'local' ? 'any' : 'own' });
 
-/** The caller that a principal is to its agents. */
+/** Returns the caller that agents see for a principal. */
 export const callerOf = ({ id, roles, claims, rights = rightsOf(id) }: Principal, path: string): Caller => ({
   principal: id,
   roles,

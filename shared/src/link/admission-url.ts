@@ -115,7 +115,7 @@ export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
 export interface LocalListener {
   readonly host: string;
   readonly port: number;
-  /** True if it speaks TLS. */
+  /** True if it serves TLS. */
   readonly hasTls: boolean;
   readonly url: string;
 }

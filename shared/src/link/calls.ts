@@ -158,8 +158,8 @@ export class Calls implements CallOwner {
     }
   }
 
-  // The same request. The id is new if the callee has read the earlier one, because it ignores an id that it knows. A receiver of
-  // signed envelopes ignores every id that it knows.
+  // The same request. The id is new if the callee has read the earlier one, because it ignores a repeated id. A receiver of
+  // signed envelopes ignores every repeated id.
   #again(call: OpenCall, bytes: Uint8Array, neighbor: Neighbor, flowId: string): Envelope {
     const { deliveries, identity } = this.#deps;
     const envelope = decode(bytes);

@@ -142,7 +142,7 @@ export interface IncomingCall {
   /** The address that it was sent to: a bound one, or this node's system address. */
   readonly address: string;
   readonly id: string;
-  /** corrId of its envelope, by which the sentinel knows the call. */
+  /** corrId of its envelope, by which the sentinel identifies the call. */
   readonly corrId?: string | undefined;
   readonly method: string;
   /** Parameters as received. `readParams` normalizes their forms. */

@@ -129,7 +129,7 @@ describe('NF7: a subscription to an agent of this software', () => {
     expect(await errorOf(reading)).toMatchObject({ message: 'enough' });
   });
 
-  test('skips what is no event', async () => {
+  test('skips values that are no events', async () => {
     const { events } = agentOf([
       ['text', 7, { id: 't' }, WORKING, { id: 't', artifact: { parts: [] } }, DONE],
     ]);

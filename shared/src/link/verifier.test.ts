@@ -95,7 +95,7 @@ describe('nodes with signatures', () => {
     expect(requests()).toHaveLength(1);
   });
 
-  test('refuse the messages of a node whose key nobody has, after three requests', async () => {
+  test('refuse the messages of a node whose key is unknown, after three requests', async () => {
     const { link, node, received } = await agentOf();
     const caller = await signed();
     sentinel.keys.clear();

@@ -7,6 +7,7 @@ import { createSecureContext } from 'node:tls';
 import WebSocket from 'ws';
 import { systemClock } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
+import { reasonOf } from '../errors/reason-of.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { cutText } from '../text/cut-text.ts';
 import type { ClientCertificate } from './admission-url.ts';
@@ -98,13 +99,8 @@ function readCertificate({ certFile, keyFile }: ClientCertificate): { cert: stri
     try {
       return readFileSync(file, 'utf8');
     } catch (cause) {
-      const why =
-        (cause as NodeJS.ErrnoException).code === 'ENOENT'
-          ? 'there is no such file'
-          : (cause as NodeJS.ErrnoException).code;
-      throw new FabricError('CONFIG_INVALID', `${name} is "${file}", which cannot be read: ${why}`, {
-        cause,
-      });
+      const text = `${name} is "${file}", which cannot be read: ${reasonOf(cause)}`;
+      throw new FabricError('CONFIG_INVALID', text, { cause });
     }
   };
   const pem = { cert: read('FAME_CLIENT_CERT_FILE', certFile), key: read('FAME_CLIENT_KEY_FILE', keyFile) };

@@ -1,4 +1,4 @@
-// The inbox of an agent's durable requests, and THE PATH of one: accept, acknowledge, queue, run, record the outcome, answer.
+// The inbox of an agent's durable requests, and the path of one: accept, acknowledge, queue, run, record the outcome, answer.
 //
 // I1  A request is in the store before it is acknowledged.
 // I2  Each run is counted in the store before it starts. After three runs without an outcome the request is dead.
@@ -22,7 +22,7 @@ import { ListeningCall, ListeningMessage } from './answers.ts';
 import type { AnswerTo, Prepared } from './live-request.ts';
 import { RequestRuns, type RunsDeps } from './request-runs.ts';
 
-/** Interval at which requests of dead processes are looked for. */
+/** Interval of the search for requests of ended processes. */
 const ADOPT_MS = 5_000;
 /** Longest id, of a call or of an envelope with its sender. */
 const MAX_ID_BYTES = 2 * LIMITS.maxIdBytes;

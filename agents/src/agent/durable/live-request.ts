@@ -56,7 +56,7 @@ export class LiveRequest {
   attempt: number;
   /** True while its function runs. */
   isRunning = false;
-  /** The end that was asked for before the store could record it. */
+  /** An end that was requested before the store recorded it. */
   stop: RequestStop | undefined;
   outcome: Outcome | undefined;
 

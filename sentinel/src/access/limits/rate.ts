@@ -9,7 +9,7 @@ export class Rate {
   /** Monotonic, in ms. */
   #at = 0;
 
-  /** Sets the limit, and keeps what was taken. `perSecond` may be infinite. 0 refuses everything. */
+  /** Sets the limit, and keeps the debt. `perSecond` may be infinite. 0 refuses everything. */
   limit(perSecond: number, burst: number, now: number): void {
     this.#debt = this.#debtAt(now);
     this.#at = now;

@@ -1,7 +1,7 @@
 // The words of the policy language: actions, roles and origins.
 import type { Role } from '@fame-fabric/shared';
 
-/** Where the sentinel sends a message. naylence asks its policy for these; here a rule for `Call` means all of them. */
+/** Directions in which a sentinel forwards a message. naylence's policies name them one by one; here a rule for `Call` means all of them. */
 export const ROUTE_ACTIONS = Object.freeze([
   'ForwardUpstream',
   'ForwardDownstream',

@@ -62,7 +62,7 @@ function run(tokens: readonly Token[], value: string): boolean {
     next.fill(0);
     for (let i = 0; i < end; i++) {
       const token = tokens[i]!;
-      // An empty wildcard passes on what was reached just now.
+      // A wildcard may match nothing, so the position after it is reached too.
       if (next[i] === 1 && canBeEmpty(token)) next[i + 1] = 1;
       if (now[i] !== 1) continue;
       if (token === GLOBSTAR || (token === STAR && !separates)) {

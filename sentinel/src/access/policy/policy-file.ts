@@ -1,10 +1,9 @@
 // The policy file of a running sentinel (FAME_AUTH_POLICY_PATH). A faulty file prevents the start. When it changes later, a faulty
 // version is logged, and the last good one stays in force.
-import { readFileSync, statSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Logger } from '@fame-fabric/shared';
-import { configInvalid, errorMessage } from '@fame-fabric/shared/internal';
-import { isFabricError } from '@fame-fabric/shared/router';
+import { configInvalid, errorMessage, printable, reasonOf } from '@fame-fabric/shared/internal';
+import { readBoundedFile } from '@fame-fabric/shared/router';
 import { fileVersion } from '../file-version.ts';
 import { MAX_POLICY_CHARS, parsePolicy } from './parse-policy.ts';
 import type { Policy } from './policy.ts';
@@ -35,11 +34,7 @@ export class PolicyFile {
     this.#path = path;
     this.#log = log;
     this.#seen = fileVersion(path);
-    try {
-      this.#policy = this.#read();
-    } catch (error) {
-      throw isFabricError(error) ? error : configInvalid([`FAME_AUTH_POLICY_PATH: ${errorMessage(error)}`]);
-    }
+    this.#policy = this.#read();
     log.info('loaded the policy', { file: path, rules: this.#policy.rules.length });
   }
 
@@ -64,11 +59,20 @@ export class PolicyFile {
     return true;
   }
 
+  #readText(): string {
+    try {
+      return readBoundedFile(this.#path, MAX_BYTES);
+    } catch (error) {
+      const reason = reasonOf(error);
+      throw configInvalid([
+        `FAME_AUTH_POLICY_PATH is "${printable(this.#path)}", which cannot be read: ${reason}`,
+      ]);
+    }
+  }
+
   #read(): Policy {
-    const { size } = statSync(this.#path);
-    if (size > MAX_BYTES) throw new Error(`${this.#path} has ${size} bytes; the limit is ${MAX_BYTES}`);
     const file = shownPath(this.#path);
-    const { policy, faults } = parsePolicy(file, readFileSync(this.#path, 'utf8'));
+    const { policy, faults } = parsePolicy(file, this.#readText());
     if (policy === undefined) {
       const errors = faults.filter(({ level }) => level === 'error');
       throw configInvalid(errors.map((fault) => `FAME_AUTH_POLICY_PATH: ${formatPolicyFault(file, fault)}`));

@@ -1,4 +1,4 @@
-// Reads the claims of a verified token: who its holder is, and what the token permits.
+// Reads the claims of a verified token: the principal, its roles and its scopes.
 import type { ClaimValue, Principal, Role } from '@fame-fabric/shared';
 import type { JWTPayload } from 'jose';
 import { ROLES } from '../policy/actions.ts';
