@@ -283,6 +283,19 @@ describe('a node above its rate', () => {
     }
   });
 
+  test('is paused again on a new connection', () => {
+    const { attach, agent, clock } = fabric();
+    const first = attach('caller', { principal: ada });
+    flood(first, agent, 500);
+    first.lose();
+    const second = attach('caller', { principal: ada });
+    expect(second.session).toBe(first.session);
+    flood(second, agent, REFUSALS);
+    expect(second.transport.isPaused).toBe(true);
+    clock.advance(MAX_PAUSE_MS);
+    expect(second.transport.isPaused).toBe(false);
+  });
+
   test('is not closed for bursts with time between them', () => {
     const { attach, agent, clock } = fabric();
     const caller = attach('caller', { principal: ada });

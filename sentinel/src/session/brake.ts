@@ -28,7 +28,7 @@ export class Brake {
   apply(session: Session): void {
     const { outbound, path, transport } = session;
     if (session.isSentinel || transport?.pause === undefined || outbound.onRecovered !== undefined) return;
-    if (session.rate?.isPaused) return;
+    if (session.rate?.paused === transport) return;
     const { clock, counters, log, sessions } = this.#deps;
     counters.paused++;
     transport.pause();

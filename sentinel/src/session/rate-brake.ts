@@ -42,10 +42,10 @@ export class RateBrake {
     const { transport } = session;
     if (session.isSentinel || session.kind !== 'node' || transport?.pause === undefined) return;
     const { clock, counters, log, sessions } = this.#deps;
-    session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, isPaused: false };
+    session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, paused: undefined };
     const { rate } = session;
     // The rest of a chunk arrives after the pause began.
-    if (rate.isPaused || session.outbound.onRecovered !== undefined) return;
+    if (rate.paused === transport || session.outbound.onRecovered !== undefined) return;
     const now = clock.monotonic();
     if (now - rate.refusedAt > FORGET_MS) {
       rate.refusals = 0;
@@ -64,11 +64,11 @@ export class RateBrake {
       return;
     }
     counters.quotaPaused++;
-    rate.isPaused = true;
+    rate.paused = transport;
     transport.pause();
     this.#step = (this.#step + 1) % STEPS;
     clock.after(PAUSE_MS + this.#step * STEP_MS, () => {
-      rate.isPaused = false;
+      if (rate.paused === transport) rate.paused = undefined;
       session.markReceived();
       transport.resume?.();
     });

@@ -55,7 +55,8 @@ export interface RateRecord {
   pauses: number;
   /** Monotonic, in ms. */
   refusedAt: number;
-  isPaused: boolean;
+  /** The connection that is not read now. A new connection of the node is. */
+  paused: NodeTransport | undefined;
 }
 
 /** True for a node without a key. The resources of all such nodes together are bounded. */
