@@ -35,13 +35,13 @@ function frame(opcode: number, payload: Buffer, { fin = true, announced = payloa
   return Buffer.concat([head, payload]);
 }
 
-/** The close code that arrives, or 0 if the connection ends without one. */
+/** The close code that arrives, or 0 if the connection ends without one, for example by a reset. */
 async function closeCode(socket: Socket): Promise<number> {
   let received = Buffer.alloc(0);
   socket.on('data', (chunk: Buffer) => {
     received = Buffer.concat([received, chunk]);
   });
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve));
   const at = received.indexOf(0x88);
   return at < 0 ? 0 : received.readUInt16BE(at + 2);
 }
@@ -54,6 +54,9 @@ test('P17: a frame that announces 100 MB is refused by its header: 1009 and no m
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(8);
 });
 
+/** Waits for the next drain. */
+const drained = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('drain', resolve));
+
 /** Sends up to 100 MB in fragments of one message, until the connection closes. Returns the close code. */
 async function sendFragments(): Promise<number> {
   const socket = await upgraded();
@@ -61,7 +64,7 @@ async function sendFragments(): Promise<number> {
   const part = Buffer.alloc(65_536, 0x20);
   socket.write(frame(2, part, { fin: false }));
   for (let sent = 0; sent < 1_600 && !socket.destroyed; sent++) {
-    if (!socket.write(frame(0, part, { fin: false }))) await Promise.race([once(socket, 'drain'), closing]);
+    if (!socket.write(frame(0, part, { fin: false }))) await Promise.race([drained(socket), closing]);
   }
   return closing;
 }
@@ -81,23 +84,23 @@ test('P17: 100,000 fragments of one byte use little memory', async () => {
   socket.write(frame(2, Buffer.alloc(0), { fin: false }));
   const many = Buffer.concat(Array.from({ length: 1_000 }, () => frame(0, Buffer.from('x'), { fin: false })));
   for (let round = 0; round < 100 && !socket.destroyed; round++) {
-    if (!socket.write(many)) await Promise.race([once(socket, 'drain'), closing]);
+    if (!socket.write(many)) await Promise.race([drained(socket), closing]);
   }
   expect([1008, 1009, 0]).toContain(await closing);
   expect((sentinel.proc.rssBytes() - before) / MiB).toBeLessThan(16);
 });
 
 test.each([
-  ['an unmasked frame', Buffer.from([0x82, 0x01, 0x20]), 1002],
-  ['a reserved bit', Buffer.from([0xc2, 0x80, 0, 0, 0, 0]), 1002],
-  ['an unknown opcode', Buffer.from([0x83, 0x80, 0, 0, 0, 0]), 1002],
-  ['a continuation without a first fragment', Buffer.from([0x80, 0x80, 0, 0, 0, 0]), 1002],
+  ['an unmasked frame', 1002, Buffer.from([0x82, 0x01, 0x20])],
+  ['a reserved bit', 1002, Buffer.from([0xc2, 0x80, 0, 0, 0, 0])],
+  ['an unknown opcode', 1002, Buffer.from([0x83, 0x80, 0, 0, 0, 0])],
+  ['a continuation without a first fragment', 1002, Buffer.from([0x80, 0x80, 0, 0, 0, 0])],
   [
     'text that is not UTF-8',
-    Buffer.concat([Buffer.from([0x81, 0x82, 0, 0, 0, 0]), Buffer.from([0xc3, 0x28])]),
     1007,
+    Buffer.concat([Buffer.from([0x81, 0x82, 0, 0, 0, 0]), Buffer.from([0xc3, 0x28])]),
   ],
-])('P16: %s closes with %i by RFC 6455', async (_what, bytes, code) => {
+])('P16: %s closes with %i by RFC 6455', async (_what, code, bytes) => {
   const socket = await upgraded();
   socket.write(bytes);
   expect(await closeCode(socket)).toBe(code);
