@@ -149,6 +149,7 @@ try {
         `${(mean((one) => one.sentBytes) / 1e6).toFixed(1).padStart(9)}`,
     );
   }
+  await Promise.all([victim.close(), echo.close()]);
   if (isBroken) process.exitCode = 1;
 } finally {
   stop();
