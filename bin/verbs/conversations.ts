@@ -22,7 +22,6 @@ import {
   cutText,
   type Environment,
   EXIT,
-  escapeControls,
   escapeLine,
   formatTable,
   printableJson,
@@ -32,6 +31,7 @@ import { findStore } from '../find-store.ts';
 import { textFlag } from '../flags.ts';
 import { DockerMark } from '../local/docker.ts';
 import { onStdoutClosed, writeMessage } from '../output.ts';
+import { reportFault } from '../report-fault.ts';
 import type { VerbInput } from '../verb.ts';
 import { runBackup, runRestoreBackup } from './backup-conversations.ts';
 import {
@@ -148,10 +148,7 @@ export async function runConversations(
     }
     return EXIT.ok;
   } catch (error) {
-    if (!isFabricError(error)) throw error;
-    const isConfig = error.code === 'CONFIG_INVALID';
-    write(escapeControls(isConfig ? error.message : `${error.message} (${error.code})`));
-    return isConfig ? EXIT.usage : EXIT.failure;
+    return reportFault(error, write);
   } finally {
     await store?.close();
   }

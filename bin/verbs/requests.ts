@@ -2,7 +2,7 @@
 // and outcomes are never printed: they are private, and may be encrypted. Data goes to stdout, messages to stderr.
 import { type RequestState, SqliteStore, type StoredRequest, storePath } from '@fame-fabric/agents/internal';
 import { readAgentConfig } from '@fame-fabric/agents/process';
-import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared';
 import {
   cutText,
   type Environment,
@@ -15,6 +15,7 @@ import {
 import { findStore } from '../find-store.ts';
 import { textFlag } from '../flags.ts';
 import { writeMessage } from '../output.ts';
+import { reportFault } from '../report-fault.ts';
 import type { VerbInput } from '../verb.ts';
 
 export interface RequestsOptions {
@@ -84,10 +85,7 @@ export async function runRequests(words: readonly string[], options: RequestsOpt
     else write(escapeControls(outcome));
     return EXIT.ok;
   } catch (error) {
-    if (!isFabricError(error)) throw error;
-    const isConfig = error.code === 'CONFIG_INVALID';
-    write(escapeControls(isConfig ? error.message : `${error.message} (${error.code})`));
-    return isConfig ? EXIT.usage : EXIT.failure;
+    return reportFault(error, write);
   } finally {
     await store?.close();
   }

@@ -5,7 +5,7 @@ import './env/require-node.ts';
 
 export { readBoundedFile } from './access/bounded-file.ts';
 export { ensureLocalKey, isLocalKey, isTrusted, readTokenFile } from './access/local-key-file.ts';
-export { createPrivateFile, isOpenToOthers } from './access/private-file.ts';
+export { createPrivateFile, isOpenToOthers, writeFlushed } from './access/private-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
 export { ERRORS, isErrorCode, tableCode } from './errors/codes.ts';

@@ -1,21 +1,11 @@
 // Changes to the keys file: add, remove and rotate. A lock file makes commands wait for each other, and the new file replaces the
 // old one in one step, so a sentinel never reads half of a change.
 import { randomBytes } from 'node:crypto';
-import {
-  chownSync,
-  closeSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { chownSync, closeSync, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Clock, Role } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
-import { FabricError, makeDirectory, newId } from '@fame-fabric/shared/router';
+import { FabricError, makeDirectory, newId, writeFlushed } from '@fame-fabric/shared/router';
 import { digestOf, type KeysLine, keysOf, keysText, type NamedKey, readKeysFile } from './keys-file.ts';
 
 const HEADER =
@@ -171,13 +161,7 @@ export class KeysChange {
     const { uid, gid } = existing ?? statSync(dirname(file));
     const fresh = `${file}.${newId()}`;
     try {
-      const handle = openSync(fresh, 'wx', 0o600);
-      try {
-        writeSync(handle, text);
-        fsyncSync(handle);
-      } finally {
-        closeSync(handle);
-      }
+      writeFlushed(fresh, text);
       if (process.getuid?.() === 0) chownSync(fresh, uid, gid);
       renameSync(fresh, file);
     } finally {

@@ -25,17 +25,25 @@ export function replacePrivateFile(file: string, text: string): void {
   withPartial(file, text, (partial) => renameSync(partial, file));
 }
 
+/**
+ * Creates a file with mode 0600 and flushes it to the disk, so that its text is whole if the machine stops right after a rename.
+ * @throws the system's error, also if the file exists
+ */
+export function writeFlushed(file: string, text: string): void {
+  const handle = openSync(file, 'wx', 0o600);
+  try {
+    writeSync(handle, text);
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
 function withPartial<T>(file: string, text: string, install: (partial: string) => T): T {
   makeDirectory(dirname(file));
   const partial = `${file}-${process.pid}-${randomBytes(6).toString('hex')}`;
   try {
-    const handle = openSync(partial, 'wx', 0o600);
-    try {
-      writeSync(handle, text);
-      fsyncSync(handle);
-    } finally {
-      closeSync(handle);
-    }
+    writeFlushed(partial, text);
     return install(partial);
   } finally {
     rmSync(partial, { force: true });

@@ -50,11 +50,11 @@ const canBeEmpty = (token: Token | undefined): boolean => token === STAR || toke
 
 function run(tokens: readonly Token[], value: string): boolean {
   const end = tokens.length;
-  // `now[i]` is 1 if the text so far matches the first i tokens.
-  let now = new Uint8Array(end + 1);
+  // `reached[i]` is 1 if the text so far matches the first i tokens.
+  let reached = new Uint8Array(end + 1);
   let next = new Uint8Array(end + 1);
-  now[0] = 1;
-  for (let i = 0; i < end && canBeEmpty(tokens[i]); i++) now[i + 1] = 1;
+  reached[0] = 1;
+  for (let i = 0; i < end && canBeEmpty(tokens[i]); i++) reached[i + 1] = 1;
   for (let at = 0; at < value.length; at++) {
     const char = value[at]!;
     const separates = isSeparator(char);
@@ -64,7 +64,7 @@ function run(tokens: readonly Token[], value: string): boolean {
       const token = tokens[i]!;
       // A wildcard may match nothing, so the position after it is reached too.
       if (next[i] === 1 && canBeEmpty(token)) next[i + 1] = 1;
-      if (now[i] !== 1) continue;
+      if (reached[i] !== 1) continue;
       if (token === GLOBSTAR || (token === STAR && !separates)) {
         next[i] = 1;
         next[i + 1] = 1;
@@ -73,7 +73,7 @@ function run(tokens: readonly Token[], value: string): boolean {
       isAlive = true;
     }
     if (!isAlive) return false;
-    [now, next] = [next, now];
+    [reached, next] = [next, reached];
   }
-  return now[end] === 1;
+  return reached[end] === 1;
 }
