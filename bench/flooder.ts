@@ -11,7 +11,7 @@ export type FloodCommand =
   | { cmd: 'stop' }
   | { cmd: 'serve' };
 
-/** What a flood did, to show that it was one. */
+/** Traffic totals of a flood, to verify that it was heavy enough. */
 export interface FloodResult {
   readonly connections: number;
   readonly sentBytes: number;

@@ -59,7 +59,7 @@ function addKey(folder: string, name: string, role: string): string {
   }).trim();
 }
 
-/** Links of ours: they keep the answers to each caller apart, so that a caller that does not read delays nobody. */
+/** Connects with our own link: it queues the answers to each caller separately, so a slow reader does not delay other callers. */
 async function connect(url: string, token: string): Promise<Link> {
   const link = new Link({ url, dial: wsDial, token });
   await link.connect();

@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { attach } from './attach.ts';
 import { readClientConfig } from './config.ts';
 
-test('a command whose key is removed shows once why it cannot attach again', async () => {
+test('a command whose key is removed prints the reason of the refused attach once', async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'fame-attach-'));
   const keys = new KeysChange(join(dataDir, 'keys'), systemClock);
   const { token } = await keys.add({ name: 'ada', role: 'client' });

@@ -154,7 +154,7 @@ describe('a model server, as doctor sees it', () => {
   });
 });
 
-test('a server that does not answer in HTTP is named as such', async () => {
+test('the error names a server that does not answer in HTTP', async () => {
   const server = createTcpServer((socket) =>
     socket.once('data', () => socket.end('garbage\r\n\r\n')).on('error', () => {}),
   );

@@ -133,7 +133,7 @@ test('start, chat, start again, stop: answers in order, no second process, no pr
   expect((await run(['ps'])).code).toBe(69);
 });
 
-test('status and stop use the port that start used, whatever the settings are now', async () => {
+test('status and stop use the port that start used, even if the settings have changed', async () => {
   await fame('local', 'start', '--mode', 'local');
   env.FAME_LISTENER_PORT = String(await freePort());
   const { out, code } = await fame('local', 'status');

@@ -28,7 +28,7 @@ export function isPortTaken(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** True if the port completes a TLS handshake, with whatever certificate. Nothing is sent over the connection. */
+/** True if the port completes a TLS handshake, with any certificate. Nothing is sent over the connection. */
 export function speaksTls(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connectTls({ host, port, rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS });

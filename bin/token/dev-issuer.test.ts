@@ -28,7 +28,7 @@ describe('the key', () => {
     expect(readdirSync(directory)).toHaveLength(2);
   });
 
-  test('that others can read, or that is none, is refused', () => {
+  test('that others can read, or that is invalid, is refused', () => {
     openIssuerKey(dataDir);
     const file = join(dataDir, 'issuer/key.pem');
     chmodSync(file, 0o644);
@@ -47,7 +47,7 @@ const clock = new ManualClock();
 const verify = (token: string, { publicJwk }: ReturnType<typeof openIssuerKey>) =>
   jwtVerify(token, createLocalJWKSet({ keys: [{ ...publicJwk }] }), { currentDate: new Date(clock.now()) });
 
-test('a token has the claims, and the times of its life', async () => {
+test('a token has the claims, and its times of issue and expiry', async () => {
   const key = openIssuerKey(dataDir);
   const request = { issuer: 'http://i', audience: 'a', lifetimeMs: 5_000, claims: { sub: 'ada' } };
   clock.advance(700);

@@ -37,7 +37,7 @@ const key = (line: string, flags: Flags = {}, env: Record<string, string> = {}) 
 };
 const stored = () => keysOf(readKeysFile(file));
 
-test('add prints the key alone on stdout, once, and says what a running sentinel does', async () => {
+test('add prints only the key on stdout, once, and describes the effect on a running sentinel', async () => {
   expect(await key('add ada', { role: 'agent', expires: '30d', allow: ['ada@**', '*@fame.fabric'] })).toBe(0);
   expect(out).toMatch(/^fk_[0-9a-f]{12}_[\w-]{43}\n$/);
   expect(notes).toContain(`It is the first key, and no sentinel has used ${dataDir} yet.`);

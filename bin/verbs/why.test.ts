@@ -145,7 +145,7 @@ test.each([
   [{ as: 'ada', call: 'a@b', bind: 'a@b' }, /takes one of --call/],
   [{ as: 'ada', call: 'math' }, /--call takes an address such as/],
   [{ as: 'ada', watch: 'node' }, /--watch takes nodes, trace, metrics/],
-  [{ as: 'nobody', connect: true }, /has no key "nobody"/],
+  [{ as: 'unknown', connect: true }, /has no key "unknown"/],
   [{ as: 'jwt:x', role: ['clent'], connect: true }, /did you mean client/],
 ])('%j is wrong usage', async (flags, message) => {
   await expect(why(flags as never)).rejects.toThrow(message);

@@ -121,7 +121,7 @@ export class TurnReader {
         yield event as TurnEvent;
       }
     } catch (error) {
-      if (!isDone) throw error; // after `done` the answer is complete, whatever happens to the connection
+      if (!isDone) throw error; // after `done` the answer is complete, even if the connection fails
     }
     if (isDone) return true;
     if (count === 0 && this.#lastSeq > 0) return false;

@@ -566,7 +566,7 @@ describe('open calls end by themselves', () => {
     }
     for (let n = 0; n < 3; n++) expect(caller.call('math@fame.fabric', `c${n}`)).toEqual([]);
     expect(calls.madeCount(caller.session)).toBe(3);
-    agent.call('nobody@fame.fabric', 'x');
+    agent.call('missing@fame.fabric', 'x');
     received(agent);
     caller.bind('caller@fame.fabric');
     for (let n = 0; n < 3; n++) agent.call('caller@fame.fabric', `back${n}`);

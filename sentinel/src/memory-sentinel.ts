@@ -8,7 +8,7 @@ import { readSentinelConfig } from './config.ts';
 import { makeParts } from './parts.ts';
 import { UplinkTransport } from './uplink/uplink-transport.ts';
 
-/** The far end is this process, so it is alive. */
+/** The node is in this process, so `ping` always succeeds. */
 class MemoryNode extends UplinkTransport {
   override ping(): Promise<boolean> {
     return Promise.resolve(true);

@@ -12,7 +12,7 @@ const ends = (payload: unknown): boolean => {
 };
 const reply = (more: object): object => ({ jsonrpc: '2.0', id: 'c1', ...more });
 
-test('items do not end a stream, whatever they contain and however they are formatted', () => {
+test('items do not end a stream, regardless of their content and formatting', () => {
   for (const result of [
     0,
     '',

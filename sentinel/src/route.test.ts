@@ -78,7 +78,7 @@ test('HD18: a ttl of 0 is refused, and any other passes unchanged with the other
   expect(agent.transport.take()).toEqual([]);
 });
 
-test('HD22: a sid that is not that of the sender is refused, whatever the shape of the envelope', () => {
+test('HD22: a sid that is not that of the sender is refused, regardless of the shape of the envelope', () => {
   const { agent, attach, caller, counters } = pair();
   const own = sidOf('/S/caller');
   caller.call('math@fame.fabric', 'own', { sid: own });

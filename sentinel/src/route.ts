@@ -262,7 +262,7 @@ export class Router {
   }
 
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
-  // that bound it, else to a pool member. What neither finds goes to the parent.
+  // that bound it, else to a pool member. All other messages go to the parent.
   #find(from: Session, header: Header): Session | undefined {
     const { bindings, table, identity } = this.#deps;
     const { to } = header;

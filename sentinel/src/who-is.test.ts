@@ -49,7 +49,7 @@ test('another node learns nothing, and neither does the callee about calls that 
     whoIs(agent, `__rpc__other@${holder.path}`, 'c'),
     whoIs(agent, `${replyTo(holder)}/below`, 'c'),
     whoIs(agent, replyTo(other), 'c'),
-    whoIs(agent, '__rpc__x@/S/nobody', 'c'),
+    whoIs(agent, '__rpc__x@/S/unknown', 'c'),
     whoIs(agent, 'no address', 'c'),
   ]) {
     expect(ack.ok).toBe(false);

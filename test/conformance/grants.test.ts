@@ -81,7 +81,7 @@ test('HD5: calls, streams and refusals between our links work as before', async 
       const items: unknown[] = [];
       for await (const item of caller.stream(to, 'count', { args: [40] })) items.push(item);
       expect(items).toHaveLength(40);
-      await expect(caller.call(`nobody${n}@fame.fabric`, 'add')).rejects.toMatchObject({ code: 'NO_ROUTE' });
+      await expect(caller.call(`missing${n}@fame.fabric`, 'add')).rejects.toMatchObject({ code: 'NO_ROUTE' });
     }
   }
 });

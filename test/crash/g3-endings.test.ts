@@ -29,7 +29,7 @@ rules:
   - { id: all, effect: allow }
 `;
 
-test('G3: expiry, removal and changes of the policy end what they must within 5 s', async () => {
+test('G3: expiry, removal and policy changes end the affected connections, calls and traces within 5 s', async () => {
   const dataDir = temporaryDirectory();
   const authority = new TestAuthority(dataDir);
   const server = authority.issue('server', { subject: '/CN=sentinel', altNames: 'IP:127.0.0.1' });
@@ -82,7 +82,7 @@ test('G3: expiry, removal and changes of the policy end what they must within 5 
   const token = async (sub: string, expiresAt = systemClock.now() + 3_600_000): Promise<string> =>
     issuer.token(systemClock.now(), { sub, exp: Math.floor(expiresAt / 1_000) });
 
-  // What expires does so at about the same time, so that the test waits once.
+  // All credentials expire at about the same time, so that the test waits only once.
   const expiresAt = Math.ceil(systemClock.now() / 1_000) * 1_000 + 6_000;
   const brief = authority.issue('brief', {
     subject: '/CN=brief',

@@ -56,7 +56,7 @@ function commandLines(): string {
   return lines.join('\n');
 }
 
-/** The text of an error with everything that hangs on it. */
+/** The text of an error with its stack, causes and properties. */
 const wholeError = (attempt: Promise<unknown>): Promise<string> =>
   attempt.then(
     () => {

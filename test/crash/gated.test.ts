@@ -1,5 +1,5 @@
 // A gated sentinel and the development issuer as processes: renewals lose no call, an expired token ends its connection, no URL of a
-// token is requested, and an issuer that is away ends no connection.
+// token is requested, and an unreachable issuer ends no connection.
 
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
@@ -175,7 +175,7 @@ test('G4: no URL of a token is requested, and each forged token is refused', asy
   }
 });
 
-test('while the issuer is away, attached nodes stay and cached keys admit; a sentinel without keys refuses tokens', async () => {
+test('while the issuer is unreachable, attached nodes stay and cached keys admit; a sentinel without keys refuses tokens', async () => {
   const issuer = await startIssuer('1h');
   const [sentinel, fresh] = await Promise.all([startGated(issuer), startGated(issuer)]);
   const token = await issue(issuer, '--sub', 'ada');

@@ -108,7 +108,7 @@ test('our agent is killed before it accepts a turn: the peer sends again, and th
   const [agentProxy, peerProxy] = await Promise.all([TcpProxy.to(sentinel.port), TcpProxy.to(sentinel.port)]);
   const urls = [admissionUrl(agentProxy.port), admissionUrl(peerProxy.port)] as const;
   const { agent, peer, id, restart, requests, history } = await startChat(undefined, ...urls);
-  // Neither the acknowledgement nor the question about the caller leaves the agent, and a turn is accepted after its answer.
+  // The proxy holds the acknowledgement and the WhoIs request. The agent accepts a turn only after the answer to WhoIs.
   agentProxy.hold('up');
   const answer = peer.call(CHAT, 'run_turn', id, 'hello');
   await expect.poll(async () => (await listNodes(sentinel)).some(({ serving }) => serving === 1)).toBe(true);

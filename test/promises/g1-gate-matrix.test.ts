@@ -81,7 +81,7 @@ describe.each<Mode>(['policy', 'roles'])('G1: with %s', (mode) => {
   test.for(places)('no verb with a faulty credential in the %s is allowed', async (place) => {
     for (const { kind, fault, code, credential } of fabric.credentials.faulty) {
       const { token } = credential;
-      // A subprotocol has the characters of a token of HTTP.
+      // A subprotocol is an HTTP token, which excludes other characters.
       if (place === 'subprotocol' && (token === undefined || token.includes('%'))) continue;
       const targets = await GateTargets.make(fabric, fabric.credentials.of('key', 'owner'), peerIds);
       const before = await targets.state();
@@ -152,7 +152,7 @@ async function attempt(
   ];
 }
 
-/** The refusal of the attach answers the verbs of the same connection. */
+/** The refused attach is the answer to all verbs of the same connection. */
 function outcomeOf(acted: PromiseSettledResult<Answer>, node: RawNode): string {
   if (acted.status === 'fulfilled') return acted.value.outcome;
   const { message } = acted.reason as Error;

@@ -1,4 +1,4 @@
-// G5: a principal that floods a sentinel is slowed, refused and closed, with these codes, and others are served meanwhile.
+// G5: a principal that floods a sentinel is slowed, refused and closed with these codes, while others are served.
 // `npm run bench-quotas` measures how much others are slowed.
 
 import { KeysChange } from '@fame-fabric/sentinel/internal';
@@ -56,7 +56,7 @@ test('a flood of calls by a node of other software is refused above its rate, an
   expect(refused.frame.reason).toMatch(/^eve may send 200 messages a second\. Try again in/);
   expect(refused.frame).not.toHaveProperty('retryAfterMs');
   expect((await other.call('echo@fame.fabric', 'echo', ['hi'])).frame.payload.result).toEqual(['hi']);
-  // The node is not read now, and its answers arrive all the same.
+  // The sentinel has paused reading from the node, but the node still receives its answers.
   await expect
     .poll(() => seen.filter(({ frame }) => frame.payload?.result).length)
     .toBeGreaterThanOrEqual(200);

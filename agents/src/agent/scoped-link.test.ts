@@ -60,7 +60,7 @@ describe('onBehalf', () => {
     expect(own!.frame).not.toHaveProperty('onBehalf');
   });
 
-  test('is refused on a link that serves no call, as in a turn or a task', async () => {
+  test('is refused on a link without an open call, as in a turn or a task', async () => {
     const link = await fabric().connect('a');
     const call = async () => new ScopedLink(link).call('b@fame.fabric', 'run', {}, { onBehalf: true });
     await expect(call()).rejects.toMatchObject({

@@ -121,9 +121,9 @@ describe('a conversation', () => {
     const { call } = await serve(scriptedModel([]));
     await call('start_task', { id: 'c' });
     await expect(call('start_task', { id: 'c' })).rejects.toEqual(code('CONVERSATION_EXISTS'));
-    await expect(call('run_turn', ['nobody', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
-    await expect(call('cancel_turn', ['nobody'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
-    expect(await call('end_conversation', ['nobody'])).toBe(null);
+    await expect(call('run_turn', ['unknown', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+    await expect(call('cancel_turn', ['unknown'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
+    expect(await call('end_conversation', ['unknown'])).toBe(null);
     await call('end_conversation', ['c']);
     expect(await call('end_conversation', ['c'])).toBe(null);
     await expect(call('run_turn', ['c', 'hi'])).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
@@ -385,7 +385,7 @@ describe('as a task', () => {
       { status: { state: 'canceled' }, final: true },
     ]);
     await expect(call('tasks/cancel', { id: 'c' })).rejects.toEqual(code('TASK_NOT_CANCELABLE'));
-    await expect(call('tasks/get', { id: 'nobody' })).rejects.toEqual(code('TASK_UNKNOWN'));
+    await expect(call('tasks/get', { id: 'unknown' })).rejects.toEqual(code('TASK_UNKNOWN'));
     expect(await call('tasks/sendUnsubscribe', { id: 'c' })).toBe(null);
   });
 

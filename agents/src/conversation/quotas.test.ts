@@ -14,7 +14,7 @@ import { gate, reply, type Scripted, scriptedModel } from '../testing.ts';
 import { ChatAgent, type ChatAgentOptions } from './chat-agent.ts';
 
 const AGENT = 'chat@fame.fabric';
-/** What one reply of the scripted model uses. */
+/** Token usage of one reply of the scripted model. */
 const TOKENS = 15;
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
@@ -80,7 +80,7 @@ describe('turns a minute', () => {
     expect(model.count).toBe(1);
   });
 
-  test('the caller pays, in conversations of others too', async () => {
+  test('usage counts for the caller, also in conversations of others', async () => {
     const { call, turn } = await serve({ turnsPerMinute: 1 });
     await call('start_task', { id: 'shared', share: ['*'] }, 'ada');
     const params = { conversation_id: 'shared', user_message: 'Hi' };
@@ -127,7 +127,7 @@ describe('tokens a day', () => {
     expect((await turn('eve')).result).toBe('Yes.');
   });
 
-  test('a call in flight reserves the most that it may use; then the wait is short', async () => {
+  test('a call in flight reserves its maximum usage; a refusal then has a short wait', async () => {
     const held = gate();
     const { call, link } = await serve({ tokensPerDay: 50 }, { replies: [[held, 'No.'], reply('Yes.')] });
     for (const id of ['c', 'd']) await call('start_task', { id }, 'ada');
@@ -143,7 +143,7 @@ describe('tokens a day', () => {
     await expect.poll(async () => (await call('run_turn', second, 'ada')).result).toBe('Yes.');
   });
 
-  test('the day begins anew at midnight UTC', async () => {
+  test('a new day begins at midnight UTC', async () => {
     const { clock, turn } = await serve({ tokensPerDay: TOKENS });
     expect((await turn()).result).toBe('Yes.');
     expect(await turn()).toMatchObject(exceeded({ unit: 'tokens' }));
@@ -197,7 +197,7 @@ test.each<[string, (clock: ManualClock) => Promise<{ open(): Promise<Conversatio
   expect(await again.call('run_turn', params, 'ada')).toMatchObject(exceeded({ unit: 'tokens' }));
 });
 
-test('without limits the store is not asked', async () => {
+test('without limits the store is not accessed', async () => {
   const clock = new ManualClock();
   const store = new MemoryStore({ clock });
   store.changeQuota = () => {

@@ -40,7 +40,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
       );
 
     describe('state', () => {
-      test('an entry is that of its agent, and is replaced and deleted', async () => {
+      test('an entry belongs to its agent, and can be replaced and deleted', async () => {
         expect(await store.getState(AGENT, 'a')).toBeUndefined();
         const first = await put('a', '1');
         const second = await put('a', '2', { keyId: 'k1' });
@@ -117,7 +117,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         await put('c', '1', limits);
       });
 
-      test('a larger state than before is allowed to shrink', async () => {
+      test('a state above a lowered limit can still shrink', async () => {
         await put('a', 'x'.repeat(50));
         expect(await put('a', 'x'.repeat(40), { maxChars: 10 })).toBeDefined();
       });
@@ -245,7 +245,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         await accept('r3', { maxRequests: 2 });
       });
 
-      test('lists have the latest change first', async () => {
+      test('lists begin with the latest change', async () => {
         for (const id of ['r1', 'r2', 'r3']) {
           clock.advance(1);
           await accept(id);
@@ -272,7 +272,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
         await sweep();
         expect(await ids()).toEqual(['dead', 'done', 'open']);
         clock.advance(1);
-        // Sweeps by age are held after a jump of the clock.
+        // Sweeps by age pause after a clock jump.
         await sweep({ trashedBefore: undefined });
         expect(await ids()).toEqual(['dead', 'done', 'open']);
         await sweep();
@@ -283,7 +283,7 @@ export function agentStoreConformance(name: string, open: (options: OpenOptions)
       });
     });
 
-    test('the ids of keys are those of values, parameters and outcomes', async () => {
+    test('keyIds returns the keys of values, parameters and outcomes', async () => {
       await put('a', '1', { keyId: 'k1' });
       await put('b', '1');
       await accept('r1', { params: { text: 'x', keyId: 'k2' } });

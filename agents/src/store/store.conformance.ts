@@ -623,7 +623,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(await store.changeQuota('ada', [change(0)])).toEqual({ unit: 'tokens', isUsedUp: true });
       });
 
-      test('principals, units and periods have counters of their own, which writers share', async () => {
+      test('each principal, unit and period has its own counter, which writers share', async () => {
         const other = await bench.another();
         await store.changeQuota('ada', [change(10)]);
         expect(await other.changeQuota('ada', [change(1)])).toEqual({ unit: 'tokens', isUsedUp: true });
@@ -633,7 +633,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(await other.changeQuota('ada', [change(1)])).toBeUndefined();
       });
 
-      test('a limit of 0 refuses everything, and no limit nothing', async () => {
+      test('a limit of 0 refuses everything; without a limit nothing is refused', async () => {
         expect(await store.changeQuota('ada', [change(0, 0, { limit: 0 })])).toMatchObject({
           isUsedUp: true,
         });
@@ -682,7 +682,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         await add('c', { principal: 'eve' });
       });
 
-      test('at its size an owner makes room by ended conversations, then by idle ones', async () => {
+      test('at the size limit of an owner, its ended conversations are evicted first, then its idle ones', async () => {
         await openWith({ maxBytes: 1_000, maxConversations: 0 });
         await add('eve', { principal: 'eve' }, 900);
         await add('local', { principal: 'local' }, 5_000);
@@ -696,7 +696,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(await ids()).toEqual(['a', 'b', 'c', 'eve', 'local']);
       });
 
-      test('a turn of an owner at its size makes room, never by its own conversation', async () => {
+      test('a turn of an owner at its size limit evicts other conversations, never its own', async () => {
         await openWith({ maxBytes: 1_000, maxConversations: 0 });
         await add('old', {}, 400);
         await add('own', {}, 700);
@@ -744,7 +744,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(await store.retried(request('b1', 0))).toBeUndefined();
         await accept('b1', 0);
         expect(await store.retried(request('c1', 1))).toEqual(place('b1'));
-        // A repeated message is the turn with its id, whatever its key has become.
+        // A repeated message is the turn with its id, even if its key has changed.
         expect(await store.retried(request('a1', 0))).toEqual(place('a1'));
       });
 
@@ -1059,7 +1059,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
         expect(kept).not.toContain('anonymous');
       });
 
-      test('makes room by the largest owner first, and by local last', async () => {
+      test('evicts conversations of the largest owner first, and of local last', async () => {
         await add('small', { principal: 'ada', state: 'completed' });
         await add('operator', { state: 'completed' });
         for (let i = 0; i < 5; i++) await add(`large-${i}`, { principal: 'eve', state: 'completed' });

@@ -6,7 +6,7 @@ import type { ReachRequest } from './store.ts';
 /** Characters of the suffix after `~`: 128 bits, because principals may choose their ids to collide. */
 const HASH_CHARS = 32;
 
-/** An id in the store of what a principal calls `id`. */
+/** Id in the store of the conversation or request `id` of a principal. */
 export function suffixedId(id: string, agent: string, principal: string): string {
   const hash = createHash('sha256')
     .update(JSON.stringify([agent, principal]))
@@ -14,8 +14,8 @@ export function suffixedId(id: string, agent: string, principal: string): string
   return `${id}~${hash.slice(0, HASH_CHARS)}`;
 }
 
-/** Principals in a share: everybody. */
-const EVERYBODY = '*';
+/** Wildcard of a share: all principals. */
+const EVERYONE = '*';
 
 interface Owned {
   readonly principal: string;
@@ -31,6 +31,6 @@ export function reachOf(
   request: Pick<ReachRequest, 'principal' | 'mayUseAny'>,
 ): 0 | 1 | 2 | undefined {
   if (principal === request.principal) return 0;
-  if (sharedWith.includes(request.principal) || sharedWith.includes(EVERYBODY)) return 1;
+  if (sharedWith.includes(request.principal) || sharedWith.includes(EVERYONE)) return 1;
   return request.mayUseAny ? 2 : undefined;
 }

@@ -107,11 +107,11 @@ describe('analyzeTeam', () => {
   it.each<[DiagnosticCode, 'error' | 'warning', ReturnType<typeof analyze>]>([
     ['TEAM_TRAP', 'error', analyze({ a: routes({ x: { agent: 'a' } }) })],
     ['TEAM_CYCLE', 'error', analyze({ a: routes({ x: { agent: 'a' }, ...exit }) })],
-    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: routes({ x: { agent: 'nobody' } }) })],
+    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: routes({ x: { agent: 'unknown' } }) })],
     ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: routes({ x: { agent: 'no body@x' } }) })],
-    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, {}, 'nobody')],
-    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, { team: { on_limit: { agent: 'nobody' } } })],
-    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, { team: { allow_cycles: [['a', 'nobody']] } })],
+    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, {}, 'unknown')],
+    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, { team: { on_limit: { agent: 'unknown' } } })],
+    ['TEAM_UNKNOWN_AGENT', 'error', analyze({ a: {} }, { team: { allow_cycles: [['a', 'unknown']] } })],
     ['TEAM_UNKNOWN_FUNCTION', 'error', analyze({ a: { functions: [{ name: 'g' }] } })],
     ['TEAM_UNKNOWN_FUNCTION', 'error', analyze({ a: routes({ x: { function: 'g' } }) })],
     [

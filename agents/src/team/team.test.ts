@@ -659,7 +659,7 @@ describe('turns', () => {
       return { steps: [release, `${request.messages[0]!.content} ${number}`] };
     };
     const model = scriptedModel(Array.from({ length: 100 }, () => answer));
-    const loaded = await team(agents, model, { interpolations: { user: 'nobody' } });
+    const loaded = await team(agents, model, { interpolations: { user: 'unknown' } });
     const turns = Array.from({ length: 50 }, (_, i) =>
       loaded.run(String(i), { interpolations: { user: `user ${i}` } }),
     );

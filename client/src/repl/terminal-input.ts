@@ -224,7 +224,7 @@ export class TerminalInput implements ReplInput {
   }
 
   #interrupt(): void {
-    // At a question Ctrl-C cancels the turn, whatever was typed.
+    // At a question Ctrl-C cancels the turn, even after some input.
     const isTyping = !this.#question && this.#waiter && (!this.#editor.isEmpty || this.#lines.length > 0);
     if (!isTyping) {
       this.onInterrupt?.();

@@ -97,7 +97,7 @@ describe('Access', () => {
     expect(isRevoked(ANONYMOUS)).toBe(false);
   });
 
-  test('a touched file is the same key; a key stays valid if its file is removed or has another text', () => {
+  test('touching the file keeps the key; a key stays valid if its file is removed or has other contents', () => {
     const access = open();
     const token = key();
     const before = authenticate(access, token);
@@ -120,7 +120,7 @@ describe('Access', () => {
     ]);
   });
 
-  test('a session has its principal, and ends within one sweep of the rotation, to be resumed with the new key', () => {
+  test('a session has its principal, ends within one sweep after the rotation, and resumes with the new key', () => {
     const access = open();
     const { attach, sweeper, clock } = makeTestParts({ access });
     const authentication = authenticate(access, key());
@@ -157,7 +157,7 @@ describe('G9: the mode', () => {
     },
   );
 
-  test('is stated in one line, with what is checked and what is not', () => {
+  test('is stated in one line, with the checks that are on and off', () => {
     const source = (label: string): CredentialSource => ({
       label,
       accepts: () => false,

@@ -26,7 +26,7 @@ export type Revocations = (principal: Principal) => boolean;
 
 /** One kind of credential. */
 export interface CredentialSource {
-  /** Names its credentials in the line at the start, such as `the local key`. Empty if it has none. */
+  /** Name of its credentials in the startup line, such as `the local key`. Empty if it has none. */
   readonly label: string;
   /** True if the token has the format of this source. Later sources then never see it. */
   accepts(token: string): boolean;

@@ -53,7 +53,7 @@ test('each event is a line of JSON in a private file, appended to earlier ones',
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test('a line has no character that a terminal obeys, and still parses to the same text', async () => {
+test('a line has no terminal control characters, and still parses to the same text', async () => {
   const { audit, path } = await opened();
   const address = 'a\u009b2J\u202e\u2028\u007f\u001b[2J\n@b';
   audit.record({ outcome: 'refused', action: 'Call', address });
@@ -62,7 +62,7 @@ test('a line has no character that a terminal obeys, and still parses to the sam
   expect(linesOf(path)[0]).toMatchObject({ address });
 });
 
-test('a flood loses lines, and the next line has their number', async () => {
+test('lines of a flood are dropped, and the next line has their number', async () => {
   const { audit, clock, path } = await opened();
   for (let nth = 0; nth < 1_500; nth++) audit.record({ outcome: 'refused', action: 'Call' });
   clock.advance(1_000);

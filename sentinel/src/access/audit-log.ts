@@ -1,11 +1,11 @@
 // The audit log (FAME_AUDIT_LOG): one line of JSON for each refusal, each attach and each change of the policy. Lines are buffered and
-// written in the background, so that a slow disk never delays the router. A full buffer and a flood of one kind lose lines; their
-// number is written with the next line. Lines have ids, addresses and rules, never credentials or payloads.
+// written in the background, so that a slow disk never delays the router. Lines are dropped if the buffer is full
+// or one kind exceeds its rate; the next line has their number. Lines have ids, addresses and rules, never credentials or payloads.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { cutText, errorMessage, printableJson } from '@fame-fabric/shared/internal';
 
-/** Lines that wait for the disk. */
+/** Limit of buffered lines. */
 const MAX_BUFFERED = 4_096;
 /** Lines in one second. */
 const MAX_PER_SECOND = 1_000;

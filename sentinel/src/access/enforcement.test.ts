@@ -1,5 +1,5 @@
-// The policy at every way in: attach, bind, advertise, messages by address and by capability, and changes while the sentinel runs. A
-// refusal is the same whether the address exists or not.
+// Policy enforcement at every entry point: attach, bind, advertise, messages by address and by capability, and changes while the
+// sentinel runs. A refusal is the same whether the address exists or not.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ function fabric(rules = RULES, options: TestOptions = {}) {
   return { ...parts, agent, events };
 }
 
-/** The parts of a refusal that a node sees, without what it sent itself. */
+/** The parts of a refusal that a node receives, without the fields of its own request. */
 const seen = ([answer]: Envelope[], to: string): unknown => {
   const { frame } = answer!;
   return JSON.parse(JSON.stringify({ ...frame, refId: undefined }).replaceAll(to, 'ADDRESS'));
@@ -82,7 +82,7 @@ describe('messages', () => {
     const sends: ((to: string) => Envelope[])[] = [
       (to) => caller.call(to, 'c'),
       (to) => caller.call(to, 'c', { rtype: 4 }),
-      // A request that is refused for its form where it may be sent.
+      // A malformed request: an allowed one would be refused for its form.
       (to) => caller.send({ type: 'Data', payload }, { to, rtype: 2, replyTo }),
       (to) => caller.send({ type: 'Data', payload }, { to }),
       (to) => caller.send({ type: 'Data', payload }, { to, corrId: 'c' }),

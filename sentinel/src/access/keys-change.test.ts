@@ -99,7 +99,7 @@ test('an overlap keeps the old secret for a while, and a second rotation does no
   expect(stored().map(({ expiresAt }) => expiresAt)).toEqual([clock.now() + DAY_MS]);
 });
 
-test('changes at once are made one after the other', async () => {
+test('concurrent changes are serialized', async () => {
   const names = Array.from({ length: 12 }, (_, i) => `k${i}`);
   await Promise.all(names.map((name) => new KeysChange(file, systemClock).add({ name, role: 'client' })));
   expect(
@@ -109,7 +109,7 @@ test('changes at once are made one after the other', async () => {
   ).toEqual(names.sort());
 });
 
-test('the lock of a crashed command is removed, and that of a running one is waited for', async () => {
+test('a change removes the lock of a crashed command, and waits for that of a running one', async () => {
   const keys = new KeysChange(file, systemClock);
   await keys.add({ name: 'ada', role: 'client' });
   const lock = `${file}.lock`;

@@ -90,7 +90,7 @@ export class NamedKeys implements CredentialSource {
 
   revocations(): Revocations {
     this.#load();
-    // A key may expire earlier than its sessions know: a rotation gives the old secret an end.
+    // A key may expire before the time in its sessions: a rotation shortens the lifetime of the old secret.
     if (this.#clock.now() >= this.#nextExpiry) this.#isRevoked = this.#makeRevocations();
     return this.#isRevoked;
   }

@@ -79,7 +79,7 @@ describe('with a policy', () => {
     ]);
   });
 
-  test('a policy with a word of ours decides everything, for every role', () => {
+  test('a policy with one of our keywords decides everything, for every role', () => {
     const text = 'rules:\n  - { effect: allow, action: Bind, role: agent }';
     const permissions = new Permissions({ source: source(text), isCredentialNeeded: true });
     expect(allowed(permissions, withRole('agent'))).toEqual(['Bind']);

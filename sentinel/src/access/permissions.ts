@@ -28,7 +28,7 @@ export interface PermissionsOptions {
   readonly isCredentialNeeded: boolean;
 }
 
-/** The ways that a message may take, as bits. */
+/** The routes that a message may take, as bits. */
 export const ROUTE = Object.freeze({ up: 1, down: 2, peer: 4 });
 export const ALL_ROUTES = ROUTE.up | ROUTE.down | ROUTE.peer;
 const ROUTE_BITS: readonly (readonly [Action, number])[] = [
@@ -58,7 +58,7 @@ export function principalOf({ kind, terms }: Asker): Principal {
 
 const ORIGIN_OF = Object.freeze({ node: 'downstream', parent: 'upstream', peer: 'peer' } as const);
 
-/** The way that a message to this session takes, as a bit of `ROUTE`. */
+/** The route of a message to this session, as a bit of `ROUTE`. */
 export const routeTo = ({ kind }: Asker): number => ROUTE_OF[kind];
 
 const ROUTE_OF = Object.freeze({ node: ROUTE.down, parent: ROUTE.up, peer: ROUTE.peer } as const);
@@ -70,7 +70,7 @@ export class Permissions {
   /** True if requests without a credential are refused. */
   readonly isCredentialNeeded: boolean;
   #version = 1;
-  /** Ways to an address, by principal and address. Replaced when the policy changes. */
+  /** Routes to an address, by principal and address. Replaced when the policy changes. */
   #routes = new WeakMap<Principal, Map<string, number>>();
   #cachedCount = 0;
   readonly #allowLists = new WeakMap<readonly string[], readonly AllowItem[]>();
@@ -85,7 +85,7 @@ export class Permissions {
     return this.#source !== undefined;
   }
 
-  /** Grows with each change of the policy. */
+  /** Incremented with each change of the policy. */
   get version(): number {
     return this.#version;
   }
@@ -128,7 +128,7 @@ export class Permissions {
     return { isAllowed: verdict.effect === 'allow', rule: policy.placeOf(verdict) };
   }
 
-  /** The ways that a message of this session to `address` may take, as bits of `ROUTE`. An empty address has the rules without one. */
+  /** The routes that a message of this session to `address` may take, as bits of `ROUTE`. An empty address has the rules without one. */
   routes(session: Asker, address: string): number {
     if (!this.restricts(session)) return ALL_ROUTES;
     if (this.#cachedCount >= MAX_CACHED_IN_ALL) this.#forgetRoutes();

@@ -56,7 +56,7 @@ function answerAll(caller: FakeNode, agent: FakeNode): void {
   for (const received of agent.transport.take()) {
     if (received.corrId === undefined) continue;
     agent.transport.receive(credit(received.flowId!));
-    // Not an item of a stream, nor a refusal.
+    // Neither an item of a stream nor a refusal.
     if (received.replyTo === undefined) continue;
     agent.reply(received, 1);
     caller.transport.receive(credit('f-agent'));
@@ -131,9 +131,9 @@ describe('the rate of messages', () => {
   test('refused requests, plain messages, unanswerable ones and link-local frames are counted as well', () => {
     const { attach, agent } = fabric();
     const sends: ((node: FakeNode) => void)[] = [
-      (node) => node.call('nobody@fame.fabric', `x${serial++}`),
+      (node) => node.call('missing@fame.fabric', `x${serial++}`),
       (node) => node.send({ type: 'Data', payload: 1 }, { to: 'math@fame.fabric' }),
-      (node) => node.send({ type: 'Data', payload: 1 }, { to: 'nobody@fame.fabric' }),
+      (node) => node.send({ type: 'Data', payload: 1 }, { to: 'missing@fame.fabric' }),
       (node) => node.send({ type: 'Data', payload: 1 }, { to: `__rpc__x@${agent.path}`, corrId: 'none' }),
       (node) => node.send({ type: 'DeliveryAck', ok: true, refId: 'x' }, { to: 'math@fame.fabric' }),
       (node) => node.send({ type: 'NodeHeartbeat' }, { corrId: 'h' }),
@@ -170,7 +170,7 @@ describe('the rate of messages', () => {
     expect(counters.quotaExceeded).toEqual({ bytes: 2 });
   });
 
-  test('agents have a far higher rate, a principal with several roles the highest one, and admins none', () => {
+  test('agents have a far higher rate, a principal with several roles has the highest one, and admins have no limit', () => {
     const { attach, agent } = fabric();
     for (const [id, roles] of [
       ['naylence', ['client', 'agent']],
@@ -219,12 +219,12 @@ describe('a node above its rate', () => {
     expect(counters.quotaSlowed).toBeGreaterThan(50);
   });
 
-  test('gets its credit back after two seconds at the latest, also while another session keeps the rate used up', () => {
+  test('gets its credit back after two seconds at the latest, even while another session uses up the rate', () => {
     const { attach, agent, clock } = fabric();
     const honest = attach('honest', { principal: ada, capabilities: OURS });
     const greedy = attach('greedy', { principal: ada });
     flood(greedy, agent, 400);
-    // It shares the rate, and may go above it by what its windows hold.
+    // It shares the rate, and may exceed it by the size of its windows.
     const got = Array.from({ length: 24 }, () => honest.call('math@fame.fabric', `h${serial++}`)).flat();
     expect([got.length, credits(got)]).toEqual([0, 0]);
     answerAll(honest, agent);
@@ -306,7 +306,7 @@ describe('a node above its rate', () => {
     expect(caller.transport.closed).toBeUndefined();
   });
 
-  test('is only refused if it is a sentinel: it speaks for many nodes', () => {
+  test('is refused, but neither paused nor closed, if it is a sentinel: it forwards for many nodes', () => {
     const { attach, agent } = fabric({
       policy: limits('role: sentinel, messages_per_second: 200'),
     });
@@ -363,7 +363,7 @@ describe('addresses and sessions', () => {
     const [first, second] = [attach('a1', { principal: ada }), attach('a2', { principal: ada })];
     for (const n of [1, 2]) first.bind(`x${n}@fame.fabric`);
     second.bind('x3@fame.fabric');
-    // Binding an address again needs no room.
+    // Binding an address again does not count.
     second.bind('x3@fame.fabric');
     const bind = (address: string): Envelope | undefined =>
       second.send({ type: 'AddressBind', address }, { corrId: 'b', rtype: 1 })[0];

@@ -8,7 +8,7 @@ import { Access, type Authentication, type CredentialSource } from './access.ts'
 const HOUR_MS = 3_600_000;
 const ADA = { id: 'jwt:issuer.example/ada', roles: ['client'] as const };
 
-/** Answers that the source gives in turn. */
+/** Results that the source returns, in order. */
 let answers: (Authentication | Promise<Authentication>)[];
 let verified: string[];
 let parts: ReturnType<typeof makeTestParts>;

@@ -32,7 +32,7 @@ export class Renewals {
   receive(from: Session, envelope: Envelope, { authorization = '' }: NodeAttach): void {
     const { transport } = from;
     const request = { id: envelope.id, corrId: envelope.corrId, traceId: envelope.traceId };
-    // One at a time: each check costs a signature.
+    // Only one check at a time, because each one verifies a signature.
     if (this.#pending.has(from)) {
       this.#send(from, request, refusal(new FabricError('NODE_BUSY', 'Another renewal is running')));
       return;

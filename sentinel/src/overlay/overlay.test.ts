@@ -143,7 +143,7 @@ describe('signed nodes', () => {
     expect(isFromSentinel(caller, announce!)).toBe(true);
     agent.send(answer, { corrId: request!.corrId });
     expect(caller.transport.take()).toEqual([]);
-    // Nor after 30 s.
+    // An answer after 30 s is ignored.
     caller.send({ type: 'KeyRequest', address: `x@${agent.path}` }, { corrId: 'k2' });
     const [late] = agent.transport.take();
     clock.advance(30_000);
@@ -312,7 +312,7 @@ describe('forged envelopes', () => {
     expect(ask(`${agent.path}/below`)).toHaveLength(1);
   });
 
-  // What a hostile node can make of its own keys and of everything that it has seen.
+  // Forgeries that a hostile node can build from its own keys and from captured messages.
   test('5,000 forged, altered and foreign envelopes: none is accepted', () => {
     const { agent, attach, bindings, caller, counters } = pair();
     const evil = attach('evil', { sign: () => {} });
@@ -340,7 +340,7 @@ describe('forged envelopes', () => {
       (n) => ofCaller(n),
       (n) => ({ ...ofCaller(n), sid: sidOf(evil.path) }),
       (n) => ({ ...ofCaller(n), replyTo: `__rpc__evil@${evil.path}` }),
-      // The name of another node under the own key, and the reverse.
+      // Another node's name with its own key, and the reverse.
       (n) => signed(evilKey, caller.path, ...request(n)),
       (n) => signed(caller.key, evil.path, ...request(n)),
       (n) => signed({ ...evilKey, kid: caller.key.kid }, caller.path, ...request(n)),
@@ -408,7 +408,7 @@ describe('sentinels', () => {
     const announced = peer.transport.take().map(({ frame }) => frame);
     expect(announced.filter(({ type }) => type === 'KeyAnnounce')).toHaveLength(2);
     peer.send({ type: 'KeyAnnounce', physicalPath: '/P/node', keys: [remote.jwk] });
-    // Neither a path of another node, nor the key id of one.
+    // A path of another node and a key id of another node are refused.
     peer.send({ type: 'KeyAnnounce', physicalPath: '/S/agent', keys: [generateSigningKey().jwk] });
     peer.send({ type: 'KeyAnnounce', physicalPath: '/P/x', keys: [{ ...remote.jwk, kid: caller.key.kid }] });
     const ask = (kid: string): Envelope[] => agent.send({ type: 'KeyRequest', kid }, { corrId: 'k' });

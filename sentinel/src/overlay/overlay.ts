@@ -66,7 +66,7 @@ export interface OverlayDeps {
   router: Router;
 }
 
-/** The keys of a sentinel, before its parts exist. */
+/** The signing keys of a sentinel, opened before its other components. */
 export interface Signatures {
   readonly sign: (envelope: Envelope, path: string) => void;
   readonly makeOverlay: (deps: OverlayDeps) => Overlay;
@@ -225,7 +225,7 @@ export class Overlay {
     return isOwn && isSignedBy(key, signature, header, digest) ? undefined : 'SIGNATURE_INVALID';
   }
 
-  // A request that waits for an ack gets a negative one, so that its sender does not wait in vain. Other messages get a NACK.
+  // A request that waits for an ack gets a negative one, so that its sender does not wait for a timeout. Other messages get a NACK.
   #refuse(from: Session, bytes: Buffer, code: ErrorCode, envelope: Envelope | undefined): void {
     const reason =
       code === 'SIGNATURE_MISSING'

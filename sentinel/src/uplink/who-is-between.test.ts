@@ -91,7 +91,7 @@ test.each([
   }
 });
 
-test('a parent does not believe a child without the credential of a sentinel', async () => {
+test('a parent does not trust the answer of a child without the credential of a sentinel', async () => {
   const { parent, child } = await family(KEY);
   expect(await asked([child, parent], ADA)).toMatchObject({ ok: true, principal: { id: 'anonymous' } });
 });

@@ -47,7 +47,7 @@ describe('an error of an attach', () => {
     expect(text).not.toMatch(/key add|FAME_ADMISSION_TOKEN_FILE|FAME_ADMISSION_TOKEN_URL/);
   });
 
-  test('is that of the issuer if that gave no token', () => {
+  test('is that of the issuer if it issued no token', () => {
     const issuer = {
       tokenUrl: 'https://issuer.example',
       clientId: 'x',

@@ -55,7 +55,7 @@ test('requests a token with the client credentials grant', async () => {
   expect(forms[1]).not.toHaveProperty('audience');
 });
 
-test('a token is used until a fifth of its life is left, and replaced in a connection from its half on', async () => {
+test('a token is used until a fifth of its lifetime is left; an open connection renews it after half of its lifetime', async () => {
   const tokens = open();
   expect(await Promise.all([tokens.read(), tokens.read(), tokens.renew()])).toEqual(['t1', 't1', 't1']);
   clock.advance(49_000);
@@ -92,7 +92,7 @@ test.each<[unknown, number]>([
   expect(await tokens.read()).toBe('t2');
 });
 
-describe('an issuer that gives no token', () => {
+describe('an issuer that issues no token', () => {
   test.each<[string, number, unknown, string, string]>([
     [
       'refuses the client',

@@ -21,7 +21,7 @@ test('a fix that is already in the message is not repeated', () => {
   expect(text.split(ERRORS.NODE_BUSY.fix)).toHaveLength(2);
 });
 
-test('an error with a fix of its own has that one', () => {
+test('an error with its own fix keeps it', () => {
   const own = new FabricError('METHOD_NOT_FOUND', 'No describe', { details: { fix: 'Call it by name\n.' } });
   expect(explainError(own)).toBe('No describe. Call it by name . (METHOD_NOT_FOUND)');
 });

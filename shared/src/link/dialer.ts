@@ -229,7 +229,7 @@ export class Dialer {
   }
 
   #unreachable(timeoutMs: number, cause: unknown): FabricError {
-    // The sentinel is not at fault: the issuer of the token is away.
+    // The sentinel is not at fault: the issuer of the token is unreachable.
     if (isFabricError(cause, 'AUTH_UNAVAILABLE')) return cause;
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
     return new FabricError(

@@ -76,7 +76,7 @@ describe('NF6: an acknowledged message', () => {
 
   test('fails with the refusal of the sentinel', async () => {
     const { sender } = await fabric();
-    expect(await errorOf(sender.send('nobody@fame.fabric', 'x', ACK))).toMatchObject({ code: 'NO_ROUTE' });
+    expect(await errorOf(sender.send('missing@fame.fabric', 'x', ACK))).toMatchObject({ code: 'NO_ROUTE' });
   });
 
   test('fails with the refusal of a receiver that handles no messages', async () => {

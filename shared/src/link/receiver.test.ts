@@ -69,8 +69,8 @@ describe('garbage', () => {
         frame: { type, ok: true, systemId: 's', instanceId: 'i', originType: 'x' },
       });
     }
-    send({ id: 'x', frame: { type: 'CreditUpdate', flowId: 'nobody', credits: 1 } });
-    send({ id: 'x', frame: { type: 'CallCancel', corrId: 'nobody' } });
+    send({ id: 'x', frame: { type: 'CreditUpdate', flowId: 'unknown', credits: 1 } });
+    send({ id: 'x', frame: { type: 'CallCancel', corrId: 'unknown' } });
     send(request({}));
     await settle();
     expect(agent.state).toBe('attached');
@@ -116,7 +116,7 @@ describe('garbage', () => {
     const envelope = fc.record(
       {
         id: value,
-        to: fc.constantFrom('a@fame.fabric', '__sys__@/S/a', 'nobody', '__rpc__x@/S/a', null, 7),
+        to: fc.constantFrom('a@fame.fabric', '__sys__@/S/a', 'unknown', '__rpc__x@/S/a', null, 7),
         replyTo: fc.constantFrom('__rpc__x@/S/x', '', null, 'a@fame.fabric', 3),
         corrId: fc.oneof(fc.string(), value),
         flowId: fc.oneof(fc.string(), value),
@@ -221,7 +221,7 @@ describe('credit', () => {
     const { sentinel, agent, send, request } = await agentWith();
     sentinel.grantsCredit = false;
     for (let n = 0; n < 40; n++) agent.send('x@fame.fabric', n);
-    for (let n = 0; n < 48; n++) send(request({ corrId: `c${n}`, to: 'nobody@/S/a', flowId: 'f' }));
+    for (let n = 0; n < 48; n++) send(request({ corrId: `c${n}`, to: 'missing@/S/a', flowId: 'f' }));
     await settle();
     expect(agent.counts.waiting).toBe(8);
     expect(sentinel.framesOf('DeliveryAck')).toHaveLength(48);

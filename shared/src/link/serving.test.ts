@@ -137,7 +137,7 @@ describe('a request', () => {
 
   it('for a participant without a binding is refused with NO_ROUTE at once', async () => {
     const { request, acks, answers } = await served(serve((call) => call.reply(1)));
-    const sentRequest = request('m', { to: 'nobody@/S/a' });
+    const sentRequest = request('m', { to: 'missing@/S/a' });
     await settle();
     expect(answers).toEqual([]);
     expect(acks).toHaveLength(1);
@@ -623,7 +623,7 @@ describe('HD27: a payload that is no request', () => {
     expect([...answers, ...acks]).toEqual([]);
   });
 
-  it('HD27: an answer is never answered, whatever its form', async () => {
+  it('HD27: an answer never gets a reply, regardless of its form', async () => {
     const { message, answers, acks, agent } = await served({
       onCall: (call) => call.reply(1),
       onMessage: (payload) => payload,

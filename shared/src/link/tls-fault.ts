@@ -36,7 +36,7 @@ export function tlsFault(error: unknown): string | undefined {
   return undefined;
 }
 
-/** True if `error` is what a connection to `url` without TLS gets from a port that speaks TLS: it ends without an answer. */
+/** True if `error` is typical of a plain connection to a TLS port: the connection ended without an answer. */
 export function mayNeedTls(url: string, error: unknown): boolean {
   if (!url.startsWith('ws:')) return false;
   for (let cause = error; cause instanceof Error; cause = cause.cause) {

@@ -62,7 +62,7 @@ test.each<[string, string | TokenSource | undefined, number | undefined]>([
 });
 
 test('retries after growing delays, and warns once', async () => {
-  answer = () => ({ ok: false, code: 'AUTH_UNAVAILABLE', reason: 'the key server is away' });
+  answer = () => ({ ok: false, code: 'AUTH_UNAVAILABLE', reason: 'the key server is unreachable' });
   const renewal = open(source());
   renewal.start(100_000);
   clock.advance(80_000);
@@ -72,7 +72,7 @@ test('retries after growing delays, and warns once', async () => {
     await settled();
   }
   expect(sent.length).toBeGreaterThan(2);
-  expect(log.lines).toMatchObject([{ level: 'warn', fields: { reason: 'the key server is away' } }]);
+  expect(log.lines).toMatchObject([{ level: 'warn', fields: { reason: 'the key server is unreachable' } }]);
   answer = () => ({ ok: true, expiresInMs: 100_000 });
   const count = sent.length;
   clock.advance(30_000);
@@ -83,7 +83,7 @@ test('retries after growing delays, and warns once', async () => {
   expect(sent).toHaveLength(count + 1);
 });
 
-test('an issuer that is away is asked again', async () => {
+test('the token request to an unreachable issuer is repeated', async () => {
   let isAway = true;
   open(
     source(async () => {

@@ -27,7 +27,7 @@ interface Results {
   fail: string;
 }
 
-/** What `client.py` prints. With the argument `math` it has neither `chat` nor `work`. */
+/** Output of `client.py`. With the argument `math` it has neither `chat` nor `work`. */
 export type Report = Record<'ts' | 'py', Results> & {
   chat: { started: string; sums: string; name: string };
   work: string[];

@@ -47,7 +47,7 @@ async function serve(
   return serving;
 }
 
-/** Ends the process of the agent without a word, and serves the agent in another one on the same store. */
+/** Simulates a crash of the process of the agent, and serves the agent in another one on the same store. */
 async function crash(run: Run, more: Partial<AgentOptions> = {}): Promise<void> {
   await store.close();
   store = new MemoryStore({ clock, sharedWith: store });
@@ -61,7 +61,7 @@ const start = (id: string, n: unknown = 1, options: FakeCallOptions = {}) =>
 const call = (id: string, n: unknown = 1, options: FakeCallOptions = {}) => start(id, n, options).done;
 const stored = (id: string) => store.getRequest(ADDRESS, id);
 
-/** A function that records its runs, and ends each of them when the test says so. */
+/** A function that records its runs. The test ends each of them. */
 function gate() {
   const runs: { n: number; delivery: Delivery | undefined; signal: AbortSignal }[] = [];
   const ends: PromiseWithResolvers<unknown>[] = [];
@@ -302,7 +302,7 @@ describe('after a crash', () => {
     expect([after.runs.length, link.sent]).toEqual([1, []]);
   });
 
-  test('of the third run the request is dead, and one that never ran is not', async () => {
+  test('in its third run a request is dead, and a request that never ran is not', async () => {
     await serve(gate().run, { maxConcurrent: 1 });
     start('r1');
     start('waiting');
@@ -377,7 +377,7 @@ describe('a stop', () => {
 });
 
 describe('a cancellation', () => {
-  test('by the last caller ends the request, and its outcome says so', async () => {
+  test('by the last caller ends the request with the outcome CALL_CANCELLED', async () => {
     const { run, runs, ends } = gate();
     await serve(run);
     const [first, second] = [start('r1'), start('r1')];
@@ -409,7 +409,7 @@ describe('a cancellation', () => {
     expect(await stored('r2')).toMatchObject({ state: 'cancelled', attempt: 0 });
   });
 
-  test('is not the loss of a connection', async () => {
+  test('does not follow from a lost connection', async () => {
     const { run, runs, ends } = gate();
     await serve(run);
     start('r1').cancel('caller-gone');

@@ -4,7 +4,7 @@ import type { Caller, FabricError, RpcErrorBody } from '@fame-fabric/shared';
 /** Outcome of a request: the part of a JSON-RPC reply that the store keeps. */
 export type Outcome = { readonly result: unknown } | { readonly error: RpcErrorBody };
 
-/** Receives the outcome of a request, or an error if this process cannot tell it. */
+/** Receives the outcome of a request, or an error if this process cannot read it. */
 export interface OutcomeListener {
   onOutcome(outcome: Outcome): void;
   onLost(error: FabricError): void;

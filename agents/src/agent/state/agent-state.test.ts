@@ -123,7 +123,7 @@ describe('an update', () => {
     expect([result, seen]).toEqual([2, [undefined, 'other']]);
   });
 
-  test('that always finds another value fails with STORE_CONFLICT', async () => {
+  test('that is overtaken at every attempt fails with STORE_CONFLICT', async () => {
     let n = 0;
     const update = state.update('n', async () => {
       n += 1;
@@ -190,7 +190,7 @@ describe('an agent', () => {
     expect(await link.deliver(ADDRESS, 'hello', { ttl: 3 })).toBe(1);
   });
 
-  test('that does not declare its state gets an error that says how', async () => {
+  test('that does not declare its state gets an error with the fix', async () => {
     await serve({ store });
     expect((await link.start(ADDRESS, 'count').done).error).toMatchObject({
       data: { code: 'CONFIG_INVALID' },
@@ -198,7 +198,7 @@ describe('an agent', () => {
     });
   });
 
-  test('is not served without the key of its state, which is not lost', async () => {
+  test('is not served without the key of its state, and keeps its values', async () => {
     const key = randomBytes(32);
     const first = await serve({ state: true, store }, new StateKeys([key]));
     await call();

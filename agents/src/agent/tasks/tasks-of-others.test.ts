@@ -69,7 +69,7 @@ describe('NF7: client.task', () => {
     expect(await errorOf(worker.cancel('t1'))).toMatchObject({ code: 'TASK_NOT_CANCELABLE' });
   });
 
-  test('leaving a subscription ends it at the agent, and neither the task nor another subscription', async () => {
+  test('leaving a subscription ends it at the agent, but not the task or another subscription', async () => {
     const { handles, ends, tasks } = await fabric();
     const worker = tasks.task(WORKER);
     await worker.start(null, { id: 't1' });
@@ -164,7 +164,7 @@ describe('NF7: client.task', () => {
     ]);
   });
 
-  test('refuses an address that is none', async () => {
+  test('refuses an invalid address', async () => {
     const { tasks } = await fabric();
     expect(() => tasks.task('nothing')).toThrow(/not an address/);
   });
@@ -178,13 +178,13 @@ describe('NF7: many tasks', () => {
     expect(
       await tasks.runMany([
         [ECHO, 'a'],
-        ['nobody@fame.fabric', 'b'],
+        ['missing@fame.fabric', 'b'],
         [ECHO, 'fail'],
         ['x', 'c'],
       ]),
     ).toMatchObject([
       { address: ECHO, ok: true, result: 'a' },
-      { address: 'nobody@fame.fabric', ok: false, error: { code: 'NO_ROUTE' } },
+      { address: 'missing@fame.fabric', ok: false, error: { code: 'NO_ROUTE' } },
       { address: ECHO, ok: false, error: { code: 'TASK_FAILED' } },
       { address: 'x', ok: false, error: { code: 'ADDRESS_INVALID' } },
     ]);

@@ -173,7 +173,7 @@ export function ownersConformance(kind: AgentKind, store: StoreKind): void {
           cases += 1;
           expect(await history(principal, owner)).toContain(`from ${owner}`);
         }
-      await expect(history('bob', 'nobody')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
+      await expect(history('bob', 'unknown')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
       await expect(history('ada', 'eve')).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
     });
 

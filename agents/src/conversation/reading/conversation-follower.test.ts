@@ -147,7 +147,7 @@ describe('a page of events', () => {
     expect(rest).toEqual({ ...text, text: 'ee. ' });
   });
 
-  test('fits one envelope, whatever the messages contain', async () => {
+  test('fits one envelope, regardless of the message contents', async () => {
     const setup = hostOf({ replies: Array.from({ length: 8 }, () => 'ok') });
     const { begin, host, page } = setup;
     await begin({

@@ -10,8 +10,8 @@ interface CompletionResponse {
 }
 
 /**
- * The chunks of one response: of an event stream or of one JSON object, whatever its content type says. A body that is read to
- * its end returns its connection for the next request.
+ * Chunks of one response, which is an event stream or one JSON object regardless of its content type. A body that is read to its
+ * end returns its connection for the next request.
  */
 export class CompletionBody {
   readonly #reader: AsyncIterator<Uint8Array> | undefined;

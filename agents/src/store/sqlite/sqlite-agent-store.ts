@@ -339,7 +339,7 @@ export class SqliteAgentStore {
     return true;
   }
 
-  /** Sweeps the inbox after the conversations, unless sweeps are held: then the clock may be wrong. */
+  /** Sweeps the inbox after the conversations. Sweeps are on hold while the clock may be wrong. */
   sweepAfter(report: SweepReport, now: number, { trashedBefore }: SweepOptions): SweepReport {
     if (!trashedBefore) return report;
     const isDone = this.#sweep(now);

@@ -133,7 +133,7 @@ function taggedIterator(
   const finish = (reason: FinishReason): void => {
     const cut = flush();
     const mapped = reason === 'stop' && calls > 0 ? 'tool_calls' : reason;
-    // A block that was not closed means that the reply was cut off, whatever reason the server gives.
+    // A block that was not closed means that the reply was cut off, regardless of the reason that the server gives.
     ready.push(chunkOf({}, cut ? 'length' : mapped));
   };
   const translate = (chunk: ModelChunk): void => {

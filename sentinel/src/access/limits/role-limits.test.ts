@@ -22,7 +22,7 @@ test('a rate admits its burst at once, then its units as time passes, exactly', 
   expect(admitted(60_000)).toBe(400);
   rate.limit(0, 400, 60_000);
   expect(rate.emptyMs(1e9)).toBe(Number.POSITIVE_INFINITY);
-  // The next limit counts what was taken before.
+  // A new limit counts the units taken before.
   rate.limit(20, 500, 60_000);
   expect(admitted(60_000)).toBe(100);
   rate.limit(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 60_000);

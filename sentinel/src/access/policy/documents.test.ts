@@ -17,7 +17,7 @@ test('the examples have neither errors nor warnings', () => {
   expect(policies.map(({ policy }) => policy!.isForeign)).toEqual([false, false, true]);
 });
 
-test('the first example decides as its table says', () => {
+test('the decisions of the first example match its table', () => {
   const rows = [
     ...text.matchAll(
       /^\| `(\w+)`, role (\w+), (\w+) (\S+) \| (allowed|denied) by (?:`([\w-]+)`|default) \|$/gm,
@@ -31,7 +31,7 @@ test('the first example decides as its table says', () => {
   }
 });
 
-test('the globs match as their table says', () => {
+test('the globs match according to their table', () => {
   const quoted = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, value]) => value!);
   const table = text.slice(text.indexOf('| Glob |')).split('\n\n')[0]!;
   const rows = table

@@ -41,7 +41,7 @@ describe('a glob', () => {
   });
 
   // A backtracking matcher needs more than 10^20 steps for this.
-  test('a pattern of wildcards ends at once', () => {
+  test('a pattern of many wildcards is matched without backtracking', () => {
     const glob = compileGlob(`${'*a**a'.repeat(50)}b`);
     expect(glob.matches('a'.repeat(255))).toBe(false);
     expect(glob.matches(`${'a'.repeat(255)}b`)).toBe(true);

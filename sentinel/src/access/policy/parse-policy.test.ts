@@ -59,7 +59,7 @@ describe('rules', () => {
     },
   );
 
-  test('a rule without an action, and one with *, is about every action', () => {
+  test('a rule without an action, and one with *, covers every action', () => {
     for (const action of ['', ", action: '*'", ", action: [Connect, '*']"]) {
       const text = rules(`  - { effect: allow, role: client${action} }`);
       expect(effectOf(text, { action: 'Watch', address: 'nodes' })).toBe('allow');
@@ -135,7 +135,7 @@ describe('rules', () => {
     );
   });
 
-  test('a file is that of naylence until it has a word of ours', () => {
+  test('a file has the format of naylence until it uses one of our keywords', () => {
     const foreign = rules(
       '  - { effect: allow, action: [Connect, ForwardPeer], scope: a, origin_type: peer }',
     );

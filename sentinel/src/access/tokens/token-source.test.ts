@@ -81,7 +81,7 @@ describe('a valid token', () => {
     expect(await open().authenticate(await token(claims))).toMatchObject({ principal: { roles } });
   });
 
-  test('hands the listed claims on, if they are short', async () => {
+  test('passes the listed claims on, if they are short', async () => {
     const claims = { email: 'ada@example.org', groups: ['a', 'b'], secret: 'x', long: 'y'.repeat(300) };
     const source = open({ claimNames: ['email', 'groups', 'long', 'constructor'] });
     const result = await source.authenticate(await token(claims));
@@ -307,7 +307,7 @@ describe('the key server', () => {
     throw new Error('connect ECONNREFUSED');
   };
 
-  test('while it is away, only cached keys are accepted, and one line names it', async () => {
+  test('while it is unreachable, only cached keys are accepted, and one log line names it', async () => {
     const source = open();
     const text = await token();
     issuer.reply = away;
@@ -343,7 +343,7 @@ describe('the key server', () => {
     await expectRefused(await token(), 'AUTH_UNAVAILABLE');
   });
 
-  test('a token without a kid selects the only key, and none of several', async () => {
+  test('a token without a kid selects the key if there is only one', async () => {
     const source = open();
     const text = await token({}, { header: { kid: undefined } });
     expect((await source.authenticate(text)).ok).toBe(true);

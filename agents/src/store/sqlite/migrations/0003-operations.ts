@@ -1,5 +1,5 @@
-// What the operations on conversations need, beside the tables of the earlier versions: programs of those still open the file and
-// write to it. Triggers keep the new columns and tables right while such a program writes.
+// Columns and tables for the operations on conversations. Programs of earlier versions can still open the file and write to it:
+// triggers keep the new columns and tables consistent with their writes.
 export const sql = `
 -- The conversation and the turn that a fork was made at; empty for other conversations.
 ALTER TABLE conversation ADD COLUMN forked_from TEXT NOT NULL DEFAULT '';
