@@ -42,7 +42,18 @@ const chat: AgentKind = {
   says: reply,
   answer: (text) => text,
   restState: 'working',
-  takes: ['tools', 'tool_choice', 'response_format', 'temperature', 'max_tokens', 'stop', 'model'],
+  takes: [
+    'tools',
+    'tool_choice',
+    'response_format',
+    'temperature',
+    'max_tokens',
+    'stop',
+    'model',
+    'instructions',
+    'truncation',
+    'metadata',
+  ],
   hasTools: true,
 };
 

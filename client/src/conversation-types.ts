@@ -39,6 +39,12 @@ export interface ModelOptions {
   stop?: string | readonly string[] | undefined;
   /** One of the models that the agent allows. */
   model?: string | undefined;
+  /** System message of this turn, in place of the conversation's system prompt. At most 65_536 characters. */
+  instructions?: string | undefined;
+  /** `disabled` fails the turn with PARAMS_INVALID where the model would not receive the whole history. @default 'auto' */
+  truncation?: 'auto' | 'disabled' | undefined;
+  /** Labels, recorded with the turn: at most 16, with names of up to 64 and texts of up to 512 characters. */
+  metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface TurnUsage {
@@ -116,6 +122,9 @@ export interface TurnReport {
   state: TurnState;
   accepted_at: string;
   ended_at: string | null;
+  /** Cursors of the first and the last event of the turn. Agents of version 0.1 leave them out. */
+  accepted_seq?: number;
+  ended_seq?: number | null;
   duration_ms: number | null;
   /** From the acceptance of the turn to the first text or call of a model. */
   first_token_ms: number | null;

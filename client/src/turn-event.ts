@@ -6,6 +6,7 @@ import type {
   FinishReason,
   ForkOrigin,
   ModelMessage,
+  ModelOptions,
   ToolCall,
   ToolResult,
   TurnUsage,
@@ -122,7 +123,14 @@ export type ConversationEvent = Recorded &
         forked_from?: ForkOrigin;
         [field: string]: unknown;
       }
-    | { type: 'turn'; turn_id: string; user_message: string; tool_results?: ToolResult[] }
+    | {
+        type: 'turn';
+        turn_id: string;
+        user_message: string;
+        tool_results?: ToolResult[];
+        /** The options of the turn. Agents of version 0.1 leave them out. */
+        options?: ModelOptions;
+      }
     | (RecordedTurnEvent & { turn_id: string })
     | {
         type: 'error';

@@ -13,6 +13,7 @@ import { reportsConformance } from './conformance/reports.conformance.ts';
 import { retriesConformance } from './conformance/retries.conformance.ts';
 import { startsConformance } from './conformance/starts.conformance.ts';
 import type { AgentKind, StoreKind } from './conformance/subject.conformance.ts';
+import { turnOptionsConformance } from './conformance/turn-options.conformance.ts';
 import { turnsConformance } from './conformance/turns.conformance.ts';
 
 export function operationsConformance(kind: AgentKind, store: StoreKind): void {
@@ -27,6 +28,7 @@ export function operationsConformance(kind: AgentKind, store: StoreKind): void {
     forksConformance(kind, store);
     ownersConformance(kind, store);
     if (kind.takes.includes('tools')) callerToolsConformance(kind, store);
+    if (kind.takes.includes('instructions')) turnOptionsConformance(kind, store);
     if (kind.hasTools) approvalsConformance(kind, store);
     budgetsConformance(kind, store);
     hostileConformance(kind, store);

@@ -70,7 +70,9 @@ export class TurnRun {
     this.#turn = turn;
     const { recorded } = turn;
     if (recorded) conversation.history.leaveOut(recorded.leftOut);
-    this.#draft = conversation.history.begin(turn.userMessage, turn.toolResults);
+    this.#draft = conversation.history.begin(turn.userMessage, turn.toolResults, {
+      options: turn.options,
+    });
     this.#steps = new Steps(turn.id, recorded?.steps);
     this.#text = new TurnText(this.#steps, recorded?.text, CONVERSATION_LIMITS.maxTurnChars);
     const { budget, clock, quotas } = deps;
@@ -171,7 +173,7 @@ export class TurnRun {
       text,
       log,
       progress: this.#turn.progress,
-      mayReduce: this.#conversation.wasRefused,
+      mayReduce: this.#conversation.wasRefused && this.#turn.options.truncation !== 'disabled',
     });
     const tools = new JournaledTools({ ...parts, approver });
     const result = await this.#deps.runner.run({

@@ -46,7 +46,18 @@ export class ChatTurns implements TurnRunner {
     this.#tools = tools;
     this.#maxAnswerTokens = maxAnswerTokens;
     this.accepts = Object.freeze({
-      takes: ['tools', 'tool_choice', 'response_format', 'temperature', 'max_tokens', 'stop', 'model'],
+      takes: [
+        'tools',
+        'tool_choice',
+        'response_format',
+        'temperature',
+        'max_tokens',
+        'stop',
+        'model',
+        'instructions',
+        'truncation',
+        'metadata',
+      ],
       models: [...new Set([model.name, ...models])],
       ownTools: tools.names,
     } satisfies OptionBounds);

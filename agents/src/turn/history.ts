@@ -1,12 +1,12 @@
 // The history of a conversation for the model: a bounded window of whole turns. A turn enters it in one step, complete and in the
 // order that model servers accept (each call followed by its results), or not at all. A turn that called tools of its caller ends
 // with open calls; the turn after it begins with their results. The full record is the journal (`conversation/journal/journal.ts`).
-import type { FabricError } from '@fame-fabric/shared';
+import { FabricError } from '@fame-fabric/shared';
 import type { AssistantMessage, ModelMessage, ToolMessage } from '../model/model.ts';
 import { charsOf, roughTokens, type TokenCounter } from '../model/tokens.ts';
 import { faultContent } from '../tools/tool-outcome.ts';
 import { openCallsOf, resultsFault } from './foreign-calls.ts';
-import type { ToolResult } from './turn-options.ts';
+import type { ToolResult, TurnOptions } from './turn-options.ts';
 
 /** Replaces an empty user message. */
 export const OPENING_REQUEST = 'Please open our conversation: greet me, and ask how you can help.';
@@ -35,6 +35,15 @@ interface PastTurn {
   readonly number: number;
   /** For a turn that begins with results of calls: the messages that must precede it if the previous turn is left out. */
   readonly lead: readonly ModelMessage[];
+  /** For the running turn: its system message, if it has one of its own. */
+  readonly system?: string | undefined;
+}
+
+/** The parts of a turn beside its message and its results. */
+export interface DraftOptions {
+  /** The lead of a turn in the journal. Without one, the turn has to answer the open calls of the last turn. */
+  lead?: readonly ModelMessage[] | undefined;
+  options?: Pick<TurnOptions, 'instructions' | 'truncation'> | undefined;
 }
 
 export class History {
@@ -54,10 +63,13 @@ export class History {
   }
 
   /**
-   * Starts a turn. It enters the history with `commit`. `results` are those of the open calls. `lead` is that of a turn in the
-   * journal; without one, the turn has to answer the open calls of the last turn.
+   * Starts a turn. It enters the history with `commit`. `results` are those of the open calls.
    */
-  begin(userText: string, results: readonly ToolResult[] = [], lead?: readonly ModelMessage[]): TurnDraft {
+  begin(
+    userText: string,
+    results: readonly ToolResult[] = [],
+    { lead, options = {} }: DraftOptions = {},
+  ): TurnDraft {
     const messages: ModelMessage[] = results.map((result) => ({ role: 'tool', ...result }));
     const isBlank = userText.trim() === '';
     if (!isBlank || results.length === 0) {
@@ -66,8 +78,20 @@ export class History {
     return new TurnDraft(this, {
       messages,
       lead: lead ?? this.#nextLead(results),
-      fault: lead ? undefined : resultsFault(this.openCalls, results),
+      fault: lead ? undefined : (resultsFault(this.openCalls, results) ?? this.#truncationFault(options)),
+      system: options.instructions,
     });
+  }
+
+  // A full history may have dropped turns already: after a restart only its last turns are loaded.
+  #truncationFault({ truncation }: Pick<TurnOptions, 'truncation'>): FabricError | undefined {
+    const isWhole = this.#turns.length < this.#maxTurns && this.#firstThatFits() === 0;
+    if (truncation !== 'disabled' || isWhole || this.#entered === 0) return undefined;
+    return new FabricError(
+      'PARAMS_INVALID',
+      `options.truncation: The model would not receive the whole history, which has ${this.#entered} turns or more. Use "auto", or start a conversation with a larger max_history_length.`,
+      { details: { option: 'truncation' } },
+    );
   }
 
   /** Ids of the calls that the last turn handed to its caller. */
@@ -92,9 +116,8 @@ export class History {
 
   #windowOf(turns: readonly PastTurn[], next?: PastTurn): ModelMessage[] {
     const messages = messagesOf(next ? [...turns, next] : turns);
-    if (this.#system !== undefined && this.#system !== '') {
-      messages.unshift({ role: 'system', content: this.#system });
-    }
+    const system = next?.system ?? this.#system;
+    if (system !== undefined && system !== '') messages.unshift({ role: 'system', content: system });
     return messages;
   }
 
@@ -242,6 +265,7 @@ export class TurnDraft {
   readonly lead: readonly ModelMessage[];
   /** PARAMS_INVALID if the turn does not answer the open calls. Such a turn cannot enter the history. */
   readonly fault: FabricError | undefined;
+  readonly #system: string | undefined;
   #state: 'open' | 'settled' = 'open';
 
   constructor(
@@ -250,12 +274,14 @@ export class TurnDraft {
       messages: ModelMessage[];
       lead: readonly ModelMessage[];
       fault: FabricError | undefined;
+      system: string | undefined;
     },
   ) {
     this.#history = history;
     this.#messages = of.messages;
     this.lead = of.lead;
     this.fault = of.fault;
+    this.#system = of.system;
   }
 
   /** The messages of the next request: the window, then this turn. */
@@ -274,7 +300,7 @@ export class TurnDraft {
   }
 
   #asTurn(): PastTurn {
-    return { messages: this.#messages, lead: this.lead, number: 0 };
+    return { messages: this.#messages, lead: this.lead, number: 0, system: this.#system };
   }
 
   get messages(): readonly ModelMessage[] {

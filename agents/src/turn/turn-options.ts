@@ -19,6 +19,12 @@ export interface TurnOptions {
   readonly stop?: string | readonly string[] | undefined;
   /** Name of the model, out of the agent's list. */
   readonly model?: string | undefined;
+  /** System message of this turn, in place of the conversation's system prompt. */
+  readonly instructions?: string | undefined;
+  /** With `disabled` the turn fails with PARAMS_INVALID where the model would not receive the whole history. @default 'auto' */
+  readonly truncation?: 'auto' | 'disabled' | undefined;
+  /** Labels of the caller. They are recorded with the turn; the model does not receive them. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The options of a turn, with `model` if they name none. */

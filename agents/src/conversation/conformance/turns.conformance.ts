@@ -14,6 +14,9 @@ const OPTIONS: Required<TurnOptions> = {
   max_tokens: 17,
   stop: ['END'],
   model: 'second',
+  instructions: 'Be short.',
+  truncation: 'auto',
+  metadata: { topic: 'tea' },
 };
 
 const tool = (name: string, description?: string) => ({
@@ -76,6 +79,8 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
         state: 'completed',
         accepted_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
         ended_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+        accepted_seq: expect.any(Number),
+        ended_seq: expect.any(Number),
         duration_ms: expect.any(Number),
         first_token_ms: expect.any(Number),
         text,
@@ -151,7 +156,9 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
         subject.says('Hello');
         expect(await subject.call('run_turn', params('Hi', { options }))).toBe(kind.answer('Hello'));
         const request = subject.model.requests[asked] as unknown as Record<string, unknown>;
-        expect(request[name]).toEqual(value);
+        // The host applies these. `turn-options.conformance.ts` checks their effect.
+        const isOfHost = ['instructions', 'truncation', 'metadata'].includes(name);
+        expect(request[name]).toEqual(isOfHost ? undefined : value);
         // They hold for this turn only.
         await subject.turn(id, 'More', 'Again');
         expect(subject.model.requests.at(-1)).not.toHaveProperty(name, value);

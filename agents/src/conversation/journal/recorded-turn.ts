@@ -222,7 +222,7 @@ export function addToHistory(history: History, events: readonly JournalEvent[]):
   const { lead, tool_calls: handedOut } = bodyOf(last, 'turn_completed');
   const { steps, startedCalls, leftOut } = recordedTurn(events);
   history.leaveOut(leftOut);
-  const draft = history.begin(user_message, tool_results, lead);
+  const draft = history.begin(user_message, tool_results, { lead });
   addSteps(draft, steps);
   if (last.kind === 'turn_completed') {
     const { messages } = bodyOf(last, 'turn_completed');

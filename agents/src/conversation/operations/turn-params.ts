@@ -12,6 +12,7 @@ const {
   maxToolResultChars,
   maxToolResultsChars,
   maxFormatChars,
+  maxSystemPromptChars,
   maxRetryKeyChars,
 } = CONVERSATION_LIMITS;
 
@@ -60,6 +61,12 @@ const options = z.strictObject({
   max_tokens: z.int().min(1).max(1_000_000).optional(),
   stop: z.union([stopText, z.array(stopText).min(1).max(4)]).optional(),
   model: z.string().min(1).max(maxIdChars).optional(),
+  instructions: z.string().max(maxSystemPromptChars).optional(),
+  truncation: z.enum(['auto', 'disabled']).optional(),
+  metadata: z
+    .record(z.string().min(1).max(64), z.string().max(512))
+    .refine((all) => Object.keys(all).length <= 16, 'At most 16 pairs are allowed.')
+    .optional(),
 });
 
 const toolResults = z

@@ -85,7 +85,7 @@ async function replay(
   const text = new TurnText(steps, recorded.text.slice(0, before.at(-1)?.textEnd ?? 0));
   const past = historyOf(started, history, maxWindowTokens);
   past.leaveOut(recorded.leftOut);
-  const draft = past.begin(userMessage, results);
+  const draft = past.begin(userMessage, results, { options });
   const journal = new ReplayJournal(stop);
   const emitText: TurnContext['emitText'] = (more, source) => {
     stop.signal.throwIfAborted();

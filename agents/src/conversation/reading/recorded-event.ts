@@ -3,7 +3,7 @@
 import type { ModelMessage } from '../../model/model.ts';
 import type { JournalEvent, StoredState } from '../../store/store.ts';
 import { newestThatFit } from '../../turn/newest-that-fit.ts';
-import type { ToolResult } from '../../turn/turn-options.ts';
+import type { ToolResult, TurnOptions } from '../../turn/turn-options.ts';
 import { CONVERSATION_LIMITS, type ConversationEvent } from '../conversation.ts';
 import { bodyOf, turnEvent } from '../journal/journal.ts';
 
@@ -28,6 +28,7 @@ interface TurnEvent {
   turn_id: string;
   user_message: string;
   tool_results?: readonly ToolResult[];
+  options?: TurnOptions;
 }
 interface EndedEvent {
   type: 'ended';
@@ -73,8 +74,15 @@ function unboundedEvent(
       };
     }
     case 'turn_accepted': {
-      const { user_message, tool_results } = bodyOf(event, 'turn_accepted');
-      return { type: 'turn', seq, turn_id, user_message, ...(tool_results ? { tool_results } : {}) };
+      const { user_message, tool_results, options } = bodyOf(event, 'turn_accepted');
+      return {
+        type: 'turn',
+        seq,
+        turn_id,
+        user_message,
+        ...(tool_results ? { tool_results } : {}),
+        ...(options ? { options } : {}),
+      };
     }
     case 'conversation_ended':
       return { type: 'ended', seq, state: bodyOf(event, 'conversation_ended').state };

@@ -18,6 +18,9 @@ export interface TurnReport {
   /** ISO 8601. */
   accepted_at: string;
   ended_at: string | null;
+  /** Cursors of the first and the last event of the turn. */
+  accepted_seq: number;
+  ended_seq: number | null;
   duration_ms: number | null;
   /** From the acceptance to the first text or call of a model. */
   first_token_ms: number | null;
@@ -81,6 +84,8 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
     turn_id: first.turnId!,
     accepted_at: isoTime(first.at),
     ended_at: outcome ? isoTime(last.at) : null,
+    accepted_seq: first.cursor,
+    ended_seq: outcome ? last.cursor : null,
     ...end,
     duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
     steps: stepsOf(events),
@@ -103,7 +108,10 @@ function bounded(report: TurnReport): TurnReport {
   return shown;
 }
 
-type End = Omit<TurnReport, 'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'steps'>;
+type End = Omit<
+  TurnReport,
+  'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'accepted_seq' | 'ended_seq' | 'steps'
+>;
 
 function endOf(outcome: TurnOutcome): End {
   if (outcome.state === 'completed') return outcome;
