@@ -11,12 +11,14 @@ COPY shared/package.json shared/
 COPY sentinel/package.json sentinel/
 COPY agents/package.json agents/
 COPY client/package.json client/
+COPY doors/package.json doors/
 # No package needs its install script.
 RUN npm ci --ignore-scripts
 COPY shared shared
 COPY sentinel sentinel
 COPY agents agents
 COPY client client
+COPY doors doors
 COPY bin bin
 RUN node node_modules/typescript/bin/tsc -b bin
 # npm installs packages that workspaces cannot share below their workspace, so the image copies all remaining folders.

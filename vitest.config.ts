@@ -46,7 +46,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{shared,sentinel,agents,client,packages,bin,bench,packaging}/**/*.test.ts',
+            '{shared,sentinel,agents,client,doors,packages,bin,bench,packaging}/**/*.test.ts',
             'test/*.test.ts',
           ],
           exclude: [...exclude, ...slow, processes, workflows, published],

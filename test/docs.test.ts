@@ -27,7 +27,7 @@ const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const DOCUMENTS = [
   '*.md',
   'docs/**/*.md',
-  '{bench,test,agents,client,sentinel,shared,packages}/**/*.md',
+  '{bench,test,agents,client,doors,sentinel,shared,packages}/**/*.md',
 ].flatMap((pattern) => globSync(pattern, { cwd: ROOT, exclude: ['**/node_modules/**'] }));
 describe('tables of the code', () => {
   test.each(DOC_TABLES.map((table) => [table.file, table.heading, table] as const))(
@@ -61,7 +61,7 @@ describe('tables of the code', () => {
   });
 
   test('texts name the command as npx finds it: the package `fame` on npm is another project', () => {
-    const sources = globSync('{bin,shared,sentinel,agents,client}/**/*.{ts,yaml}', {
+    const sources = globSync('{bin,shared,sentinel,agents,client,doors}/**/*.{ts,yaml}', {
       cwd: ROOT,
       exclude: ['**/node_modules/**', '**/dist/**'],
     });
@@ -153,10 +153,13 @@ describe('links and names', () => {
   });
 
   const sourceNames = new Set(
-    globSync('{shared,sentinel,agents,client,packages,bin,test,bench,.ci}/**/*.{ts,tsx,mjs,json,py,html}', {
-      cwd: ROOT,
-      exclude: ['**/node_modules/**', '**/dist/**'],
-    }).map((file) => basename(file)),
+    globSync(
+      '{shared,sentinel,agents,client,doors,packages,bin,test,bench,.ci}/**/*.{ts,tsx,mjs,json,py,html}',
+      {
+        cwd: ROOT,
+        exclude: ['**/node_modules/**', '**/dist/**'],
+      },
+    ).map((file) => basename(file)),
   );
 
   test.each(DOCUMENTS)('%s names files that exist', (file) => {

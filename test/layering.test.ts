@@ -34,14 +34,22 @@ import {
 } from './kit/layering.ts';
 import { ROOT } from './kit/processes.ts';
 
-const WORKSPACES = ['shared', 'sentinel', 'agents', 'client', 'packages/react', 'packages/create-fame-app'];
+const WORKSPACES = [
+  'shared',
+  'sentinel',
+  'agents',
+  'client',
+  'doors',
+  'packages/react',
+  'packages/create-fame-app',
+];
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 
 const tree = readTree(
   new Map(
     globSync(
       [
-        '{shared,sentinel,agents,client,packages/*}/{src,examples}/**/*.{ts,tsx}',
+        '{shared,sentinel,agents,client,doors,packages/*}/{src,examples}/**/*.{ts,tsx}',
         '{bin,bench}/**/*.ts',
         'test/*.ts',
         'test/{browser,compose,conformance,crash,integration,interop,kit,mermaid,promises,recording}/**/*.ts',
@@ -72,9 +80,10 @@ const ARROWS = {
   sentinel: ['shared'],
   agents: ['shared'],
   client: ['shared'],
+  doors: ['shared', 'client'],
   'packages/react': ['shared', 'client'],
   'packages/create-fame-app': [],
-  bin: ['shared', 'sentinel', 'agents', 'client'],
+  bin: ['shared', 'sentinel', 'agents', 'client', 'doors'],
 };
 
 /** A file of the agents imports its own floor and lower ones only; index and subpath files are above them all. */
@@ -163,7 +172,7 @@ const LIBRARIES = {
     'sentinel/src/door/ws-check.ts',
     'shared/src/link/ws-transport.ts',
   ],
-  fastify: ['sentinel/src/http/http.ts'],
+  fastify: ['doors/src/fastify.ts', 'sentinel/src/http/http.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
   jose: [
     'sentinel/src/access/tokens/claims.ts',
@@ -225,6 +234,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/door/tls.ts': 'the expiry of certificates',
   'sentinel/src/access/renewals.ts':
     'the time until a credential expires, which its issuer states in wall time',
+  'sentinel/src/door-host.ts': 'the expiry of a credential, which its issuer states in wall time',
   'sentinel/src/door/admission.ts':
     'the time until a credential expires, which its issuer states in wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',

@@ -9,6 +9,7 @@ import { checkDataDir } from '@fame-fabric/shared/node';
 import { readClientConfig } from '../config.ts';
 import { DevAgent } from '../dev/dev-agent.ts';
 import type { ServedAgent } from '../dev/dev-message.ts';
+import { doorsOf } from '../doors.ts';
 import { envWithPort } from '../flags.ts';
 import { misspeltWarnings } from '../misspelt.ts';
 import { writeMessage } from '../output.ts';
@@ -34,6 +35,7 @@ export async function run(input: VerbInput): Promise<number> {
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     env,
+    doors: doorsOf(env),
     companion: ({ port }) => {
       agents = runFiles(files, localAgentEnv(env, port), port === configured ? undefined : port);
       return agents;

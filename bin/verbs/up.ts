@@ -5,6 +5,7 @@ import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { EXIT, withoutWarned } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
+import { doorsOf } from '../doors.ts';
 import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
 import { misspeltWarnings } from '../misspelt.ts';
@@ -30,6 +31,7 @@ export async function run(input: VerbInput): Promise<number> {
   let agents: Promise<number> | undefined;
   const sentinelCode = await runSentinelProcess({
     env,
+    doors: doorsOf(env),
     companion: (sentinel) => {
       // The sentinel has reported the variables without an effect.
       agents = runAgentProcess([], { env: withoutWarned(localAgentEnv(env, sentinel.port)) });

@@ -71,6 +71,8 @@ export interface TurnRequest {
   extras: TurnExtras;
   /** Types of further events. Those that the agent does not send are left out of the request. */
   include: readonly ProgressEvent['type'][];
+  /** Effect on the turn when its reader leaves. */
+  onLeave: 'cancel' | 'continue';
   timeoutMs: number;
   signal: AbortSignal;
 }
@@ -155,7 +157,7 @@ export class ChatOperations {
 
   /** Runs or continues a turn, and yields its events after position `after`: the recorded ones, then new ones. */
   async *runTurnStream(
-    { text, turnId, extras, include, timeoutMs, signal }: TurnRequest,
+    { text, turnId, extras, include, onLeave, timeoutMs, signal }: TurnRequest,
     after: number,
   ): AsyncGenerator<unknown> {
     const included = await this.#includable(include, signal);
@@ -168,7 +170,7 @@ export class ChatOperations {
       ...(after > 0 ? { after } : {}),
     };
     // After the first item this class requests the rest itself: an agent may repeat text in larger pieces than the first time.
-    const options = { timeoutMs, resend: 'until-item', signal } as const;
+    const options = { timeoutMs, resend: 'until-item', signal, onLeave } as const;
     try {
       for await (const item of this.#caller.stream(this.#address, 'run_turn_stream', params, options)) {
         this.#hasAnswered = true;

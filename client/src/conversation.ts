@@ -58,6 +58,11 @@ export interface TurnOptions {
    * repeated. An agent that cannot send them, such as one of version 0.1, runs the turn without them. @default none
    */
   include?: readonly ProgressEvent['type'][] | undefined;
+  /**
+   * Effect on the turn when the loop over its events is left, or `signal` aborts: `cancel` ends it, `continue` lets it run, and its turn id
+   * retrieves the outcome. @default 'cancel'
+   */
+  onLeave?: 'cancel' | 'continue' | undefined;
   /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
   onAway?: ((party: 'agent' | 'sentinel') => void) | undefined;
 }
@@ -132,9 +137,9 @@ export class Conversation {
     return done;
   }
 
-  /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop cancels the turn. */
+  /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop cancels the turn, unless `onLeave` is `continue`. */
   async *stream(text: string, options: TurnOptions = {}): AsyncGenerator<TurnEvent, void, undefined> {
-    const { turnId = newId(), after = 0, signal, onAway, include = [] } = options;
+    const { turnId = newId(), after = 0, signal, onAway, onLeave = 'cancel', include = [] } = options;
     checkInclude(include);
     if (this.#hasEnded) throw new FabricError('CONVERSATION_UNKNOWN', 'This conversation has ended');
     await this.start();
@@ -155,6 +160,7 @@ export class Conversation {
       turnId,
       extras,
       include,
+      onLeave,
       timeoutMs: this.#turnTimeoutMs,
       signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
     };
@@ -181,7 +187,7 @@ export class Conversation {
       throw error;
     } finally {
       deadline.stop();
-      if (!isOver) await this.cancel(turnId).catch(() => {}); // the outcome of the turn matters more
+      if (!isOver && onLeave === 'cancel') await this.cancel(turnId).catch(() => {}); // the outcome of the turn matters more
     }
   }
 

@@ -10,7 +10,7 @@ import {
   lifeLine,
   naylenceWarnings,
 } from '@fame-fabric/shared/internal';
-import { isFabricError } from '@fame-fabric/shared/router';
+import { type Doors, isFabricError } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
 import { openFileLimit } from './open-files.ts';
@@ -23,6 +23,8 @@ export interface ProcessOptions {
   env?: Environment | undefined;
   /** Lines for the operator, written as warnings at the start. @default none */
   warnings?: readonly string[] | undefined;
+  /** Doors on the port of the sentinel. @default none */
+  doors?: Doors | undefined;
   /** Runs in the same process once nodes may attach, and handles the signals. The sentinel drains when it settles. */
   companion?: ((sentinel: RunningSentinel) => Promise<unknown>) | undefined;
 }
@@ -31,6 +33,7 @@ export interface ProcessOptions {
 export async function runSentinelProcess({
   env = process.env,
   warnings: given = [],
+  doors,
   companion,
 }: ProcessOptions = {}): Promise<number> {
   const warnings = [...given, ...naylenceWarnings(env)];
@@ -58,6 +61,7 @@ export async function runSentinelProcess({
       ...config,
       maxSessions: sessionsWithin(openFiles, config),
       nodeId: config.nodeId ?? storedNodeId(config, log),
+      doors,
       log,
     });
     const health = new URL('/healthz', sentinel.url.replace('ws', 'http'));

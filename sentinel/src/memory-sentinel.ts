@@ -1,19 +1,11 @@
 // A sentinel for the nodes of its own process: the same parts as behind a port, on transports in memory.
 import type { Clock, Dial, Logger, Principal } from '@fame-fabric/shared';
-import { memoryDial } from '@fame-fabric/shared';
-import { FabricError, newId, silentLog, systemClock } from '@fame-fabric/shared/router';
+import { newId, silentLog, systemClock } from '@fame-fabric/shared/router';
 import { Access } from './access/access.ts';
 import { CLOSE } from './close-codes.ts';
 import { readSentinelConfig } from './config.ts';
+import { MemoryNodes } from './memory-node.ts';
 import { makeParts } from './parts.ts';
-import { UplinkTransport } from './uplink/uplink-transport.ts';
-
-/** The node is in this process, so `ping` always succeeds. */
-class MemoryNode extends UplinkTransport {
-  override ping(): Promise<boolean> {
-    return Promise.resolve(true);
-  }
-}
 
 export interface MemorySentinelOptions {
   readonly clock?: Clock | undefined;
@@ -39,30 +31,17 @@ export function startMemorySentinel({
   const access = new Access({ sources: [] });
   const options = { ...readSentinelConfig({}), id: newId() };
   const { admission, log, sessions, sweeper } = makeParts({ access, clock, log: baseLog }, options);
-  const open = new Set<MemoryNode>();
+  const nodes = new MemoryNodes({ admission, remote: 'memory' });
   const authentication = Object.freeze({ ok: true, principal: LOCAL } as const);
   sweeper.start();
   return {
-    dial: memoryDial((transport, url) => {
-      if (!admission.isOpen) throw new FabricError('LINK_REFUSED', 'The fabric is closed');
-      const node = new MemoryNode(transport, 'memory');
-      open.add(node);
-      const { onClose } = transport;
-      transport.onClose = (code, reason) => {
-        open.delete(node);
-        onClose?.(code, reason);
-      };
-      admission.open(node, { origin: 'downstream', systemId: systemIdOf(url), authentication });
-    }),
+    dial: nodes.dial(() => authentication),
     close() {
       admission.stop();
       sweeper.stop();
-      for (const node of open) node.close(CLOSE.goingAway, 'the fabric is closed');
+      nodes.closeAll(CLOSE.goingAway, 'the fabric is closed');
       sessions.stop();
       log.flush();
     },
   };
 }
-
-/** The last segment of a link's URL is its system id. */
-const systemIdOf = (url: string): string => decodeURIComponent(url.slice(url.lastIndexOf('/') + 1));

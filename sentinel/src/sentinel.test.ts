@@ -1,4 +1,4 @@
-// The check of Origin and Host, through the port of a running sentinel. `door/origin.test.ts` has the table of values.
+// The check of Origin and Host, through the port of a running sentinel. `origin.test.ts` of shared has the table of values.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';

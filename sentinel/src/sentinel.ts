@@ -4,7 +4,9 @@ import type { Server } from 'node:http';
 import type { Clock, Logger, TokenSource } from '@fame-fabric/shared';
 import { admissionUrl, configInvalid, errorMessage, type TokenSettings } from '@fame-fabric/shared/internal';
 import {
+  type Doors,
   newId,
+  type OriginOptions,
   readSession,
   sessionFile,
   silentLog,
@@ -18,9 +20,9 @@ import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { ClientAddresses } from './door/client-address.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
-import type { OriginOptions } from './door/origin.ts';
 import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';
+import { LazyDoors } from './lazy-doors.ts';
 import type { Signatures } from './overlay/overlay.ts';
 import { makeParts } from './parts.ts';
 import type { Uplink, UplinkDeps, UplinkOptions } from './uplink/uplink.ts';
@@ -76,6 +78,8 @@ export interface SentinelOptions
   readonly maxConnectionsPerAddress?: number | undefined;
   /** Reads and writes WebSocket frames through `ws` alone, which is slower. @default only if the installed `ws` fails `ws-check.ts` */
   readonly usesPlainWs?: boolean | undefined;
+  /** Doors on the same port: HTTP routes for clients of other protocols. @default none */
+  readonly doors?: Doors | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Logger | undefined;
 }
@@ -121,7 +125,9 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
   const portOptions = { ...options, isEncrypted: tls !== undefined };
-  const onRequest = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, portOptions, log);
+  const http = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, portOptions, log);
+  const doors = options.doors && new LazyDoors({ ...parts, http, doors: options.doors }, portOptions);
+  const onRequest = doors?.onRequest ?? http;
   const listener = new Listener({ ...parts, onRequest, tls }, portOptions);
   const closeUplinks = (): void => {
     for (const uplink of uplinks) uplink.close();
@@ -147,6 +153,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       admission.stop();
       sweeper.stop();
       closeUplinks();
+      await doors?.close();
       await listener.close('the sentinel is shutting down');
       sessions.stop();
       log.flush();

@@ -4,7 +4,21 @@
 import './env/require-node.ts';
 
 export { readBoundedFile } from './access/bounded-file.ts';
+export type { DoorGrant, DoorHost, Doors, HttpDoors, ServedAddress } from './access/door-host.ts';
 export { ensureLocalKey, isLocalKey, isTrusted, readTokenFile } from './access/local-key-file.ts';
+export {
+  isHostName,
+  isLoopback,
+  isOrigin,
+  LOOPBACK_PAGES,
+  type OriginHeaders,
+  type OriginOptions,
+  originFault,
+  type RequestOriginOptions,
+  requestFault,
+  settingForPage,
+  upgradeFault,
+} from './access/origin.ts';
 export { createPrivateFile, isOpenToOthers, writeFlushed } from './access/private-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';

@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
+import { DOOR_VARIABLES } from '@fame-fabric/doors/config';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { ERRORS, type ErrorCode, FabricError, rpcError } from '@fame-fabric/shared';
 import {
@@ -57,6 +58,7 @@ function naylenceRow({ name, isRead, same = [], refuses, note }: NaylenceVariabl
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
   ['## Sentinel', SENTINEL_VARIABLES],
   ['## Agents', AGENT_VARIABLES],
+  ['## Doors', DOOR_VARIABLES],
   ['## Client', CLIENT_VARIABLES],
 ];
 

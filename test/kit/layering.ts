@@ -108,7 +108,7 @@ export const strayArrows = (
   allImports(tree)
     .filter(({ from, to }) => {
       const [source, target] = [workspaceOf(from), workspaceOf(to)];
-      const isFree = isExample(from) || isTest(from);
+      const isFree = isExample(from) || isTest(from) || isKit(from);
       return !isFree && tree.sources.has(to) && source !== target && !allowed[source]?.includes(target);
     })
     .map(({ from, to }) => `${from} -> ${to}`);

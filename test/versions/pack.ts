@@ -8,7 +8,7 @@ const here = import.meta.dirname;
 const checkout = resolve(process.argv[2] ?? join(here, '../..'));
 const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
 
-const WORKSPACES = ['shared', 'sentinel', 'agents', 'client'];
+const WORKSPACES = ['shared', 'sentinel', 'agents', 'client', 'doors'];
 const files = globSync(
   [
     'LICENSE',

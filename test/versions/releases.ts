@@ -28,7 +28,7 @@ export const RELEASES: readonly string[] = globSync('*.tgz', { cwd: import.meta.
   .map((file) => basename(file, '.tgz'))
   .sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
 
-const WORKSPACES = ['shared', 'sentinel', 'agents', 'client'];
+const WORKSPACES = ['shared', 'sentinel', 'agents', 'client', 'doors'];
 
 /** Unpacks a release into a directory that is removed at the end of the test file. */
 export function unpack(version: string): Installed {
@@ -39,6 +39,7 @@ export function unpack(version: string): Installed {
   link(join(ROOT, 'node_modules'), join(root, 'node_modules'), ['@fame-fabric', 'fame-fabric']);
   mkdirSync(join(root, 'node_modules/@fame-fabric'));
   for (const name of WORKSPACES) {
+    if (!existsSync(join(root, name))) continue;
     symlinkSync(join(root, name), join(root, 'node_modules/@fame-fabric', name));
     const own = join(ROOT, name, 'node_modules');
     if (existsSync(own)) link(own, join(root, name, 'node_modules'), []);

@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
-import { FabricError, LIMITS } from '@fame-fabric/shared/router';
+import { FabricError, isLoopback, LIMITS, settingForPage, upgradeFault } from '@fame-fabric/shared/router';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import type { Access } from '../access/access.ts';
 import { BEARER_PROTOCOL } from '../access/credential.ts';
@@ -23,7 +23,6 @@ import {
 } from './client-address.ts';
 import { refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
-import { isLoopback, settingForPage, upgradeFault } from './origin.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
 

@@ -3,7 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
-import { FabricError, tableCode } from '@fame-fabric/shared/router';
+import { FabricError, type OriginOptions, originFault, tableCode } from '@fame-fabric/shared/router';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -16,7 +16,6 @@ import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import type { ClientAddresses } from '../door/client-address.ts';
 import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
-import { type OriginOptions, originFault } from '../door/origin.ts';
 import type { Identity } from '../identity.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { OpenCalls } from '../open-calls.ts';

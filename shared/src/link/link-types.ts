@@ -82,6 +82,11 @@ export interface CallOptions {
   /** Remaining hops, which travel with the request. At 0 the call fails with HOPS_EXCEEDED. @default none */
   ttl?: number | undefined;
   /**
+   * What leaving the loop over a stream, or aborting its signal, means to the callee: `cancel` ends the operation, `continue` looks like a
+   * lost connection, so that a turn goes on. @default 'cancel'
+   */
+  onLeave?: 'cancel' | 'continue' | undefined;
+  /**
    * For `context.link` of an agent: the callee sees the caller of the agent as its caller, while that call is open. Needs the right to all
    * conversations of the callee; without it the callee sees the agent. @default false
    */

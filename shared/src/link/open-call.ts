@@ -96,7 +96,12 @@ export abstract class OpenCall implements Waiter, Sender {
 
   /** Called when the caller's signal aborts. */
   handleEvent(): void {
-    this.fail(this.request.options.signal?.reason, 'aborted');
+    this.fail(this.request.options.signal?.reason, this.leaveReason('aborted'));
+  }
+
+  /** The reason that the callee receives when the caller leaves: `explicit`, unless the operation is to go on. */
+  protected leaveReason(explicit: string): string {
+    return this.request.options.onLeave === 'continue' ? 'caller-gone' : explicit;
   }
 
   onSent(): void {

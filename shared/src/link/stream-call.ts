@@ -147,7 +147,7 @@ export class StreamCall extends OpenCall {
   /** Ends the call because the consumer left its loop. */
   leave(): void {
     void this.#items.return();
-    if (!this.isOver) this.finish('left');
+    if (!this.isOver) this.finish(this.leaveReason('left'));
   }
 
   protected settle(error: unknown): void {

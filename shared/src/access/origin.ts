@@ -1,8 +1,7 @@
 // Restricts access by web pages, on WebSocket upgrades and on HTTP routes. Without the check any page that a person visits
 // could use a port on their machine: as a foreign origin, or through a DNS name that points at this machine. A browser sends
 // that name as Host, and the origin of the page as Origin. Both are compared as parsed, never as text.
-
-import { isLoopbackHost } from '@fame-fabric/shared/internal';
+import { isLoopbackHost } from '../link/loopback.ts';
 
 /** Entry of FAME_ALLOWED_ORIGINS for every page of a loopback host: localhost, 127.0.0.0/8 and [::1], http or https, any port. */
 export const LOOPBACK_PAGES = 'loopback';
@@ -100,6 +99,35 @@ export function settingForPage(
   const isEnough = originFault({ origin, host }, { ...options, allowedOrigins: origins }) === undefined;
   return isEnough ? `FAME_ALLOWED_ORIGINS=${origins.join(',')}` : undefined;
 }
+
+/** The options of `requestFault`. */
+export interface RequestOriginOptions extends OriginOptions {
+  /** True if other machines reach the port. */
+  readonly isOpen: boolean;
+  /** True if requests without a credential are refused. */
+  readonly isCredentialNeeded: boolean;
+}
+
+/**
+ * Returns why a plain HTTP request is refused. Programs send no Origin, and may use any name of a machine that others reach. A browser
+ * leaves Origin out of some GET requests, so these need a known Host, an IP address as Host, or a port that asks for credentials: a page
+ * behind a foreign DNS name knows none.
+ */
+export function requestFault(
+  headers: OriginHeaders,
+  method: string,
+  options: RequestOriginOptions,
+): string | undefined {
+  const { origin, host = '' } = headers;
+  const fault = originFault(headers, options);
+  if (fault === undefined || origin !== undefined || !options.isOpen) return fault;
+  const own = ownHost(host, options.isEncrypted);
+  if (own === undefined) return fault;
+  const sendsOrigin = method !== 'GET' && method !== 'HEAD';
+  return sendsOrigin || options.isCredentialNeeded || isIpAddress(own.hostname) ? undefined : fault;
+}
+
+const isIpAddress = (hostname: string): boolean => hostname.startsWith('[') || /^[\d.]+$/.test(hostname);
 
 /**
  * Returns why a WebSocket upgrade is refused. Programs send no Origin, browsers always do. On an interface that other machines

@@ -1,0 +1,38 @@
+import { isFabricError } from '@fame-fabric/shared';
+import { expect, test } from 'vitest';
+import { DOOR_NAMES, doorOfPath, readDoorNames } from './config.ts';
+
+test.each([
+  [undefined, DOOR_NAMES],
+  ['', DOOR_NAMES],
+  ['none', []],
+  [' HTTP ', ['http']],
+])('FAME_DOORS=%s', (FAME_DOORS, names) => {
+  expect(readDoorNames({ FAME_DOORS })).toEqual(names);
+});
+
+test.each([
+  ['htp', /Did you mean http\?/],
+  ['http,none', /FAME_DOORS is "none"/],
+])('FAME_DOORS=%s is a fault', (FAME_DOORS, message) => {
+  try {
+    readDoorNames({ FAME_DOORS });
+    expect.unreachable();
+  } catch (error) {
+    expect(isFabricError(error, 'CONFIG_INVALID')).toBe(true);
+    expect((error as Error).message).toMatch(message);
+  }
+});
+
+test.each([
+  ['/agents', 'http'],
+  ['/agents/', 'http'],
+  ['/agents/chat@fame.fabric', 'http'],
+  ['/agentsx', undefined],
+  ['/', undefined],
+  ['/healthz', undefined],
+  ['/fame/v1/nodes', undefined],
+])('the door of %s is %s', (path, name) => {
+  expect(doorOfPath(path, DOOR_NAMES)).toBe(name);
+  expect(doorOfPath(path, [])).toBeUndefined();
+});

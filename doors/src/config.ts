@@ -1,0 +1,48 @@
+// The doors that exist, and the variable that names them. Loads neither fastify nor the link: every sentinel reads it at its start.
+import {
+  closestMatch,
+  type Environment,
+  type EnvReader,
+  readEnv,
+  type Variable,
+} from '@fame-fabric/shared/internal';
+
+/** The paths of each door. A path belongs to a door if it is one of these, or below one of them. */
+export const DOOR_PATHS = Object.freeze({
+  http: ['/agents', '/openapi.json'],
+} as const satisfies Record<string, readonly string[]>);
+
+export type DoorName = keyof typeof DOOR_PATHS;
+
+export const DOOR_NAMES = Object.keys(DOOR_PATHS) as readonly DoorName[];
+
+export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
+  {
+    name: 'FAME_DOORS',
+    type: 'list',
+    default: DOOR_NAMES.join(','),
+    description:
+      'Doors on the port of the sentinel, which serve clients of other protocols over HTTP; none serves no doors.',
+  },
+] as const satisfies Variable[]);
+
+/** Reads the names of the doors. @throws {CONFIG_INVALID} */
+export const readDoorNames = (env: Environment): readonly DoorName[] => readEnv(env, namesIn);
+
+function namesIn(reader: EnvReader): readonly DoorName[] {
+  const given = reader.list('FAME_DOORS').map((name) => name.toLowerCase());
+  if (given.length === 0) return DOOR_NAMES;
+  if (given.length === 1 && given[0] === 'none') return [];
+  for (const name of given) {
+    const match = closestMatch(name, DOOR_NAMES);
+    const expected = `doors of ${DOOR_NAMES.join(', ')}, separated by commas, or none`;
+    reader.check('FAME_DOORS', name, isDoor(name), match ? `${expected}. Did you mean ${match}?` : expected);
+  }
+  return DOOR_NAMES.filter((name) => given.includes(name));
+}
+
+const isDoor = (name: string): name is DoorName => Object.hasOwn(DOOR_PATHS, name);
+
+/** Returns the door that a path belongs to, of those given. */
+export const doorOfPath = (path: string, names: readonly DoorName[]): DoorName | undefined =>
+  names.find((name) => DOOR_PATHS[name].some((own) => path === own || path.startsWith(`${own}/`)));

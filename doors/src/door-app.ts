@@ -1,0 +1,113 @@
+// The web server below a door: limits, Origin and Host, CORS, and errors in the form of the protocol.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
+import { type RequestOriginOptions, requestFault } from '@fame-fabric/shared/router';
+import type { Door } from './door.ts';
+import {
+  Fastify,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyReply,
+  type FastifyRequest,
+} from './fastify.ts';
+import { addCorsHeaders, preflightHeaders } from './shared/cors.ts';
+import { statusOf } from './shared/status.ts';
+
+/** Time without progress after which a response that its client does not read is given up, in ms. Node measures it twice. */
+const RESPONSE_IDLE_MS = 9_500;
+
+export interface DoorAppDeps {
+  door: Door;
+  plugin: FastifyPluginAsync;
+  origins: RequestOriginOptions;
+  log: Logger;
+}
+
+/** The web server of one door, without a port. */
+export interface DoorApp {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Sends a request without a connection, for tests. */
+  readonly inject: FastifyInstance['inject'];
+  close(): Promise<void>;
+}
+
+export async function makeDoorApp(
+  { door, plugin, origins, log }: DoorAppDeps,
+  { bodyBytes }: { bodyBytes: number },
+): Promise<DoorApp> {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: bodyBytes,
+    exposeHeadRoutes: true,
+    routerOptions: { maxParamLength: 1_024 },
+    frameworkErrors: (_error, request, reply: FastifyReply) => {
+      const error = new FabricError(
+        'PROTO_MALFORMED',
+        `The path ${request.url.slice(0, 120)} cannot be read`,
+      );
+      return refuse(reply, door, error, 400);
+    },
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    const fault = requestFault(request.headers, request.method, origins);
+    if (fault !== undefined) return refuse(reply, door, new FabricError('AUTH_FORBIDDEN', fault), 403);
+    addCorsHeaders(request.headers, reply);
+    const preflight = preflightHeaders(request.method, request.headers);
+    if (preflight !== undefined) return reply.code(204).headers(preflight).send();
+  });
+  // The body has arrived. From now on the agent is the slow side.
+  app.addHook('preHandler', async (request) => setIdleTimeout(request, 0));
+  app.addHook('onSend', async (request) => setIdleTimeout(request, RESPONSE_IDLE_MS));
+  app.setNotFoundHandler(async (request, reply) => {
+    const text = `There is no route ${request.method} ${request.url.slice(0, 120)}`;
+    return refuse(reply, door, new FabricError('NO_ROUTE', text, { retryable: false }), 404);
+  });
+  app.setErrorHandler<FastifyError>(async (thrown, request, reply) => {
+    const { error, status } = errorOf(thrown, bodyBytes);
+    if (status === 500 && error.code === 'INTERNAL' && !isFabricError(thrown)) {
+      const id = newId();
+      log.error('a request to a door failed', {
+        id,
+        door: door.name,
+        route: request.routeOptions.url,
+        error: thrown,
+      });
+      return refuse(reply, door, new FabricError('INTERNAL', `The request failed (log line ${id})`), 500);
+    }
+    return refuse(reply, door, error, status);
+  });
+  await app.register(plugin);
+  await app.ready();
+  return {
+    handle: (request, response) => app.routing(request, response),
+    inject: app.inject.bind(app),
+    close: async () => app.close(),
+  };
+}
+
+function setIdleTimeout(request: FastifyRequest, ms: number): void {
+  request.raw.socket.setTimeout?.(ms);
+}
+
+function errorOf(thrown: FastifyError, bodyBytes: number): { error: FabricError; status: number } {
+  if (isFabricError(thrown)) return { error: thrown, status: statusOf(thrown) };
+  const { statusCode = 500, message } = thrown;
+  if (statusCode === 413) {
+    const text = `The body of the request is larger than ${bodyBytes} bytes`;
+    return { error: new FabricError('MESSAGE_TOO_LARGE', text), status: 413 };
+  }
+  if (statusCode < 500) return { error: new FabricError('PROTO_MALFORMED', message), status: statusCode };
+  return { error: new FabricError('INTERNAL', 'The request failed'), status: 500 };
+}
+
+/** Answers with an error in the form of the door. */
+function refuse(reply: FastifyReply, door: Door, error: FabricError, given: number): FastifyReply {
+  const { status = given, headers = {}, body } = door.refusal(error, given);
+  if (status === 401) reply.header('www-authenticate', 'Bearer');
+  const { retryAfterMs } = error.details ?? {};
+  if (typeof retryAfterMs === 'number' && retryAfterMs >= 0) {
+    reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
+  }
+  return reply.code(status).headers(headers).send(body);
+}

@@ -1,0 +1,36 @@
+// The fabric as a door sees it: each caller of a door is a principal with its own link, and may see and call its own agents.
+import type { IncomingMessage } from 'node:http';
+import type { Client } from '@fame-fabric/client';
+import type { AgentCard } from './agent-card.ts';
+
+/** The part of a request that has its credential. */
+export type VisitRequest = Pick<IncomingMessage, 'headers' | 'socket'>;
+
+export interface DoorFabric {
+  /**
+   * Resolves the credential of a request to the link of its principal. Requests of one principal share a link.
+   * @throws {AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN | AUTH_UNAVAILABLE | LINK_TIMEOUT | LINK_REFUSED | QUOTA_EXCEEDED}
+   */
+  visit(request: VisitRequest): Promise<Visitor>;
+  /** Closes all links. Calls in flight fail with LINK_CLOSED. */
+  close(): Promise<void>;
+}
+
+/** A caller for the time of one request. Release it at the end of the request. */
+export interface Visitor extends Disposable {
+  /** Distinguishes principals, for hashes and comparisons. Never sent to a client. */
+  readonly principal: string;
+  /** Attached as the principal. Shared with other requests: do not close it. */
+  readonly client: Client;
+  /** Returns the agents that the principal may call, by address in code point order. Asks those that are new. */
+  agents(): Promise<readonly AgentCard[]>;
+  /**
+   * Finds an agent by its address, or by the part before `@` if only one agent has it. Undefined if there is none, or if the principal may
+   * not call it.
+   */
+  agent(name: string): Promise<AgentCard | undefined>;
+  /** Keeps the link for work that outlives the request. Returns a function that ends this. */
+  hold(): () => void;
+  /** Ends the use of the link. Further calls have no effect. */
+  release(): void;
+}

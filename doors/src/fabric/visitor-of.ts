@@ -1,0 +1,18 @@
+// The caller of one request.
+import type { FastifyReply, FastifyRequest } from '../fastify.ts';
+import type { DoorFabric, Visitor } from './door-fabric.ts';
+
+/**
+ * Resolves the caller of a request. Released once the response was sent or its connection was lost; `hold` keeps it longer.
+ * @throws the errors of `DoorFabric.visit`
+ */
+export async function visitorOf(
+  fabric: DoorFabric,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Visitor> {
+  const visitor = await fabric.visit(request.raw);
+  if (reply.raw.closed) visitor.release();
+  else reply.raw.once('close', () => visitor.release());
+  return visitor;
+}

@@ -1,0 +1,75 @@
+// Server-sent events through a web server without a port.
+import { ManualClock, settle } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import { Fastify, type FastifyReply } from '../fastify.ts';
+import { type EventStream, sse } from './sse.ts';
+
+/** Runs `write` as the handler of a route. */
+async function streamOf(
+  write: (stream: EventStream, reply: FastifyReply) => unknown,
+  clock = new ManualClock(),
+) {
+  const app = Fastify();
+  app.get('/', (_request, reply) => {
+    reply.header('x-turn-id', 't1');
+    write(sse(reply, { heartbeatMs: 15_000, clock }), reply);
+  });
+  return app.inject({ url: '/', payloadAsStream: true });
+}
+
+test('events have an id, a name and data of several lines', async () => {
+  const response = await streamOf(async (stream) => {
+    await stream.send({ data: 'plain' });
+    await stream.send({ event: 'text', data: 'two\nlines\r\n', id: '7' });
+    stream.end();
+  });
+  expect(
+    await response
+      .stream()
+      .toArray()
+      .then((parts) => Buffer.concat(parts).toString()),
+  ).toBe('data: plain\n\nid: 7\nevent: text\ndata: two\ndata: lines\ndata: \n\n');
+  expect(response.headers).toMatchObject({
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+    'x-turn-id': 't1',
+  });
+});
+
+test('a silent stream sends comments until its end', async () => {
+  const clock = new ManualClock();
+  let stream: EventStream | undefined;
+  const response = await streamOf((opened) => {
+    stream = opened;
+  }, clock);
+  clock.advance(15_000);
+  clock.advance(15_000);
+  stream!.end();
+  clock.advance(60_000);
+  const text = await response.stream().toArray();
+  expect(Buffer.concat(text).toString()).toBe(': keep-alive\n\n: keep-alive\n\n');
+  expect(clock.timerCount).toBe(0);
+});
+
+test('a reader that leaves aborts the signal, and further events are dropped', async () => {
+  let stream: EventStream | undefined;
+  const response = await streamOf((opened) => {
+    stream = opened;
+  });
+  expect(stream!.signal.aborted).toBe(false);
+  response.raw.res.destroy();
+  await settle();
+  expect([stream!.signal.aborted, stream!.isOver]).toEqual([true, true]);
+  await stream!.send({ data: 'late' });
+});
+
+test('the end of a stream does not abort its signal', async () => {
+  let stream: EventStream | undefined;
+  const response = await streamOf((opened) => {
+    stream = opened;
+    opened.end();
+  });
+  await response.stream().toArray();
+  expect(stream!.signal.aborted).toBe(false);
+});

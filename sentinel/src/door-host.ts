@@ -1,0 +1,96 @@
+// The sentinel as its doors see it. A door link is a session like any other: the gate, the quotas and the policy apply to it. Loaded
+// with the first request to a door, since it loads the link.
+import type { Clock, Dial, Logger } from '@fame-fabric/shared';
+import {
+  type DoorGrant,
+  type DoorHost,
+  FabricError,
+  REPLY_PREFIX,
+  type RequestOriginOptions,
+  type ServedAddress,
+  SYSTEM_PARTICIPANT,
+} from '@fame-fabric/shared/router';
+import { type Access, ANONYMOUS_CALLER, type Granted } from './access/access.ts';
+import type { Bindings } from './bindings.ts';
+import { CLOSE } from './close-codes.ts';
+import type { Admission } from './door/admission.ts';
+import { MemoryNodes } from './memory-node.ts';
+import type { SessionTable } from './session/session-table.ts';
+
+/** Header with an API key, which some clients send in place of Authorization. */
+const KEY_HEADER = 'x-api-key';
+/** Start of every key of ours. */
+const KEY_PREFIX = 'fk_';
+
+export interface DoorHostDeps {
+  access: Access;
+  admission: Admission;
+  bindings: Bindings;
+  table: SessionTable;
+  clock: Clock;
+  log: Logger;
+}
+
+export interface SentinelDoorHost extends DoorHost {
+  /** Closes the connections of all door links. */
+  close(): void;
+}
+
+export function makeDoorHost(
+  deps: DoorHostDeps,
+  options: { origins: RequestOriginOptions; isSigned: boolean },
+): SentinelDoorHost {
+  const { access, admission, bindings, clock, log, table } = deps;
+  const nodes = new MemoryNodes({ admission, remote: 'door' });
+
+  // In open mode clients must send a key because their libraries insist on one, so an unknown one counts as none. A key of ours is
+  // never a placeholder.
+  const authenticate: DoorHost['authenticate'] = async ({ headers, socket }) => {
+    const apiKey = headers[KEY_HEADER];
+    const authorization =
+      headers.authorization ?? (typeof apiKey === 'string' && apiKey !== '' ? `Bearer ${apiKey}` : undefined);
+    const result = await access.authenticate({ headers: { authorization }, socket });
+    if (result.ok) return result;
+    const isOurKey = authorization?.replace(/^bearer +/i, '').startsWith(KEY_PREFIX) ?? false;
+    if (access.isCredentialNeeded || isOurKey) throw result.fault;
+    return ANONYMOUS_CALLER;
+  };
+
+  const hasEnded = (grant: DoorGrant): boolean => access.hasEnded(grant as Granted, clock.now());
+
+  const dial = (grant: DoorGrant): Dial =>
+    nodes.dial(() => {
+      if (hasEnded(grant)) {
+        throw new FabricError('AUTH_EXPIRED', 'The credential has expired or was revoked');
+      }
+      const authentication = grant as Granted;
+      const excess = admission.attachFault(authentication);
+      if (excess === undefined) return authentication;
+      const { reason, retryAfterMs } = excess;
+      throw new FabricError('LINK_REFUSED', reason, { details: { code: 'QUOTA_EXCEEDED', retryAfterMs } });
+    });
+
+  return {
+    authenticate,
+    hasEnded,
+    dial,
+    *addresses() {
+      for (const session of table.all()) {
+        for (const address of bindings.addressesOf(session) ?? []) {
+          if (isAgentAddress(address)) yield { address, attach: session.terms.epoch } satisfies ServedAddress;
+        }
+      }
+    },
+    origins: options.origins,
+    isSigned: options.isSigned,
+    clock,
+    log,
+    close: () => nodes.closeAll(CLOSE.goingAway, 'the sentinel is shutting down'),
+  };
+}
+
+/** False for pools, and for the mailboxes of nodes. */
+const isAgentAddress = (address: string): boolean =>
+  !address.includes('@*.') &&
+  !address.startsWith(`${SYSTEM_PARTICIPANT}@`) &&
+  !address.startsWith(REPLY_PREFIX);

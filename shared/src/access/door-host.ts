@@ -1,0 +1,58 @@
+// The seam between a sentinel and the doors in its process. A door lets clients of another protocol reach agents over HTTP. The
+// sentinel passes requests to the doors without importing them, and the doors attach to it without importing it.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../async/clock.ts';
+import type { Dial } from '../link/transport.ts';
+import type { Logger } from '../log.ts';
+import type { RequestOriginOptions } from './origin.ts';
+import type { Principal } from './principal.ts';
+
+/** The principal of a request, as the sentinel admitted it. */
+export interface DoorGrant {
+  readonly principal: Principal;
+  /** Wall time in ms since the epoch at which its credential expires. @default it does not expire */
+  readonly expiresAt?: number | undefined;
+}
+
+/** An address that a node serves now. */
+export interface ServedAddress {
+  readonly address: string;
+  /** Changes with each attach of the node. */
+  readonly attach: string;
+}
+
+/** What a sentinel offers to the doors in its process. */
+export interface DoorHost {
+  /** Verifies the credential of a request. @throws {AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN | AUTH_UNAVAILABLE} */
+  authenticate(request: Pick<IncomingMessage, 'headers' | 'socket'>): Promise<DoorGrant>;
+  /** True if the credential expired or was revoked. */
+  hasEnded(grant: DoorGrant): boolean;
+  /**
+   * Returns the dial function of links that attach as the principal of `grant`, without a socket. The permissions and quotas are those of
+   * any node. It throws LINK_REFUSED with the code in `details`, and the code of the credential once that has ended.
+   */
+  dial(grant: DoorGrant): Dial;
+  /** The addresses that nodes serve now. */
+  addresses(): Iterable<ServedAddress>;
+  readonly origins: RequestOriginOptions;
+  /** True if nodes must sign their messages. */
+  readonly isSigned: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The doors of a running sentinel. */
+export interface HttpDoors {
+  /** Answers a request whose path `claims` accepted. */
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Ends open responses and closes the links. */
+  close(): Promise<void>;
+}
+
+/** The doors that a sentinel serves on its port. */
+export interface Doors {
+  /** True if a door answers requests to this path, which has no query. */
+  claims(path: string): boolean;
+  /** Loads the doors. Called at the first request that they claim. */
+  open(host: DoorHost): Promise<HttpDoors>;
+}
