@@ -8,6 +8,7 @@ import {
   ChatOperations,
   CONTROL_TIMEOUT_MS,
   type ConversationMessage,
+  type TurnRequest,
 } from './chat-operations.ts';
 import type { ConversationState, ModelMessage, ModelOptions, ToolResult } from './conversation-types.ts';
 import { ReconnectDeadline } from './reconnect-deadline.ts';
@@ -59,10 +60,10 @@ export interface TurnOptions {
    */
   include?: readonly ProgressEvent['type'][] | undefined;
   /**
-   * Effect on the turn when the loop over its events is left, or `signal` aborts: `cancel` ends it, `continue` lets it run, and its turn id
-   * retrieves the outcome. @default 'cancel'
+   * Effect on the turn when the loop over its events is left, or `signal` aborts: `cancel` ends it, `release` ends it unless another call
+   * follows it, `continue` lets it run, and its turn id retrieves the outcome. @default 'cancel'
    */
-  onLeave?: 'cancel' | 'continue' | undefined;
+  onLeave?: 'cancel' | 'release' | 'continue' | undefined;
   /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
   onAway?: ((party: 'agent' | 'sentinel') => void) | undefined;
 }
@@ -155,12 +156,13 @@ export class Conversation {
       clock: this.#clock,
       onLost: () => onAway?.('sentinel'),
     });
-    const turn = {
+    const turn: TurnRequest = {
       text,
       turnId,
       extras,
       include,
-      onLeave,
+      // The agent ends a turn when the last call that follows it is cancelled.
+      onLeave: onLeave === 'continue' ? 'continue' : 'cancel',
       timeoutMs: this.#turnTimeoutMs,
       signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
     };

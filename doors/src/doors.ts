@@ -11,6 +11,7 @@ import { EmbeddedSource } from './fabric/embedded-source.ts';
 import { LinkFabric } from './fabric/link-fabric.ts';
 
 const LOADERS: Readonly<Record<DoorName, () => Promise<Door>>> = {
+  openai: async () => (await import('./openai/openai-door.ts')).openAiDoor,
   http: async () => (await import('./http/http-door.ts')).httpDoor,
 };
 

@@ -1,0 +1,59 @@
+// Errors in the form of the OpenAI API: `{ error: { message, type, param, code } }`. `code` is a code of ours, except where OpenAI
+// clients look for one of theirs.
+import { FabricError } from '@fame-fabric/shared';
+import type { Refusal } from '../door.ts';
+
+export interface OpenAiError {
+  readonly message: string;
+  readonly type: string;
+  readonly param: string | null;
+  readonly code: string | null;
+}
+
+/** Builds the error of a parameter. `param` is its path in the body, such as `messages[0].content`. */
+export const invalid = (param: string, fault: string): FabricError =>
+  new FabricError('PARAMS_INVALID', `${param} ${fault}`, { details: { param } });
+
+/** Builds the error for a model that is no agent of the caller. */
+export const modelNotFound = (model: string): FabricError =>
+  new FabricError(
+    'NO_ROUTE',
+    `The model ${JSON.stringify(model.slice(0, 200))} does not exist or you do not have access to it. GET /v1/models lists the models.`,
+    { retryable: false, details: { param: 'model', openAiCode: 'model_not_found' } },
+  );
+
+/** Error in the form of the API. */
+export const errorBody = (error: FabricError, status: number): { error: OpenAiError } => ({
+  error: { message: error.message, type: typeOf(status), param: paramOf(error), code: codeOf(error) },
+});
+
+/**
+ * Writes an error in the form of the API. `x-should-retry` tells the official clients whether a repetition can help. They would
+ * repeat each 409, 429 and 5xx.
+ */
+export const openAiRefusal = (error: FabricError, status: number): Refusal => ({
+  headers: { 'x-should-retry': String(error.retryable && !isOutcome(error)) },
+  body: errorBody(error, status),
+});
+
+/** True for an error with which a turn ended: a repeated request joins that turn. */
+const isOutcome = ({ code }: FabricError): boolean => /^(?:MODEL|TOOL)_|^TURN_TIMEOUT$/.test(code);
+
+function typeOf(status: number): string {
+  if (status === 401) return 'authentication_error';
+  if (status === 403) return 'permission_error';
+  if (status === 429) return 'rate_limit_error';
+  return status >= 500 ? 'server_error' : 'invalid_request_error';
+}
+
+function codeOf({ code, details }: FabricError): string {
+  return typeof details?.openAiCode === 'string' ? details.openAiCode : code;
+}
+
+/** The parameter at fault: named by the door, or by an agent as `options.NAME`. */
+function paramOf({ message, details }: FabricError): string | null {
+  if (typeof details?.param === 'string') return details.param;
+  const [, option] = /^options\.(\w+)/.exec(message) ?? [];
+  if (option !== undefined) return option;
+  return /^(?:user_message|tool_results|messages|system_prompt)\b/.test(message) ? 'messages' : null;
+}
