@@ -25,6 +25,7 @@ test.each([
 });
 
 test.each([
+  ['/mcp', 'mcp'],
   ['/agents', 'http'],
   ['/agents/', 'http'],
   ['/agents/chat@fame.fabric', 'http'],

@@ -1,0 +1,53 @@
+// Ids that this door gives out. Each names an agent, a conversation and a turn, so that any process of the door can use it; the agent
+// checks that the conversation belongs to the caller.
+import { createHash } from 'node:crypto';
+import { decodeId, encodeId } from '../shared/opaque-id.ts';
+
+/** A turn, wherever it runs. */
+export interface TurnIds {
+  readonly address: string;
+  readonly conversationId: string;
+  readonly turnId: string;
+}
+
+const encode = (prefix: string, { address, conversationId, turnId }: TurnIds, extra?: string): string =>
+  encodeId(prefix, { agent: address, conversation: conversationId, turn: turnId, extra });
+
+function decode(prefix: string, text: string): (TurnIds & { extra: string | undefined }) | undefined {
+  const { agent, conversation, turn, extra } = decodeId(prefix, text) ?? {};
+  if (agent === undefined || conversation === undefined || turn === undefined) return undefined;
+  return { address: agent, conversationId: conversation, turnId: turn, extra };
+}
+
+/** A turn that a client polls as a task. */
+export interface TaskIds extends TurnIds {
+  /** ISO 8601, as the client was told it: it is needed while the agent is away. */
+  readonly createdAt: string;
+}
+
+/** The id of the task of a turn. */
+export const encodeTask = (task: TaskIds): string => encode('task_', task, task.createdAt);
+
+export function decodeTask(text: string): TaskIds | undefined {
+  const { extra, ...ids } = decode('task_', text) ?? { extra: undefined };
+  return extra === undefined ? undefined : { ...(ids as TurnIds), createdAt: extra };
+}
+
+/**
+ * The `requestState` of a call that waits for a person. It is not signed: another value in it reaches only what the caller may reach with a
+ * plain call.
+ */
+export const encodeState = (ids: TurnIds): string => encode('wait_', ids);
+export const decodeState = (text: string): TurnIds | undefined => decode('wait_', text);
+
+/** Derives ids from the key with which a client repeats a call, so that the repeated call finds the turn of the first one. */
+export function idsOfKey(
+  principal: string,
+  tool: string,
+  key: string,
+): { conversationId: string; callId: string } {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([principal, tool, key]))
+    .digest('base64url');
+  return { conversationId: `mcp-${digest.slice(0, 21)}`, callId: `mcp-${digest.slice(21)}` };
+}

@@ -1,0 +1,143 @@
+// The MCP door with the client library of the protocol, in both eras.
+import { defineAgent, operation } from '@fame-fabric/agents';
+import { AgentError } from '@fame-fabric/shared';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { doorKit } from '../testing.ts';
+import { mcpDoor } from './mcp-door.ts';
+import { ERAS, mcpClient } from './testing/mcp-client.ts';
+
+const shop = defineAgent({
+  address: 'shop@fame.fabric',
+  operations: {
+    price: operation({
+      description: 'Returns the price of an article.',
+      params: z.object({ article: z.string() }),
+      run: ({ article }) => ({ article, price: 3 }),
+    }),
+    fail: operation({
+      run() {
+        throw new AgentError('SHOP_SOLD_OUT', 'No article is left');
+      },
+    }),
+    count: operation({
+      params: z.object({ to: z.int() }),
+      async *run({ to }) {
+        for (let i = 1; i <= to; i++) yield { progress: i, total: to };
+      },
+    }),
+  },
+});
+
+const textOf = (result: { content: unknown }): string => (result.content as { text: string }[])[0]!.text;
+
+describe.each(ERAS)('%s', (era) => {
+  test('lists the operations of each agent, ask_agent first', async () => {
+    await using kit = await doorKit(mcpDoor, { replies: [], agents: [shop] });
+    await using mcp = await mcpClient(kit, { era });
+    await mcp.client.connect(mcp.transport);
+    const { tools } = await mcp.client.listTools();
+    const names = tools.map(({ name }) => name);
+    expect(names[0]).toBe('ask_agent');
+    expect(names).toEqual(
+      expect.arrayContaining(['chat_run_turn', 'chat_cancel_turn', 'shop_price', 'shop_fail']),
+    );
+    expect(names).not.toContain('chat_run_turn_stream');
+    expect(tools.find(({ name }) => name === 'shop_price')).toMatchObject({
+      description: 'Returns the price of an article. Operation price of the agent shop@fame.fabric.',
+      inputSchema: { type: 'object', properties: { article: { type: 'string' } }, required: ['article'] },
+    });
+  });
+
+  test('calls an operation', async () => {
+    await using kit = await doorKit(mcpDoor, { agents: [shop] });
+    await using mcp = await mcpClient(kit, { era });
+    await mcp.client.connect(mcp.transport);
+    const result = await mcp.client.callTool({ name: 'shop_price', arguments: { article: 'tea' } });
+    expect(result.structuredContent).toEqual({ article: 'tea', price: 3 });
+    expect(JSON.parse(textOf(result))).toEqual({ article: 'tea', price: 3 });
+  });
+
+  test('an error of the agent is a result with its code', async () => {
+    await using kit = await doorKit(mcpDoor, { agents: [shop] });
+    await using mcp = await mcpClient(kit, { era });
+    await mcp.client.connect(mcp.transport);
+    const failed = await mcp.client.callTool({ name: 'shop_fail' });
+    expect(failed).toMatchObject({ isError: true, _meta: { 'fame/error': { code: 'SHOP_SOLD_OUT' } } });
+    const invalid = await mcp.client.callTool({ name: 'shop_price', arguments: { article: 1 } });
+    expect(textOf(invalid)).toMatch(/^PARAMS_INVALID: article/);
+    await expect(mcp.client.callTool({ name: 'shop_none' })).rejects.toMatchObject({ code: -32602 });
+  });
+
+  test('a stream reports its progress and returns its items', async () => {
+    await using kit = await doorKit(mcpDoor, { agents: [shop] });
+    await using mcp = await mcpClient(kit, { era });
+    await mcp.client.connect(mcp.transport);
+    const seen: number[] = [];
+    const result = await mcp.client.callTool(
+      { name: 'shop_count', arguments: { to: 3 } },
+      { onprogress: ({ progress }) => seen.push(progress) },
+    );
+    expect(seen).toEqual([1, 2, 3]);
+    expect(result.structuredContent).toMatchObject({
+      items: [{ progress: 1 }, { progress: 2 }, { progress: 3 }],
+    });
+  });
+
+  test('ask_agent starts a conversation and continues it', async () => {
+    await using kit = await doorKit(mcpDoor, { replies: ['Hello Ada', 'You are Ada'] });
+    await using mcp = await mcpClient(kit, { era, as: 'ada' });
+    await mcp.client.connect(mcp.transport);
+    const first = await mcp.client.callTool({ name: 'ask_agent', arguments: { message: 'I am Ada' } });
+    expect(textOf(first)).toBe('Hello Ada');
+    const { conversation_id } = first.structuredContent as { conversation_id: string };
+    const second = await mcp.client.callTool({
+      name: 'ask_agent',
+      arguments: { agent: 'chat', message: 'Who am I?', conversation_id },
+    });
+    expect(second.structuredContent).toMatchObject({
+      conversation_id,
+      state: 'completed',
+      answer: 'You are Ada',
+    });
+  });
+
+  test('conversations are resources of their owner', async () => {
+    await using kit = await doorKit(mcpDoor, { replies: ['Hello Ada'] });
+    await using ada = await mcpClient(kit, { era, as: 'ada' });
+    await ada.client.connect(ada.transport);
+    await ada.client.callTool({ name: 'ask_agent', arguments: { message: 'I am Ada' } });
+    const { resources } = await ada.client.listResources();
+    expect(resources).toHaveLength(1);
+    const { uri } = resources[0]!;
+    const { contents } = await ada.client.readResource({ uri });
+    expect(contents).toEqual([
+      { uri, mimeType: 'text/markdown', text: '**user**: I am Ada\n\n**assistant**: Hello Ada' },
+    ]);
+    await using bea = await mcpClient(kit, { era, as: 'bea' });
+    await bea.client.connect(bea.transport);
+    expect((await bea.client.listResources()).resources).toEqual([]);
+    await expect(bea.client.readResource({ uri })).rejects.toThrow(/not found/i);
+  });
+
+  test('a call with the same key runs one turn', async () => {
+    await using kit = await doorKit(mcpDoor, { replies: ['once', 'twice'] });
+    await using mcp = await mcpClient(kit, { era, as: 'ada' });
+    await mcp.client.connect(mcp.transport);
+    const call = () =>
+      mcp.client.callTool({
+        name: 'ask_agent',
+        arguments: { message: 'Hi' },
+        _meta: { 'fame/idempotency_key': 'k1' },
+      });
+    const first = await call();
+    expect(await call()).toEqual(first);
+    expect(textOf(first)).toBe('once');
+    const other = await mcp.client.callTool({
+      name: 'ask_agent',
+      arguments: { message: 'Something else' },
+      _meta: { 'fame/idempotency_key': 'k1' },
+    });
+    expect(other).toMatchObject({ isError: true, _meta: { 'fame/error': { code: 'TURN_CONFLICT' } } });
+  });
+});

@@ -1,0 +1,76 @@
+// The call of an operation that is no turn: one answer, or the items of a stream.
+import type { Client } from '@fame-fabric/client';
+import { FabricError } from '@fame-fabric/shared';
+import type { ProgressReporter } from './progress.ts';
+import { errorResult, resultOf } from './results.ts';
+import type { CallToolResult } from './sdk.ts';
+import type { ToolTarget } from './tool-table.ts';
+
+/** Time limit for an answer, or for each item, in ms. */
+const TIMEOUT_MS = 600_000;
+/** Maximum size of the items of a stream together, in characters of JSON. */
+const MAX_ITEMS_CHARS = 1_048_576;
+const MAX_PROGRESS_CHARS = 1_000;
+
+export interface OperationCaller {
+  readonly client: Client;
+  readonly signal: AbortSignal;
+  readonly progress: ProgressReporter | undefined;
+  /** Id of the call: a durable operation runs once for each. @default a new id */
+  readonly callId?: string | undefined;
+}
+
+/** Calls an operation. Errors of the agent are results; nothing is thrown but the reason of an abort. */
+export async function callOperation(
+  { address, operation, kind }: ToolTarget,
+  args: Record<string, unknown>,
+  { client, signal, progress, callId }: OperationCaller,
+): Promise<CallToolResult> {
+  const options = { timeoutMs: TIMEOUT_MS, signal, id: callId };
+  try {
+    if (kind === 'call') return resultOf(await client.call(address, operation, args, options));
+    return itemsResult(await collect(client.stream(address, operation, args, options), progress));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return errorResult(error);
+  }
+}
+
+async function collect(
+  stream: AsyncIterable<unknown>,
+  progress: ProgressReporter | undefined,
+): Promise<unknown[]> {
+  const items: unknown[] = [];
+  let size = 0;
+  for await (const item of stream) {
+    const text = JSON.stringify(item);
+    size += text.length;
+    if (size > MAX_ITEMS_CHARS)
+      throw new FabricError(
+        'MESSAGE_TOO_LARGE',
+        `The items of the stream have more than ${MAX_ITEMS_CHARS} characters.`,
+      );
+    items.push(item);
+    if (progress) report(progress, item, text);
+  }
+  return items;
+}
+
+/** An item `{ progress, total?, message? }` is progress by itself. */
+function report(reporter: ProgressReporter, item: unknown, text: string): void {
+  const { progress, total, message } = (item ?? {}) as Record<string, unknown>;
+  if (typeof progress === 'number' && Number.isFinite(progress)) {
+    reporter.value(
+      progress,
+      typeof total === 'number' ? total : undefined,
+      typeof message === 'string' ? message : undefined,
+    );
+  } else if (typeof item === 'string') reporter.text(item);
+  else reporter.note(text.slice(0, MAX_PROGRESS_CHARS));
+}
+
+/** Texts are joined. */
+const itemsResult = (items: unknown[]): CallToolResult =>
+  items.length > 0 && items.every((item) => typeof item === 'string')
+    ? resultOf(items.join(''))
+    : { content: [{ type: 'text', text: JSON.stringify(items) }], structuredContent: { items } };

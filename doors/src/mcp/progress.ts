@@ -1,0 +1,61 @@
+// Progress notifications of one call. The number only rises; the message has what was added to the reply since the last one.
+import type { Clock } from '@fame-fabric/shared';
+
+/** Sends one notification. Resolves when the connection accepts more. */
+export type SendProgress = (progress: {
+  progress: number;
+  total?: number;
+  message?: string;
+}) => Promise<void>;
+
+/** Least time between two notifications, in ms. */
+const INTERVAL_MS = 250;
+const MAX_MESSAGE_CHARS = 4_000;
+
+export class ProgressReporter {
+  readonly #send: SendProgress;
+  readonly #clock: Clock;
+  #last = -1;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #text = '';
+  #failure: unknown;
+
+  constructor(send: SendProgress, clock: Clock) {
+    this.#send = send;
+    this.#clock = clock;
+  }
+
+  /** Adds a piece of the reply. Pieces that arrive fast share a notification; the last piece may be left out, as the result has it. */
+  text(piece: string): void {
+    this.#text = (this.#text + piece).slice(-MAX_MESSAGE_CHARS);
+    if (this.#clock.monotonic() - this.#sentAt >= INTERVAL_MS) this.#flush();
+  }
+
+  /** Reports a step. */
+  note(message: string): void {
+    if (this.#text !== '') this.#flush();
+    this.#report({ progress: Math.floor(this.#last) + 1, message });
+  }
+
+  /** Reports the number that an operation gives itself. A number that does not rise is left out. */
+  value(progress: number, total: number | undefined, message: string | undefined): void {
+    if (progress > this.#last)
+      this.#report({ progress, ...(total === undefined ? {} : { total }), ...(message ? { message } : {}) });
+  }
+
+  #flush(): void {
+    const message = this.#text;
+    this.#text = '';
+    this.#report({ progress: Math.floor(this.#last) + 1, message });
+  }
+
+  #report(progress: Parameters<SendProgress>[0]): void {
+    if (this.#failure) return;
+    this.#last = progress.progress;
+    this.#sentAt = this.#clock.monotonic();
+    // A reader that is gone gets no more of them. The call notices it by its signal.
+    this.#send(progress).catch((error: unknown) => {
+      this.#failure = error;
+    });
+  }
+}

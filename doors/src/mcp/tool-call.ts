@@ -1,0 +1,158 @@
+// The call of a tool: finds its operation, reads the arguments, and runs it.
+
+import type { ModelOptions, ToolResult } from '@fame-fabric/client';
+import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import type { AgentCard } from '../fabric/agent-card.ts';
+import type { Visitor } from '../fabric/door-fabric.ts';
+import { idsOfKey, type TurnIds } from './ids.ts';
+import { callOperation } from './operation-call.ts';
+import { ProgressReporter } from './progress.ts';
+import { type ServerDeps, visitorOf } from './request-context.ts';
+import { errorResult, META } from './results.ts';
+import {
+  canElicit,
+  canPoll,
+  capabilitiesOf,
+  ProtocolError,
+  ProtocolErrorCode,
+  type ServerContext,
+  type TaskServer,
+  type ToolReply,
+} from './sdk.ts';
+import { ASK_AGENT, ToolTable } from './tool-table.ts';
+import { callTurn, type TurnRequest } from './turn-call.ts';
+
+type Arguments = Record<string, unknown>;
+
+interface Call {
+  readonly server: TaskServer;
+  readonly deps: ServerDeps;
+  readonly context: ServerContext;
+  readonly visitor: Visitor;
+  readonly table: ToolTable;
+  readonly tool: string;
+  readonly args: Arguments;
+}
+
+/** Runs a tool. @throws {ProtocolError} for an unknown tool */
+export async function callTool(
+  server: TaskServer,
+  deps: ServerDeps,
+  { name, arguments: args = {} }: { name: string; arguments?: Arguments | undefined },
+  context: ServerContext,
+): Promise<ToolReply> {
+  const visitor = visitorOf(context);
+  const letGo = visitor.hold();
+  try {
+    const table = new ToolTable(await visitor.agents(), deps.chatAddress);
+    const call: Call = { server, deps, context, visitor, table, tool: name, args };
+    if (name === ASK_AGENT) return await askAgent(call);
+    const target = table.target(name);
+    if (!target) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`);
+    if (target.kind === 'turn') return await turn(call, target.card, textArgument(args, 'user_message'));
+    return await callOperation(target, args, {
+      client: visitor.client,
+      signal: context.mcpReq.signal,
+      progress: progressOf(call),
+      callId: keyOf(context) && idsOfKey(visitor.principal, name, keyOf(context)!).callId,
+    });
+  } catch (error) {
+    if (context.mcpReq.signal.aborted || error instanceof ProtocolError || !isFabricError(error)) throw error;
+    return errorResult(error);
+  } finally {
+    letGo();
+  }
+}
+
+async function askAgent(call: Call): Promise<ToolReply> {
+  const name = textArgument(call.args, 'agent') ?? call.deps.chatAddress;
+  const message = textArgument(call.args, 'message');
+  const card = await call.visitor.agent(name);
+  if (!card) throw new FabricError('NO_ROUTE', `There is no agent ${name}, or you may not call it.`);
+  if (card.isDescribed && !card.isChat)
+    throw new FabricError(
+      'OPERATION_UNSUPPORTED',
+      `${card.address} has no conversations. Use its own tools.`,
+    );
+  if (message === undefined) throw new FabricError('PARAMS_INVALID', 'message: a text is required');
+  return turn(call, card, message);
+}
+
+async function turn(call: Call, card: AgentCard, message: string | undefined): Promise<ToolReply> {
+  const { context, visitor, table, server, deps } = call;
+  const declared = capabilitiesOf(server, context);
+  const request = await turnRequest(call, card, message ?? '');
+  return callTurn(request, {
+    client: visitor.client,
+    clock: deps.clock,
+    signal: context.mcpReq.signal,
+    progress: progressOf(call),
+    canElicit: canElicit(declared),
+    canPoll: canPoll(declared),
+    responses: context.mcpReq.inputResponses,
+    answerTool: table.nameOf(card.address, 'answer_approval') ?? 'answer_approval',
+  });
+}
+
+async function turnRequest(call: Call, { address }: AgentCard, message: string): Promise<TurnRequest> {
+  const { args, context, visitor, tool } = call;
+  const options = {
+    options: args.options as ModelOptions | undefined,
+    toolResults: args.tool_results as ToolResult[] | undefined,
+    retryKey: textArgument(args, 'retry_key'),
+    retryCount: args.retry_count as number | undefined,
+  };
+  const state = context.mcpReq.requestState<TurnIds>();
+  if (state) {
+    if (state.address !== address)
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState is that of another call.');
+    return { ...state, message, isResumed: true, options };
+  }
+  const key = keyOf(context);
+  const derived = key === undefined ? undefined : idsOfKey(visitor.principal, tool, key);
+  const given = textArgument(args, 'conversation_id');
+  const conversationId = given ?? derived?.conversationId ?? newId();
+  const turnId = textArgument(args, 'turn_id') ?? derived?.callId ?? newId();
+  const isResumed =
+    given !== undefined || (derived !== undefined && (await exists(visitor, address, conversationId)));
+  return { address, conversationId, turnId, message, isResumed, options };
+}
+
+/** Starts the conversation of a key. Returns true: it exists now, from this call or an earlier one. */
+async function exists({ client }: Visitor, address: string, id: string): Promise<boolean> {
+  try {
+    await client.conversation(address, { id }).start();
+  } catch (error) {
+    if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
+  }
+  return true;
+}
+
+function textArgument(args: Arguments, name: string): string | undefined {
+  const value = args[name] ?? undefined;
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  throw new FabricError('PARAMS_INVALID', `${name}: a text is required`);
+}
+
+const MAX_KEY_CHARS = 256;
+
+/** The key with which the client repeats a call: `_meta['fame/idempotency_key']`, or the header Idempotency-Key. */
+function keyOf({ mcpReq, http }: ServerContext): string | undefined {
+  const meta = mcpReq._meta as Record<string, unknown> | undefined;
+  const key = meta?.[META.idempotencyKey] ?? http?.req?.headers.get('idempotency-key') ?? undefined;
+  if (key === undefined || (typeof key === 'string' && key !== '' && key.length <= MAX_KEY_CHARS)) return key;
+  throw new FabricError(
+    'PARAMS_INVALID',
+    `The idempotency key must be a text of 1 to ${MAX_KEY_CHARS} characters.`,
+  );
+}
+
+function progressOf({ context, deps }: Call): ProgressReporter | undefined {
+  const progressToken = context.mcpReq._meta?.progressToken;
+  if (progressToken === undefined) return undefined;
+  return new ProgressReporter(
+    (progress) =>
+      context.mcpReq.notify({ method: 'notifications/progress', params: { progressToken, ...progress } }),
+    deps.clock,
+  );
+}

@@ -1,0 +1,148 @@
+// The tools of one principal: the operations of the agents that it may call, and `ask_agent`.
+import type { AgentCard, AgentOperation, JsonSchema } from '../fabric/agent-card.ts';
+import { META } from './results.ts';
+import type { Tool } from './sdk.ts';
+import { longToolName, type OperationRef, toolNames } from './tool-names.ts';
+import { TURN_SCHEMA } from './turn-result.ts';
+
+export const ASK_AGENT = 'ask_agent';
+/** Operations of a chat agent that the door runs as one: a call of a tool reports its progress by itself. */
+const TURN_OPERATIONS: readonly string[] = ['run_turn', 'run_turn_stream'];
+/** Parameters of `run_turn` that the door sets itself. */
+const OWN_PARAMETERS: readonly string[] = ['answer', 'owner', 'after', 'include'];
+const MAX_LISTED_AGENTS = 20;
+
+/** An operation that a tool calls. */
+export interface ToolTarget extends OperationRef {
+  readonly card: AgentCard;
+  readonly description: string | undefined;
+  readonly params: JsonSchema | undefined;
+  /** `turn` for the turns of a chat agent. */
+  readonly kind: 'turn' | 'stream' | 'call';
+}
+
+export class ToolTable {
+  readonly #targets: ReadonlyMap<string, ToolTarget>;
+  readonly #cards: readonly AgentCard[];
+  readonly #chatAddress: string;
+
+  /** @param chatAddress the agent that `ask_agent` asks by default */
+  constructor(cards: readonly AgentCard[], chatAddress: string) {
+    this.#cards = cards;
+    this.#chatAddress = chatAddress;
+    this.#targets = toolNames(cards.flatMap(targetsOf), [ASK_AGENT]);
+  }
+
+  /** The operation of a tool. Accepts long names too, which a client may have from an earlier list. */
+  target(name: string): ToolTarget | undefined {
+    const { value } = this.#targets
+      .values()
+      .filter((target) => longToolName(target) === name)
+      .next();
+    return this.#targets.get(name) ?? value;
+  }
+
+  /** The name of the tool for an operation. */
+  nameOf(address: string, operation: string): string | undefined {
+    for (const [name, target] of this.#targets)
+      if (target.address === address && target.operation === operation) return name;
+    return undefined;
+  }
+
+  /** `ask_agent`, then the operations by name. */
+  list(): Tool[] {
+    const tools = [...this.#targets].map(([name, target]) => toolOf(name, target));
+    return [this.#askAgent(), ...tools];
+  }
+
+  #askAgent(): Tool {
+    const chats = this.#cards.filter(({ isChat }) => isChat).map(({ address }) => address);
+    const listed = chats.slice(0, MAX_LISTED_AGENTS).join(', ');
+    return {
+      name: ASK_AGENT,
+      title: 'Ask an agent',
+      description:
+        'Sends a message to a chat agent and returns its reply. Pass the conversation_id of the result to continue the conversation.',
+      inputSchema: {
+        type: 'object',
+        properties: {
+          agent: {
+            type: 'string',
+            description: `Address of the agent, or the part before @. Agents: ${listed || 'none'}.`,
+            default: this.#chatAddress,
+          },
+          message: { type: 'string' },
+          conversation_id: { type: 'string', description: 'Omit it to start a conversation.' },
+          turn_id: { type: 'string', description: 'A call with the id of an earlier turn joins that turn.' },
+        },
+        required: ['message'],
+        additionalProperties: false,
+      },
+      outputSchema: TURN_SCHEMA,
+    };
+  }
+}
+
+function targetsOf(card: AgentCard): ToolTarget[] {
+  const { address, isChat } = card;
+  const targets = card.operations
+    .filter(({ name }) => !isChat || !TURN_OPERATIONS.includes(name))
+    .map(
+      ({ name, description, params, isStreaming }): ToolTarget => ({
+        card,
+        address,
+        operation: name,
+        description,
+        params,
+        kind: isStreaming ? 'stream' : 'call',
+      }),
+    );
+  if (!isChat) return targets;
+  const turn = card.operations.find(({ name }) => name === 'run_turn');
+  return [...targets, { card, address, operation: 'run_turn', ...turnOf(turn), kind: 'turn' }];
+}
+
+const turnOf = (operation: AgentOperation | undefined): Pick<ToolTarget, 'description' | 'params'> => ({
+  description:
+    'Sends a message to a conversation and returns the reply. Without conversation_id it starts a conversation.',
+  params: turnParams(operation?.params),
+});
+
+function turnParams(params: JsonSchema | undefined): JsonSchema {
+  const given = (params?.properties ?? {}) as Record<string, unknown>;
+  const kept = Object.entries(given).filter(([name]) => !OWN_PARAMETERS.includes(name));
+  const properties = {
+    conversation_id: { type: 'string' },
+    user_message: { type: 'string' },
+    ...Object.fromEntries(kept),
+  };
+  return { type: 'object', properties };
+}
+
+function toolOf(name: string, { card, operation, description, params, kind }: ToolTarget): Tool {
+  return {
+    name,
+    title: `${operation} of ${card.name}`,
+    description: [description, `Operation ${operation} of the agent ${card.address}.`]
+      .filter(Boolean)
+      .join(' '),
+    inputSchema: objectSchema(params),
+    ...(kind === 'turn' ? { outputSchema: TURN_SCHEMA } : {}),
+    _meta: { [META.agent]: card.address, [META.operation]: operation },
+  };
+}
+
+/** Arguments of a tool are an object. Parameters that have positions only stand in `args`. */
+function objectSchema(params: JsonSchema | undefined): Tool['inputSchema'] {
+  const schema = params && withoutHeaders(params);
+  if (schema?.type === 'array') return { type: 'object', properties: { args: schema }, required: ['args'] };
+  return schema?.type === 'object' ? (schema as Tool['inputSchema']) : { type: 'object' };
+}
+
+// `x-mcp-header` tells clients to copy a parameter into a header, which this door does not check. A faulty one hides the tool.
+const withoutHeaders = (schema: JsonSchema): Exclude<Tool['inputSchema']['properties'], undefined> =>
+  JSON.parse(
+    JSON.stringify(schema, (key, value: unknown) =>
+      key === 'x-mcp-header' && typeof value === 'string' ? undefined : value,
+    ),
+  );

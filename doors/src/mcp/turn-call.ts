@@ -1,0 +1,182 @@
+// One turn as the call of a tool: it reports progress while the reply streams, and ends with the reply, with a question to a person, or
+// as a task. The turn lives at the agent: whoever calls with the same turn id joins it.
+import {
+  type Client,
+  type Conversation,
+  type Conversations,
+  type DoneEvent,
+  isUndecided,
+  type PendingApproval,
+  type TurnEvent,
+  type TurnOptions,
+  type TurnReport,
+} from '@fame-fabric/client';
+import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
+import { answerOf, formsOf } from './approvals.ts';
+import { encodeState, encodeTask, type TurnIds } from './ids.ts';
+import type { ProgressReporter } from './progress.ts';
+import { errorResult } from './results.ts';
+import type { CreateTaskResult, ToolReply } from './sdk.ts';
+import { taskOf } from './task-view.ts';
+import { doneResult, metaOf, waitingResult } from './turn-result.ts';
+
+/** A turn to start or to join. */
+export interface TurnRequest extends TurnIds {
+  readonly message: string;
+  /** True if the conversation exists. */
+  readonly isResumed: boolean;
+  readonly options?: Pick<TurnOptions, 'options' | 'toolResults' | 'retryKey' | 'retryCount'> | undefined;
+}
+
+/** The side of the client of one call. */
+export interface TurnCaller {
+  readonly client: Client;
+  readonly clock: Clock;
+  /** Aborts when the client cancels the call. */
+  readonly signal: AbortSignal;
+  readonly progress: ProgressReporter | undefined;
+  /** True if the client shows forms. */
+  readonly canElicit: boolean;
+  /** True if the client polls tasks. */
+  readonly canPoll: boolean;
+  /** Responses to forms, by the id of the call of the agent. */
+  readonly responses?: Readonly<Record<string, unknown>> | undefined;
+  /** Name of the tool that answers approvals. */
+  readonly answerTool: string;
+}
+
+/** Time after which the call of a client that polls becomes a task, in ms. Shorter turns are answered directly. */
+const TASK_AFTER_MS = 500;
+
+type TurnEnd =
+  | { kind: 'done'; done: DoneEvent }
+  | { kind: 'waiting'; approvals: readonly PendingApproval[] }
+  | { kind: 'task'; report: TurnReport };
+
+/** Runs or joins a turn. Errors of the turn are results; nothing is thrown but the reason of an abort. */
+export async function callTurn(request: TurnRequest, caller: TurnCaller): Promise<ToolReply> {
+  const conversation = caller.client.conversation(request.address, {
+    id: request.conversationId,
+    isResumed: request.isResumed,
+  });
+  const conversations = caller.client.conversations(request.address);
+  try {
+    if (caller.responses) await answerForms(conversation, caller.responses);
+    const end = await endOf(request, caller, conversation, conversations);
+    if (end.kind === 'done') return doneResult(request, end.done);
+    if (end.kind === 'task') return createdTask(request, end.report, caller.canElicit);
+    return caller.canElicit
+      ? {
+          resultType: 'input_required',
+          inputRequests: formsOf(end.approvals),
+          requestState: encodeState(request),
+        }
+      : waitingResult(request, end.approvals, caller.answerTool);
+  } catch (error) {
+    if (caller.signal.aborted) throw error;
+    return errorResult(error, metaOf(request), hintOf(error, request));
+  }
+}
+
+async function endOf(
+  request: TurnRequest,
+  caller: TurnCaller,
+  conversation: Conversation,
+  conversations: Conversations,
+): Promise<TurnEnd> {
+  const leave = new AbortController();
+  const onCancel = (): void => leave.abort(caller.signal.reason);
+  caller.signal.addEventListener('abort', onCancel, { once: true });
+  try {
+    caller.signal.throwIfAborted();
+    const reading = readTurn(request, caller, conversation, conversations, leave.signal);
+    if (!caller.canPoll) return await reading;
+    const end = await Promise.race([reading, taskAfter(request, caller, conversations, leave.signal)]);
+    if (end.kind === 'task') reading.catch(() => {}); // it ends with the abort below
+    return end;
+  } catch (error) {
+    // The client has cancelled the call: the turn ends too, and that outcome matters to nobody.
+    if (caller.signal.aborted) await conversation.cancel(request.turnId).catch(() => {});
+    throw error;
+  } finally {
+    caller.signal.removeEventListener('abort', onCancel);
+    leave.abort(new FabricError('CALL_CANCELLED', 'The call of the tool has ended'));
+  }
+}
+
+async function readTurn(
+  { message, turnId, options }: TurnRequest,
+  { progress }: TurnCaller,
+  conversation: Conversation,
+  conversations: Conversations,
+  signal: AbortSignal,
+): Promise<TurnEnd> {
+  let done: DoneEvent = { type: 'done', text: '' };
+  const events: AsyncIterable<TurnEvent> = conversation.stream(message, {
+    ...options,
+    turnId,
+    signal,
+    onLeave: 'continue',
+  });
+  for await (const event of events) {
+    if (event.type === 'done') done = event;
+    else if (event.type === 'text') progress?.text(event.text);
+    else if (event.type === 'tool_call') progress?.note(`Calls ${event.name ?? 'a tool'}`);
+    else if (event.type === 'restart') progress?.note('The reply starts again.');
+    else if (event.type === 'approval') {
+      // A joined turn repeats approvals that were answered before.
+      const { approvals = [] } = await conversations.turn(conversation.id, turnId);
+      if (approvals.length > 0) return { kind: 'waiting', approvals };
+    }
+  }
+  return { kind: 'done', done };
+}
+
+/** Resolves when the call should become a task: the turn is in the journal, and its reply takes long. Never for agents without reports. */
+async function taskAfter(
+  { conversationId, turnId }: TurnRequest,
+  { clock }: TurnCaller,
+  conversations: Conversations,
+  signal: AbortSignal,
+): Promise<TurnEnd> {
+  for (;;) {
+    await pause(clock, TASK_AFTER_MS, signal);
+    try {
+      return { kind: 'task', report: await conversations.turn(conversationId, turnId) };
+    } catch (error) {
+      if (isFabricError(error, 'METHOD_NOT_FOUND')) return new Promise(() => {});
+    }
+  }
+}
+
+/** Passes the answers of the person on. An answer that was given before, or to nothing, has no effect. */
+export async function answerForms(
+  conversation: Pick<Conversation, 'answerApproval'>,
+  responses: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  for (const [callId, response] of Object.entries(responses)) {
+    const answer = answerOf(response);
+    if (!answer) continue;
+    try {
+      await conversation.answerApproval(callId, answer);
+    } catch (error) {
+      if (!isFabricError(error, 'APPROVAL_UNKNOWN') && !isFabricError(error, 'APPROVAL_ANSWERED'))
+        throw error;
+    }
+  }
+}
+
+const createdTask = (ids: TurnIds, report: TurnReport, canElicit: boolean): CreateTaskResult => {
+  const {
+    inputRequests: _,
+    result: __,
+    ...task
+  } = taskOf(encodeTask({ ...ids, createdAt: report.accepted_at }), ids, report, canElicit);
+  return { resultType: 'task', ...task };
+};
+
+const hintOf = (error: unknown, { turnId, conversationId }: TurnRequest): string | undefined =>
+  isUndecided(error)
+    ? `The turn may still run: call this tool again with conversation_id ${conversationId} and turn_id ${turnId}.`
+    : undefined;
