@@ -26,8 +26,11 @@ export function checkSettings(env: Environment): void {
 
 /** Checks the files that settings name, before a running agent is restarted for them. @throws {CONFIG_INVALID} */
 export async function checkSettingsFiles(env: Environment): Promise<void> {
-  const { pricesFile } = readAgentConfig(localAgentEnv(env, ''));
-  if (pricesFile !== undefined) await readPricesFile(pricesFile);
+  const config = readAgentConfig(localAgentEnv(env, ''));
+  if (config.pricesFile !== undefined) await readPricesFile(config.pricesFile);
+  if (config.mcpServersFile === undefined) return;
+  const { readMcpServersFile } = await import('@fame-fabric/agents/internal');
+  await readMcpServersFile(config, env);
 }
 
 /**

@@ -364,6 +364,18 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     isHelpAlone: true,
     load: () => import('./verbs/token.ts'),
   },
+  mcp: {
+    about: 'list the MCP servers of the chat agent, show their tools, and confirm tools that have changed',
+    usage: 'npx fame-fabric mcp [ls | show NAME | confirm NAME] [--json]',
+    examples: [
+      'npx fame-fabric mcp ls',
+      'npx fame-fabric mcp show files',
+      'npx fame-fabric mcp confirm files',
+    ],
+    flags: { json },
+    maxPositionals: 2,
+    load: () => import('./verbs/mcp.ts'),
+  },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame-fabric doctor [--json]',

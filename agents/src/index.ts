@@ -23,6 +23,8 @@ export { MemoryStore } from './store/memory-store.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';
 export type { ApprovalRule } from './tools/approval-rule.ts';
+export type { McpToolsOptions } from './tools/mcp/mcp-options.ts';
+export { type McpToolSet, mcpTools } from './tools/mcp/mcp-tools.ts';
 export { standardTools } from './tools/standard/standard-tools.ts';
 export { taggedToolModel } from './tools/tagged/tagged-tool-model.ts';
 export { type ToolContext, ToolError, tool } from './tools/tool.ts';

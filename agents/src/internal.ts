@@ -17,6 +17,13 @@ export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';
 export { addressesOf } from './process/config.ts';
+export {
+  confirmMcpServer,
+  inspectMcpServer,
+  type McpInspection,
+  type NamedMcpServer,
+  readMcpServersFile,
+} from './process/mcp-servers-file.ts';
 export { ProcessStore } from './process/process-store.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
 export type { AgentStore, RequestState, StoredRequest } from './store/agent-store.ts';
@@ -28,6 +35,8 @@ export type { ConversationStore } from './store/store.ts';
 export { Sweeper } from './store/sweeper.ts';
 export { agentKeysAt, teamKeysAt } from './team/team-config.ts';
 export { teamDiagram } from './team/team-diagram.ts';
+export { digestOf as digestOfMcpTool } from './tools/mcp/mcp-definitions.ts';
+export { changesText as mcpChangesText } from './tools/mcp/mcp-tools.ts';
 export { ChatTurns } from './turn/chat-turns.ts';
 export type { TurnRunner } from './turn/turn.ts';
 export { UnrecordedActions } from './turn/unrecorded-actions.ts';

@@ -19,8 +19,8 @@ function exportsOf(list: string): string[] {
 const LISTS = {
   index: `
     Agent AgentContext AgentError AgentOptions AgentState AgentStore AgentWorker ApprovalRule ChatAgent ChatAgentOptions ChatModel
-    ConversationStore Delivery FabricError MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest Operation OperationContext Serving SqliteStore
-    StateKeys TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain modelFromEnv offlineModel
+    ConversationStore Delivery FabricError McpToolSet McpToolsOptions MemoryStore ModelChunk ModelFromEnvOptions ModelMessage ModelRequest Operation OperationContext Serving SqliteStore
+    StateKeys TaskHandler ToolContext ToolError ToolSet createSafeFetch defineAgent isFabricError isMain mcpTools modelFromEnv offlineModel
     openaiModel operation runAgents standardTools taggedToolModel tool
   `,
   team: `

@@ -1,10 +1,11 @@
 // `fame doctor`: checks the requirements of `make run` one after the other, and prints a fix for each failed check.
-import { SqliteStore } from '@fame-fabric/agents/internal';
-import { type ModelConfig, readAgentConfig } from '@fame-fabric/agents/process';
+import { inspectMcpServer, readMcpServersFile, SqliteStore } from '@fame-fabric/agents/internal';
+import { type AgentConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
-import { isFabricError } from '@fame-fabric/shared';
+import { isFabricError, silentLog, systemClock } from '@fame-fabric/shared';
 import {
   createStyle,
+  cutText,
   type Environment,
   EXIT,
   escapeControls,
@@ -16,6 +17,7 @@ import {
 } from '@fame-fabric/shared/internal';
 import { AdmissionToken, probeDataDir } from '@fame-fabric/shared/node';
 import { type ClientConfig, readClientConfig, sentinelOf, wantsColours } from '../config.ts';
+import { countText } from '../count-text.ts';
 import { findStore } from '../find-store.ts';
 import { isPortTaken, portOwner, speaksTls } from '../local/port-owner.ts';
 import { misspeltVariables } from '../misspelt.ts';
@@ -25,6 +27,7 @@ import { writeJson, writeOut } from '../output.ts';
 import { getNodes, isAuthError, isReady, uplinkText } from '../sentinel-http.ts';
 import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
 import type { VerbInput } from '../verb.ts';
+import { hasChanged, mcpStateText } from './mcp.ts';
 
 /** The result of one check. */
 export interface Finding {
@@ -63,11 +66,12 @@ async function checkAll(env: Environment, report: Report): Promise<number> {
   checkNodeVersion(report);
   const settings = readSettings(env, report);
   if (!settings) return EXIT.usage;
-  const { config, model } = settings;
+  const { config, agent } = settings;
   checkVariableNames(env, report);
-  report('model', true, modelText(model));
-  const server = await probeModel(model);
+  report('model', true, modelText(agent.model));
+  const server = await probeModel(agent.model);
   if (server) report('model server', server.ok, server.found, server.fix);
+  await checkMcpServers(agent, env, report);
   reportDataDir(config, report);
   await checkStore(env, report);
   if (!(await checkSentinel(config, report))) return EXIT.unreachable;
@@ -83,13 +87,13 @@ function checkNodeVersion(report: Report): void {
 function readSettings(
   env: Environment,
   report: Report,
-): { config: ClientConfig; model: ModelConfig } | undefined {
+): { config: ClientConfig; agent: AgentConfig } | undefined {
   try {
     const config = readClientConfig(env);
     checkSettings(env);
     const text = `sentinel at ${redactUrl(config.url)}, chat agent at ${config.chatAddress}`;
     report('configuration', true, text);
-    return { config, model: readAgentConfig(localAgentEnv(env, '')).model };
+    return { config, agent: readAgentConfig(localAgentEnv(env, '')) };
   } catch (error) {
     report('configuration', false, explainError(error), 'Correct these variables.');
     return undefined;
@@ -103,10 +107,33 @@ function checkVariableNames(env: Environment, report: Report): void {
 }
 
 /** Describes the model of an agent that is started with these settings. */
-function modelText({ name, apiKey, baseUrl }: ModelConfig): string {
+function modelText({ name, apiKey, baseUrl }: AgentConfig['model']): string {
   if (baseUrl !== undefined) return `${name} at OPENAI_BASE_URL, for agents started from here`;
   if (apiKey !== undefined) return `${name}, OPENAI_API_KEY is set, for agents started from here`;
   return 'offline, the built-in one; set OPENAI_API_KEY or OPENAI_BASE_URL to use a real one for agents started from here';
+}
+
+async function checkMcpServers(agent: AgentConfig, env: Environment, report: Report): Promise<void> {
+  let servers: Awaited<ReturnType<typeof readMcpServersFile>>;
+  try {
+    servers = await readMcpServersFile(agent, env);
+  } catch (error) {
+    report('MCP servers', false, explainError(error), 'Correct the file that FAME_MCP_SERVERS names.');
+    return;
+  }
+  const checks = servers.map(async (server) => {
+    const name = `MCP ${cutText(server.name, 10)}`;
+    try {
+      const inspection = await inspectMcpServer(server, { clock: systemClock, logger: silentLog });
+      const text = `${countText(inspection.listed.length, 'tool')}, ${mcpStateText(inspection)}`;
+      const fix = `If that is intended: npx fame-fabric mcp confirm ${server.name}`;
+      return () => report(name, !hasChanged(inspection), escapeLine(text), fix);
+    } catch (error) {
+      const fix = 'Correct the server in the file that FAME_MCP_SERVERS names, or start it.';
+      return () => report(name, false, explainError(error), fix);
+    }
+  });
+  for (const check of await Promise.all(checks)) check();
 }
 
 function reportDataDir({ dataDir }: ClientConfig, report: Report): void {

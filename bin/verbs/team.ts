@@ -111,7 +111,7 @@ async function runTeamAction(action: Action, path: string, message: string, deps
       return { agent: new TeamAgent({ team, store }), model: team.defaultModel.name };
     });
   }
-  const context = { config: readAgentConfig(deps.env), log: silentLog };
+  const context = { config: readAgentConfig(deps.env), log: silentLog, env: deps.env };
   return runTurn(await loadTeam(path, { models: await deps.models(context) }), message, deps);
 }
 

@@ -64,6 +64,7 @@ describe('the exports', () => {
       'readSecret',
       'readSession',
       'readTokenFile',
+      'replacePrivateFile',
       'rotateLocalKey',
       'searchDataDirs',
       'sessionFile',

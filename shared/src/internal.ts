@@ -67,6 +67,7 @@ export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';
 export { errorOfReply, isRpcRequest, rpcRefusal } from './protocol/rpc.ts';
 export { shownHeader, shownValue } from './protocol/shown-header.ts';
+export { canonicalJson } from './protocol/signature/canonical-json.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';
 export { timeText } from './text/time-text.ts';

@@ -3,7 +3,7 @@ import './env/require-node.ts';
 
 export { AdmissionToken, findLocalKey } from './access/admission-token.ts';
 export { ensureLocalKey, localKeyFile, readTokenFile, rotateLocalKey } from './access/local-key-file.ts';
-export { createPrivateFile, isOpenToOthers } from './access/private-file.ts';
+export { createPrivateFile, isOpenToOthers, replacePrivateFile } from './access/private-file.ts';
 export { fileVariableOf, readSecret } from './access/secret.ts';
 export { checkDataDir, dataDirFault, makeDirectory, probeDataDir, searchDataDirs } from './data-dir.ts';
 export {

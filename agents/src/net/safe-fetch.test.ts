@@ -302,7 +302,7 @@ describe('an exchange', () => {
   });
 });
 
-it('is the only module that opens connections, apart from the client of the model server', () => {
+it('is the only module that opens connections, apart from those to configured servers', () => {
   const room = fileURLToPath(new URL('../', import.meta.url));
   const opening =
     /import \{[^}]*\b(?:request|get|connect|createConnection)\b[^}]*\} from 'node:(?:http|https|http2|net|tls)'|\bfetch\(|from '(?:undici|axios)'/;
@@ -313,6 +313,7 @@ it('is the only module that opens connections, apart from the client of the mode
   expect(modules.filter((file) => opening.test(readFileSync(join(room, file), 'utf8'))).sort()).toEqual([
     'model/openai/node-fetch.ts',
     'net/safe-fetch.ts',
+    'tools/mcp/bounded-fetch.ts',
   ]);
 });
 

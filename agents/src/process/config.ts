@@ -69,6 +69,8 @@ export interface AgentConfig {
   readonly tools: 'standard' | 'none';
   /** Tools of the chat agent that need the approval of a person. */
   readonly approveTools: readonly string[];
+  /** File with the MCP servers of the chat agent. */
+  readonly mcpServersFile: string | undefined;
   readonly maxConcurrent: number;
   /** Maximum bytes of queued answers to one caller, and of queued requests to one callee. */
   readonly queueBytes: number;
@@ -286,6 +288,13 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
       'Tools of the chat agent that run only after a person has approved the call, separated by commas, such as clock,calculator.',
   },
   {
+    name: 'FAME_MCP_SERVERS',
+    type: 'path',
+    default: '',
+    description:
+      'JSON file with MCP servers whose tools the chat agent offers its model, in the form of editors: {"mcpServers": {"files": {"command": "..."}}}.',
+  },
+  {
     name: 'FAME_MAX_CONCURRENT',
     type: 'integer',
     unit: 'calls',
@@ -391,6 +400,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         none: 'none',
       }),
       approveTools: reader.text('FAME_APPROVE_TOOLS') === undefined ? [] : reader.list('FAME_APPROVE_TOOLS'),
+      mcpServersFile: reader.text('FAME_MCP_SERVERS'),
       maxConcurrent: reader.integer('FAME_MAX_CONCURRENT', 64, 1, 10_000),
       queueBytes: reader.integer('FAME_QUEUE_BYTES', 8_388_608, 1_048_576, 67_108_864),
       pricesFile: reader.text('FAME_PRICES_FILE'),

@@ -1,14 +1,16 @@
 // Wiring of the built-in agents. `fame agent [NAME...]` serves the named ones, or those of FAME_AGENTS. Only this file selects the
 // model and tools of an agent. `run-agents.ts` handles signals and exit codes.
 import { fileURLToPath } from 'node:url';
-import { FabricError } from '@fame-fabric/shared';
-import { closestMatch, cutText, EXIT } from '@fame-fabric/shared/internal';
+import { FabricError, type Logger } from '@fame-fabric/shared';
+import { closestMatch, cutText, type Environment, EXIT } from '@fame-fabric/shared/internal';
 import type { Agent } from '../agent/agent-types.ts';
 import type { ChatModel } from '../model/model.ts';
+import type { McpToolSet } from '../tools/mcp/mcp-tools.ts';
+import type { AnyTool } from '../tools/tool.ts';
 import type { ToolSet } from '../tools/tool-set.ts';
 import { AGENT_NAMES, readAgentConfig } from './config.ts';
 import type { Prices } from './prices-file.ts';
-import type { AgentSource, ProcessContext, RunOptions } from './run-agents.ts';
+import type { AgentSource, NamedAgent, ProcessContext, RunOptions } from './run-agents.ts';
 import { runAgents, writeStderr } from './run-agents.ts';
 
 /** Dependencies of an agent with conversations. */
@@ -20,42 +22,50 @@ interface ConversationDeps {
 }
 
 /** Agents with conversations. They serve the same operations, so one client works with all of them. */
-const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => Promise<Agent>>> = {
-  async chat({ context: { config }, model, prices }) {
-    const { ChatAgent } = await import('../conversation/chat-agent.ts');
-    const {
-      chatAddress: address,
-      conversationMaxTokens: maxTokens,
-      maxAnswerTokens,
-      maxMessageChars,
-    } = config;
-    const budget = { ...prices, ...(maxTokens > 0 ? { conversation: { maxTokens } } : {}) };
-    // The built-in model has one name.
-    const models = model.name === 'offline' ? [] : config.models;
-    const tools = await toolsOf(config);
-    return new ChatAgent({ address, model, models, budget, maxAnswerTokens, maxMessageChars, tools });
-  },
-  async refine({ context: { config }, model, prices }) {
-    const { RefineAgent } = await import('../refine/refine-agent.ts');
-    return new RefineAgent({
-      models: { default: model, smart: model },
-      prices,
-      maxMessageChars: config.maxMessageChars,
-    });
-  },
-  async team({ context: { config, log }, model, prices }) {
-    const { loadTeam } = await import('../team/load-team.ts');
-    const { TeamAgent } = await import('../team/team-agent.ts');
-    // The file may name several models, but this process has one.
-    const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
-    return new TeamAgent({
-      team,
-      address: 'team@fame.fabric',
-      budget: prices,
-      maxMessageChars: config.maxMessageChars,
-    });
-  },
-};
+const CONVERSATION_AGENTS: Readonly<Record<string, (deps: ConversationDeps) => Promise<Agent | NamedAgent>>> =
+  {
+    async chat({ context, model, prices }) {
+      const { config } = context;
+      const { ChatAgent } = await import('../conversation/chat-agent.ts');
+      const {
+        chatAddress: address,
+        conversationMaxTokens: maxTokens,
+        maxAnswerTokens,
+        maxMessageChars,
+      } = config;
+      const budget = { ...prices, ...(maxTokens > 0 ? { conversation: { maxTokens } } : {}) };
+      // The built-in model has one name.
+      const models = model.name === 'offline' ? [] : config.models;
+      const { tools, note, close } = await toolsOf(context);
+      try {
+        const options = { address, model, models, budget, maxAnswerTokens, maxMessageChars, tools };
+        return { agent: new ChatAgent(options), note, close };
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+    async refine({ context: { config }, model, prices }) {
+      const { RefineAgent } = await import('../refine/refine-agent.ts');
+      return new RefineAgent({
+        models: { default: model, smart: model },
+        prices,
+        maxMessageChars: config.maxMessageChars,
+      });
+    },
+    async team({ context: { config, log }, model, prices }) {
+      const { loadTeam } = await import('../team/load-team.ts');
+      const { TeamAgent } = await import('../team/team-agent.ts');
+      // The file may name several models, but this process has one.
+      const team = await loadTeam(SUPPORT_TEAM, { models: () => model, log });
+      return new TeamAgent({
+        team,
+        address: 'team@fame.fabric',
+        budget: prices,
+        maxMessageChars: config.maxMessageChars,
+      });
+    },
+  };
 
 /** Agents without conversations, as examples. */
 const PLAIN_AGENTS: Readonly<Record<string, () => Promise<Agent>>> = {
@@ -99,8 +109,13 @@ const conversationAgent =
   async (context) => {
     const model = await defaultModel(context);
     const prices = await pricesOf(context.config);
-    const agent = await CONVERSATION_AGENTS[name]!({ context, model, prices });
-    return { agent, note: `model: ${model.name}` };
+    const made = await CONVERSATION_AGENTS[name]!({ context, model, prices });
+    const { agent, note, close }: NamedAgent = 'agent' in made ? made : { agent: made };
+    return {
+      agent,
+      note: [`model: ${model.name}`, ...(note ? [note] : [])].join('; '),
+      ...(close ? { close } : {}),
+    };
   };
 
 async function pricesOf({ pricesFile }: ProcessContext['config']): Promise<Partial<Prices>> {
@@ -108,24 +123,66 @@ async function pricesOf({ pricesFile }: ProcessContext['config']): Promise<Parti
   return (await import('./prices-file.ts')).readPricesFile(pricesFile);
 }
 
-/** @throws {CONFIG_INVALID} when a tool that needs approval does not exist */
-async function toolsOf({ tools, approveTools }: ProcessContext['config']): Promise<ToolSet | undefined> {
+/** The tools of the chat agent, and how to close the MCP servers that some of them call. */
+interface ChatTools {
+  readonly tools: ToolSet | undefined;
+  /** Lists the MCP servers for the start line. @default there are none */
+  readonly note?: string | undefined;
+  close(): Promise<void>;
+}
+
+/** @throws {CONFIG_INVALID} when a tool that needs approval does not exist, or two tools have one name; {MCP_UNAVAILABLE} */
+async function toolsOf({ config, log, env }: ProcessContext): Promise<ChatTools> {
+  const { tools, approveTools, mcpServersFile } = config;
   const { ToolSet } = await import('../tools/tool-set.ts');
   const { standardTools } = await import('../tools/standard/standard-tools.ts');
-  const all = tools === 'none' ? [] : standardTools();
-  const unknown = approveTools.find((name) => !all.some((one) => one.name === name));
-  if (unknown !== undefined) {
-    const names = all.map(({ name }) => name).join(', ') || 'none';
-    throw new FabricError(
-      'CONFIG_INVALID',
-      `FAME_APPROVE_TOOLS names "${cutText(unknown, 64)}", which is not a tool of the chat agent. Tools: ${names}.`,
+  const all: AnyTool[] = tools === 'none' ? [] : [...standardTools()];
+  const servers = mcpServersFile === undefined ? [] : await openServers(config, log, env);
+  const close = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.close()));
+  };
+  try {
+    for (const server of servers) all.push(...server.tools);
+    const unknown = approveTools.find((name) => !all.some((one) => one.name === name));
+    if (unknown !== undefined) {
+      const names = all.map(({ name }) => name).join(', ') || 'none';
+      throw new FabricError(
+        'CONFIG_INVALID',
+        `FAME_APPROVE_TOOLS names "${cutText(unknown, 64)}", which is not a tool of the chat agent. Tools: ${names}.`,
+      );
+    }
+    const twice = all.find(({ name }, at) => all.findIndex((one) => one.name === name) < at);
+    if (twice) {
+      throw new FabricError(
+        'CONFIG_INVALID',
+        `Two tools of the chat agent are named "${twice.name}". Give one of the MCP servers in FAME_MCP_SERVERS another prefix.`,
+      );
+    }
+    const set = new ToolSet(
+      all.map((one) => (approveTools.includes(one.name) ? { ...one, approval: 'always' as const } : one)),
     );
+    const listed = servers.map(({ server, size }) => `${server} (${countText(size, 'tool')})`);
+    return {
+      tools: all.length === 0 ? undefined : set,
+      ...(listed.length > 0 ? { note: `MCP servers: ${listed.join(', ')}` } : {}),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
   }
-  if (all.length === 0) return undefined;
-  return new ToolSet(
-    all.map((one) => (approveTools.includes(one.name) ? { ...one, approval: 'always' as const } : one)),
-  );
 }
+
+async function openServers(
+  config: ProcessContext['config'],
+  log: Logger,
+  env: Environment,
+): Promise<readonly McpToolSet[]> {
+  const { openMcpServers, readMcpServersFile } = await import('./mcp-servers-file.ts');
+  return openMcpServers(await readMcpServersFile(config, env), log);
+}
+
+const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
 /** Returns the model of the configuration. */
 const defaultModel = async (context: ProcessContext): Promise<ChatModel> =>
@@ -138,6 +195,6 @@ const defaultModel = async (context: ProcessContext): Promise<ChatModel> =>
 export async function modelsOf({
   config: { model },
   log,
-}: ProcessContext): Promise<(name: string) => ChatModel> {
+}: Pick<ProcessContext, 'config' | 'log'>): Promise<(name: string) => ChatModel> {
   return (await import('./configured-models.ts')).configuredModels(model, log);
 }

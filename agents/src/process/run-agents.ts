@@ -27,6 +27,8 @@ import { SessionFile } from './session-file.ts';
 export interface ProcessContext {
   readonly config: AgentConfig;
   readonly log: Logger;
+  /** The environment, for the variables that a file of the configuration names. */
+  readonly env: Environment;
 }
 
 /** An agent with details for its start line, such as the model. */
@@ -80,7 +82,7 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
     const config = readAgentConfig(env);
     const writeLife = options.write ?? lifeWriter(config);
     if (!started.isRestart) for (const line of naylenceWarnings(env)) writeLife(line);
-    return await run(sources, config, stop.signal, writeLife);
+    return await run(sources, { config, env }, stop.signal, writeLife);
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;
     if (!isFabricError(error)) throw error;
@@ -100,7 +102,7 @@ function lifeWriter({ logFormat }: AgentConfig): (line: string) => void {
 
 async function run(
   sources: readonly AgentSource[],
-  config: AgentConfig,
+  { config, env }: Pick<ProcessContext, 'config' | 'env'>,
   stop: AbortSignal,
   write: (line: string) => void,
 ): Promise<number> {
@@ -111,7 +113,7 @@ async function run(
   const store = new ProcessStore(config, log);
   try {
     for (const source of sources) {
-      named.push(typeof source === 'function' ? await source({ config, log }) : { agent: source });
+      named.push(typeof source === 'function' ? await source({ config, log, env }) : { agent: source });
     }
     const agents = named.map(({ agent }) => agent);
     // A store that cannot be opened or decrypted must end the process at once, not after the wait for a sentinel.

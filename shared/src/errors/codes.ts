@@ -368,6 +368,18 @@ export const ERRORS = Object.freeze({
     'A tool exceeded its time limit.',
     'Raise its timeoutMs, or make it faster.',
   ),
+  MCP_UNAVAILABLE: entry(
+    'tool',
+    true,
+    'An MCP server cannot be started or reached, or ended during a call.',
+    'Correct its command, URL or credentials; `npx fame-fabric doctor` checks them.',
+  ),
+  MCP_TOOL_CHANGED: entry(
+    'tool',
+    false,
+    'An MCP server has changed or removed a tool since its definition was confirmed, so the tool was not called.',
+    'Compare the definitions with `npx fame-fabric mcp show NAME`. If the change is intended, run `npx fame-fabric mcp confirm NAME` and restart the agent.',
+  ),
   STORE_UNAVAILABLE: entry(
     'store',
     true,
