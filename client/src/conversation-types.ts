@@ -125,6 +125,8 @@ export interface TurnReport {
   /** Cursors of the first and the last event of the turn. Agents of version 0.1 leave them out. */
   accepted_seq?: number;
   ended_seq?: number | null;
+  /** Cursor of the last event in this report. `follow` after it continues the report. */
+  seq?: number;
   duration_ms: number | null;
   /** From the acceptance of the turn to the first text or call of a model. */
   first_token_ms: number | null;

@@ -10,6 +10,7 @@ import {
 /** The paths of each door. A path belongs to a door if it is one of these, or below one of them. */
 export const DOOR_PATHS = Object.freeze({
   openai: ['/v1'],
+  a2a: ['/.well-known/agent-card.json', '/.well-known/agent.json', '/a2a'],
   mcp: ['/mcp'],
   http: ['/agents', '/openapi.json'],
 } as const satisfies Record<string, readonly string[]>);

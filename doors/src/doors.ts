@@ -12,6 +12,7 @@ import { LinkFabric } from './fabric/link-fabric.ts';
 
 const LOADERS: Readonly<Record<DoorName, () => Promise<Door>>> = {
   openai: async () => (await import('./openai/openai-door.ts')).openAiDoor,
+  a2a: async () => (await import('./a2a/a2a-door.ts')).a2aDoor,
   mcp: async () => (await import('./mcp/mcp-door.ts')).mcpDoor,
   http: async () => (await import('./http/http-door.ts')).httpDoor,
 };

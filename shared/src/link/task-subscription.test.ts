@@ -62,6 +62,18 @@ describe('NF7: a subscription to an agent of this software', () => {
     expect(requests).toEqual(['tasks/resubscribe', 'tasks/get']);
   });
 
+  test('yields every piece of an artifact that is sent in pieces', async () => {
+    const piece = (text: string) => ({
+      id: 't',
+      artifact: { index: 0, append: true, parts: [{ type: 'text', text }] },
+    });
+    const { agent, subscribe } = agentOf([[WORKING, piece('c'), piece('b'), DONE]]);
+    agent.call = async () => ({ ...WORKING, artifacts: [piece('a').artifact, piece('b').artifact] });
+    const events = (await collect(subscribe())) as TaskEvent[];
+    const texts = events.flatMap((event) => ('artifact' in event ? event.artifact.parts : []));
+    expect(texts.map((part) => 'text' in part && part.text)).toEqual(['a', 'b', 'c']);
+  });
+
   test('yields the final state last', async () => {
     const { events } = agentOf([[DONE]], [[3, 4]]);
     expect(await events()).toEqual(['#3', '#4', 'completed']);

@@ -66,7 +66,8 @@ export class TaskSubscription {
   }
 
   async *#attempt(): AsyncGenerator<TaskEvent, void> {
-    const filled = new Set<number>();
+    // As JSON, because the pieces of one artifact have the same index.
+    const filled: string[] = [];
     let isFirst = true;
     for await (const item of this.#stream()) {
       const event = readEvent(item);
@@ -77,12 +78,12 @@ export class TaskSubscription {
         const kept = await this.#keptArtifacts();
         if (!isFinal(event)) yield event;
         for (const artifact of kept) {
-          filled.add(artifact.index);
+          filled.push(JSON.stringify(artifact));
           this.#lastIndex = artifact.index;
           yield { id: this.#deps.id, artifact };
         }
         if (isFinal(event)) yield event;
-      } else if (!('artifact' in event) || !filled.delete(event.artifact.index)) yield event;
+      } else if (!('artifact' in event) || !removeFirst(filled, JSON.stringify(event.artifact))) yield event;
     }
     // An agent of naylence ends the subscription to an unknown task without an event.
     if (this.#isForeign && !this.#hasEvents) {
@@ -167,4 +168,11 @@ function readEvent(value: unknown): TaskEvent | undefined {
   return typeof index === 'number'
     ? (value as TaskEvent)
     : ({ ...Object(value), artifact: { ...Object(artifact), index: 0 } } as TaskEvent);
+}
+
+/** Removes the first occurrence of an item. Returns false if there is none. */
+function removeFirst(items: string[], item: string): boolean {
+  const at = items.indexOf(item);
+  if (at >= 0) items.splice(at, 1);
+  return at >= 0;
 }

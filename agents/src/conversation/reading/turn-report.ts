@@ -21,6 +21,8 @@ export interface TurnReport {
   /** Cursors of the first and the last event of the turn. */
   accepted_seq: number;
   ended_seq: number | null;
+  /** Cursor of the last event in this report. `read_events` after it continues the report. */
+  seq: number;
   duration_ms: number | null;
   /** From the acceptance to the first text or call of a model. */
   first_token_ms: number | null;
@@ -86,6 +88,7 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
     ended_at: outcome ? isoTime(last.at) : null,
     accepted_seq: first.cursor,
     ended_seq: outcome ? last.cursor : null,
+    seq: last.cursor,
     ...end,
     duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
     steps: stepsOf(events),
@@ -110,7 +113,7 @@ function bounded(report: TurnReport): TurnReport {
 
 type End = Omit<
   TurnReport,
-  'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'accepted_seq' | 'ended_seq' | 'steps'
+  'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'accepted_seq' | 'ended_seq' | 'seq' | 'steps'
 >;
 
 function endOf(outcome: TurnOutcome): End {

@@ -1,0 +1,126 @@
+// The A2A card of an agent, from its description.
+import type { AgentCard, AgentInterface, AgentSkill, SecurityRequirement, SecurityScheme } from '@a2a-js/sdk';
+import { duplicateInterfacesForLegacy } from '@a2a-js/sdk/compat/v0_3';
+import { LegacyRestTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
+import { type A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
+
+/** Version in the card of an agent that states none. */
+const DEFAULT_VERSION = '1.0.0';
+const TEXT = 'text/plain';
+const DATA = 'application/json';
+
+export interface CardOptions {
+  /** URL of the port, without a slash at its end. */
+  readonly base: string;
+  /** True if the sentinel asks callers for a credential. */
+  readonly needsCredential: boolean;
+  /** True if the agent sends push notifications for A2A. */
+  readonly canPush: boolean;
+}
+
+/** The path of an agent below the port. */
+export const agentPath = (address: string): string =>
+  `/a2a/${encodeURIComponent(address).replaceAll('%40', '@')}`;
+
+/** Makes the card of an agent. */
+export function cardOf(agent: FabricCard, { base, needsCredential, canPush }: CardOptions): AgentCard {
+  const { address, name, description = `The agent at ${address}.`, version = DEFAULT_VERSION } = agent;
+  return {
+    name,
+    description,
+    version,
+    supportedInterfaces: interfacesOf(base + agentPath(address)),
+    provider: undefined,
+    capabilities: {
+      streaming: true,
+      pushNotifications: canPush,
+      extendedAgentCard: needsCredential,
+      extensions: [],
+    },
+    securitySchemes: needsCredential ? SCHEMES : {},
+    securityRequirements: needsCredential ? REQUIREMENTS : [],
+    defaultInputModes: [TEXT, DATA],
+    defaultOutputModes: agent.isChat ? [TEXT] : [TEXT, DATA],
+    skills: skillsOf(agent, description),
+    signatures: [],
+  };
+}
+
+/** The card of an agent for callers without a credential: how to reach it, and no more. */
+export const publicCardOf = (address: string, base: string): AgentCard =>
+  cardOf(
+    {
+      address,
+      name: address.slice(0, Math.max(0, address.indexOf('@'))),
+      description:
+        'An agent of a Fame fabric. Call GetExtendedAgentCard with a credential for its description.',
+      isChat: true,
+      hasTasks: false,
+      operations: [],
+      isDescribed: false,
+      raw: {},
+    },
+    { base, needsCredential: true, canPush: false },
+  );
+
+/** Version 0.3 is served over JSON-RPC only. */
+const interfacesOf = (url: string): AgentInterface[] =>
+  duplicateInterfacesForLegacy(
+    [
+      { url, protocolBinding: 'JSONRPC', tenant: '', protocolVersion: '1.0' },
+      { url: `${url}/v1`, protocolBinding: 'HTTP+JSON', tenant: '', protocolVersion: '1.0' },
+    ],
+    ['JSONRPC'],
+  );
+
+const SCHEMES: Readonly<Record<string, SecurityScheme>> = Object.freeze({
+  bearer: {
+    scheme: {
+      $case: 'httpAuthSecurityScheme',
+      value: { description: 'A key or a token of the fabric.', scheme: 'Bearer', bearerFormat: '' },
+    },
+  },
+  apiKey: {
+    scheme: {
+      $case: 'apiKeySecurityScheme',
+      value: { description: 'A key of the fabric.', location: 'header', name: 'x-api-key' },
+    },
+  },
+});
+const REQUIREMENTS: SecurityRequirement[] = Object.keys(SCHEMES).map((name) => ({
+  schemes: { [name]: { list: [] } },
+}));
+
+/** A chat agent and an agent with tasks have one skill. Another agent has one for each operation. */
+function skillsOf(
+  { isChat, hasTasks, isDescribed, name, operations }: FabricCard,
+  description: string,
+): AgentSkill[] {
+  if (isChat) return [skill('chat', 'Chat', description, ['chat'])];
+  if (hasTasks || !isDescribed) return [skill('task', name, description, ['task'])];
+  return operations
+    .filter((operation) => operation.name !== 'describe' && operation.name !== 'agent.get_card')
+    .map((operation) =>
+      skill(operation.name, operation.name, operation.description ?? `The operation ${operation.name}.`, [
+        'operation',
+      ]),
+    );
+}
+
+const skill = (id: string, name: string, description: string, tags: string[]): AgentSkill => ({
+  id,
+  name,
+  description,
+  tags,
+  examples: [],
+  inputModes: [],
+  outputModes: [],
+  securityRequirements: [],
+});
+
+/** Converts a card for clients of version 0.3. */
+export function legacyCardOf(card: AgentCard): Promise<unknown> {
+  const handler = { getAuthenticatedExtendedAgentCard: async () => card } as unknown as A2ARequestHandler;
+  return new LegacyRestTransportHandler(handler).getAuthenticatedExtendedAgentCard(new ServerCallContext());
+}

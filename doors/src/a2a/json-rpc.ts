@@ -1,0 +1,62 @@
+// The JSON-RPC binding: reads a request, and calls the transport of its version.
+
+import { LegacyJsonRpcTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
+import { A2A_ERROR_CODE, toJsonRpcError } from '@a2a-js/sdk/errors';
+import { JsonRpcTransportHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import type { RequestHandler } from './request-handler.ts';
+import type { Version } from './version.ts';
+
+export interface JsonRpcResponse {
+  jsonrpc: string;
+  id: string | number | null;
+  result?: unknown;
+  error?: unknown;
+}
+
+export interface JsonRpcRequest extends Record<string, unknown> {
+  readonly id?: string | number | null;
+  readonly method: string;
+}
+
+const failure = (code: number, message: string): JsonRpcResponse => ({
+  jsonrpc: '2.0',
+  id: null,
+  error: { code, message },
+});
+
+/** Reads the body of a request. Returns the response to a body that is none. */
+export function readRequest(body: string): { request: JsonRpcRequest } | { response: JsonRpcResponse } {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    return { response: failure(A2A_ERROR_CODE.PARSE_ERROR, 'Invalid JSON payload') };
+  }
+  const { jsonrpc, method, id } = Object(value) as Record<string, unknown>;
+  const isId = id === undefined || id === null || typeof id === 'string' || Number.isInteger(id);
+  if (jsonrpc !== '2.0' || typeof method !== 'string' || method === '' || !isId || Array.isArray(value))
+    return { response: failure(A2A_ERROR_CODE.INVALID_REQUEST, 'Request payload validation error') };
+  return { request: value as JsonRpcRequest };
+}
+
+/** The response to a request that failed. */
+export const errorResponse = (
+  { id }: Pick<JsonRpcRequest, 'id'>,
+  error: unknown,
+  version: Version | undefined,
+): JsonRpcResponse => ({
+  jsonrpc: '2.0',
+  id: id ?? null,
+  error:
+    version === '0.3' ? LegacyJsonRpcTransportHandler.mapToLegacyJSONRPCError(error) : toJsonRpcError(error),
+});
+
+/** Handles a request. Returns its response, or the responses of a stream, which throws an error of the task. */
+export function handleJsonRpc(
+  handler: RequestHandler,
+  request: JsonRpcRequest,
+  version: Version,
+): Promise<JsonRpcResponse | AsyncGenerator<JsonRpcResponse, void, undefined>> {
+  const Transport = version === '0.3' ? LegacyJsonRpcTransportHandler : JsonRpcTransportHandler;
+  return new Transport(handler).handle(request, new ServerCallContext({ requestedVersion: version }));
+}

@@ -1,0 +1,70 @@
+// The tasks of one agent for one caller, as the request handler sees them. Chat agents and agents with task methods have one
+// implementation each. Neither has state: the agent keeps the tasks.
+import type {
+  ListTasksRequest,
+  Message,
+  StreamResponse,
+  Task,
+  TaskPushNotificationConfig,
+  TaskState,
+} from '@a2a-js/sdk';
+import type { Client } from '@fame-fabric/client';
+import type { Clock, Logger } from '@fame-fabric/shared';
+import type { AgentCard } from '../fabric/agent-card.ts';
+
+/** A task with the updates that follow it. Without a reader the updates cost nothing. */
+export interface FollowedTask {
+  readonly task: Task;
+  /** Ends after the update to a terminal state. */
+  updates(): AsyncIterable<StreamResponse>;
+}
+
+export interface TaskPage {
+  tasks: Task[];
+  /** Empty on the last page. */
+  nextPageToken: string;
+  totalSize: number;
+}
+
+/** A request for a page, checked. */
+export interface TaskQuery extends Pick<ListTasksRequest, 'contextId' | 'pageToken'> {
+  /** @default tasks in every state */
+  readonly state?: TaskState | undefined;
+  /** Only tasks whose status is as new as this, in ms since the epoch. */
+  readonly changedSince?: number | undefined;
+  readonly pageSize: number;
+}
+
+/** Push notifications of an agent that supports them. */
+export interface PushConfigs {
+  create(config: TaskPushNotificationConfig): Promise<TaskPushNotificationConfig>;
+  list(taskId: string): Promise<TaskPushNotificationConfig[]>;
+  /** Has no effect if there is none. */
+  delete(taskId: string, id: string): Promise<void>;
+}
+
+export interface TaskSource {
+  /** Undefined if the agent cannot send notifications. */
+  readonly push?: PushConfigs | undefined;
+  /** Starts a task, or continues the task that the message names. A message that is sent again joins the work of the first one. */
+  send(message: Message, push: TaskPushNotificationConfig | undefined): Promise<FollowedTask>;
+  /** Returns a task that has ended or waits for input, or the message of an agent that needed no task. */
+  outcome(id: string): Promise<Task | Message>;
+  /** @throws TaskNotFoundError, also for the tasks of others */
+  get(id: string): Promise<Task>;
+  follow(id: string): Promise<FollowedTask>;
+  /** @throws TaskNotFoundError, TaskNotCancelableError */
+  cancel(id: string): Promise<Task>;
+  list(query: TaskQuery): Promise<TaskPage>;
+}
+
+export interface TaskSourceDeps {
+  readonly client: Client;
+  readonly agent: AgentCard;
+  /** The caller, as `Visitor.principal`. */
+  readonly principal: string;
+  /** Aborts when the client has left, or when the request has ended. It never cancels a task. */
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly log: Logger;
+}

@@ -1,0 +1,32 @@
+// The protocol version of a request: the header A2A-Version, or the query parameter of that name. An empty one means 0.3.
+import { VersionNotSupportedError } from '@a2a-js/sdk/errors';
+import type { FastifyRequest } from '../fastify.ts';
+
+export type Version = '1.0' | '0.3';
+
+/** Returns the version that a request names, without its patch number. Undefined if it names none. */
+export function requestedVersion({
+  headers,
+  query,
+}: Pick<FastifyRequest, 'headers' | 'query'>): string | undefined {
+  const parameter = Object.entries(Object(query) as Record<string, unknown>).find(
+    ([name]) => name.toLowerCase() === 'a2a-version',
+  )?.[1];
+  const given = headers['a2a-version'] ?? parameter;
+  const text = typeof given === 'string' ? given.trim() : '';
+  return text === '' ? undefined : text.replace(/^(\d+\.\d+)\.\d+$/, '$1');
+}
+
+/** Returns the version to serve. @throws VersionNotSupportedError */
+export function versionOf(
+  request: Pick<FastifyRequest, 'headers' | 'query'>,
+  supported: readonly Version[],
+): Version {
+  const requested = requestedVersion(request) ?? '0.3';
+  const version = supported.find((one) => one === requested);
+  if (version === undefined)
+    throw new VersionNotSupportedError(
+      `A2A-Version is ${requested.slice(0, 32)}; this interface supports ${supported.join(' and ')}. An empty header means 0.3.`,
+    );
+  return version;
+}
