@@ -80,6 +80,7 @@ export class StreamedAnswer extends BaseAnswer {
   }
 
   async onEvent(event: TurnEvent): Promise<void> {
+    if (this.isBroken) return;
     const chunks = await this.#begun();
     switch (event.type) {
       case 'text':
@@ -110,7 +111,7 @@ export class StreamedAnswer extends BaseAnswer {
   async #end(chunks: ChunkWriter, done: DoneEvent): Promise<void> {
     if (done.text.length > this.#sent) await this.#text(chunks, done.text.slice(this.#sent));
     for (const chunk of [...chunks.last(done), '[DONE]']) await this.#send(chunk);
-    this.isComplete = true;
+    this.isComplete = this.#stream?.isOver === false;
     this.#stream?.end();
   }
 

@@ -11,6 +11,7 @@ import { retryOf } from '../shared/retry-key.ts';
 import { type Answer, StreamedAnswer, WholeAnswer } from './chat-answer.ts';
 import { type ChatRequest, readChatRequest } from './chat-request.ts';
 import { ChatTurn } from './chat-turn.ts';
+import { JournalTurns } from './journal-turns.ts';
 import { chatAgent } from './models.ts';
 
 /** Ends the name of a model to mark a helper prompt. */
@@ -19,6 +20,7 @@ const TASK_SUFFIX = ':task';
 export class ChatCompletions {
   readonly #deps: DoorDeps;
   readonly #readings: Readings;
+  readonly #journal = new JournalTurns();
 
   constructor(deps: DoorDeps) {
     this.#deps = deps;
@@ -40,7 +42,16 @@ export class ChatCompletions {
     const isRepeated = retry.count > 0 || this.#readings.isLost(retry.key);
     if (key && !isRepeated) await this.#readings.clear(place(key.id));
     const isLost = (retryKey: string): boolean => this.#readings.isLost(retryKey);
-    const turn = await ChatTurn.open({ visitor, agent, chat, retry, key, isLost });
+    const turn = await ChatTurn.open({
+      visitor,
+      agent,
+      chat,
+      journal: this.#journal,
+      clock: this.#deps.clock,
+      retry,
+      key,
+      isLost,
+    });
     const answer = chat.isStream
       ? new StreamedAnswer(reply, turn, chat, agent, this.#deps)
       : new WholeAnswer(reply, turn, agent, this.#deps);

@@ -1,6 +1,7 @@
 // The turn of a Chat Completions request: the conversation that it belongs to, started or forked if necessary, and its events.
 import type { Conversation, ModelOptions, TurnEvent } from '@fame-fabric/client';
-import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import type { ConversationKey } from '../shared/conversation-key.ts';
@@ -9,11 +10,14 @@ import { startMessages } from './chat-messages.ts';
 import type { ChatRequest } from './chat-request.ts';
 import { findPlace, keyConflict, type Place } from './find-place.ts';
 import { joined } from './history-match.ts';
+import type { JournalTurns } from './journal-turns.ts';
 
 export interface TurnRequest {
   readonly visitor: Visitor;
   readonly agent: AgentCard;
   readonly chat: ChatRequest;
+  readonly journal: JournalTurns;
+  readonly clock: Clock;
   readonly retry: Retry;
   /** Undefined for a conversation that lasts for one request. */
   readonly key: ConversationKey | undefined;
@@ -25,6 +29,9 @@ const START_TIMEOUT_MS = 30_000;
 /** The largest window that an agent gives: a client that sends its history expects the model to receive it. */
 const MAX_HISTORY_TURNS = 200;
 const EPHEMERAL = 'once-';
+/** Looks at a turn that is being cancelled, and the time between them, in ms. */
+const MAX_LOOKS = 8;
+const LOOK_MS = 250;
 
 export class ChatTurn {
   readonly #request: TurnRequest;
@@ -32,6 +39,7 @@ export class ChatTurn {
   readonly #place: Place;
   readonly #options: ModelOptions | undefined;
   #turnId: string;
+  #isDone = false;
 
   private constructor(request: TurnRequest, place: Place, turnId: string) {
     const { visitor, agent } = request;
@@ -44,14 +52,20 @@ export class ChatTurn {
 
   /** Finds the place of a request, and starts or forks the conversation. @throws the errors of `findPlace` and of the agent */
   static async open(request: TurnRequest): Promise<ChatTurn> {
-    const { visitor, agent, chat, retry, key, isLost } = request;
-    const { client } = visitor;
+    const { visitor, agent, chat, journal, retry, key, isLost } = request;
+    const { client, principal } = visitor;
     const { address } = agent;
     const hasHistory = chat.messages.before.length > 0;
     const random = newId();
     const isKept = key !== undefined && hasJournal(agent);
     const place: Place = isKept
-      ? await findPlace({ client, address, key, sent: chat.messages, retry, isLost })
+      ? await findPlace({
+          read: (id) => journal.read({ client, principal, address, id }),
+          key,
+          sent: chat.messages,
+          retry,
+          isLost,
+        })
       : { type: 'start', id: EPHEMERAL + random, text: joined(chat.messages.texts) };
     if (place.type === 'start') await start(request, place.id, !isKept);
     if (place.type === 'fork') await fork(request, place);
@@ -92,6 +106,7 @@ export class ChatTurn {
     });
     for await (const event of events) {
       this.#checkJoined((event as { turn_id?: unknown }).turn_id);
+      this.#isDone ||= event.type === 'done';
       yield event;
     }
   }
@@ -108,9 +123,35 @@ export class ChatTurn {
     return this.#conversation.cancel(this.#turnId);
   }
 
-  /** Ends a conversation that lasts for one request. */
+  /**
+   * Ends a conversation that lasts for one request, and that of a turn that the request has joined. A turn that still runs is followed by
+   * another request, which ends its conversation.
+   */
   async end(): Promise<void> {
-    if (this.isEphemeral) await this.#conversation.end();
+    if (!this.isEphemeral) return;
+    const { visitor, agent } = this.#request;
+    if (await this.#hasEnded()) {
+      await visitor.client.conversation(agent.address, { id: this.conversationId, isResumed: true }).end();
+    }
+    if (this.#place.id !== this.conversationId) await this.#conversation.end();
+  }
+
+  /** Waits for a moment for the end of a turn that is being cancelled. */
+  async #hasEnded(): Promise<boolean> {
+    if (this.#isDone || !hasJournal(this.#request.agent)) return true;
+    const { visitor, agent, clock } = this.#request;
+    const conversations = visitor.client.conversations(agent.address);
+    try {
+      for (let looks = 0; looks < MAX_LOOKS; looks++) {
+        const { state } = await conversations.turn(this.conversationId, this.#turnId);
+        if (state !== 'open' && state !== 'input-required') return true;
+        await pause(clock, LOOK_MS);
+      }
+    } catch (error) {
+      if (!isFabricError(error, 'TURN_UNKNOWN')) throw error;
+      return true; // the agent did not accept the turn
+    }
+    return false;
   }
 }
 

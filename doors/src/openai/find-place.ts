@@ -1,7 +1,7 @@
 // Finds the conversation and the place of the new message of a chat client, which sends its whole history with each request. The
 // client keeps its id when its user edits a message or wants another answer, so such a request goes on in a branch: a fork whose id
 // follows from the place and the question. Later requests find the branch by the same path, and the door keeps no table.
-import type { Client, ForkOrigin } from '@fame-fabric/client';
+import type { ForkOrigin } from '@fame-fabric/client';
 import { FabricError, newId } from '@fame-fabric/shared';
 import type { ConversationKey } from '../shared/conversation-key.ts';
 import { hash, type Retry } from '../shared/retry-key.ts';
@@ -14,7 +14,7 @@ import {
   questionsOf,
   type SentQuestion,
 } from './history-match.ts';
-import { type ConversationTurns, type JournalTurn, type Question, readTurns } from './journal-turns.ts';
+import type { ConversationTurns, JournalTurn, Question } from './journal-turns.ts';
 
 /** Where a request goes on. `text` is the message of the user in its turn. */
 export type Place = { readonly id: string; readonly text: string } & (
@@ -26,8 +26,8 @@ export type Place = { readonly id: string; readonly text: string } & (
 );
 
 export interface PlaceRequest {
-  readonly client: Client;
-  readonly address: string;
+  /** Reads the turns of a conversation; undefined if the caller has none with that id. */
+  readonly read: (id: string) => Promise<ConversationTurns | undefined>;
   readonly key: ConversationKey;
   readonly sent: SentMessages;
   readonly retry: Retry;
@@ -72,8 +72,7 @@ class Path {
   }
 
   read(id: string): Promise<ConversationTurns | undefined> {
-    const { client, address } = this.#request;
-    return readTurns(client, address, id);
+    return this.#request.read(id);
   }
 
   /** Finds the place in a conversation, or the next branch. */

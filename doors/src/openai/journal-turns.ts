@@ -34,26 +34,97 @@ export interface ConversationTurns {
 
 /** Events in one page. */
 const PAGE = 500;
+/** Maximum number of turns that are kept in memory. */
+const MAX_KEPT_TURNS = 50_000;
 
-/** Reads the turns of a conversation; undefined if the caller has none with that id. */
-export async function readTurns(
-  client: Client,
-  address: string,
-  id: string,
-): Promise<ConversationTurns | undefined> {
-  const conversations = client.conversations(address);
-  const turns = new TurnsReader(id);
-  let after = 0;
-  for (;;) {
+export interface JournalRequest {
+  readonly client: Client;
+  /** Distinguishes callers. */
+  readonly principal: string;
+  readonly address: string;
+  /** Id of the conversation. */
+  readonly id: string;
+}
+
+/** What was read of one journal. */
+interface Read {
+  turns: TurnsReader;
+  /** The last event that is no text. The next read begins with it, which shows that it is still the same journal. */
+  last: Pick<ConversationEvent, 'seq' | 'at'> | undefined;
+  /** Resolves when the journal is not being read. */
+  idle: Promise<unknown>;
+}
+
+/** Reads journals. It keeps the turns of the latest ones, so that a long conversation is not read again for each message. */
+export class JournalTurns {
+  /** By caller and conversation; the least recently used one first. */
+  readonly #reads = new Map<string, Read>();
+  readonly #maxTurns: number;
+
+  constructor(maxTurns = MAX_KEPT_TURNS) {
+    this.#maxTurns = maxTurns;
+  }
+
+  /** Reads the turns of a conversation; undefined if the caller has none with that id. */
+  async read(request: JournalRequest): Promise<ConversationTurns | undefined> {
+    const { principal, address, id } = request;
+    const key = JSON.stringify([principal, address, id]);
+    const read = this.#reads.get(key) ?? {
+      turns: new TurnsReader(id),
+      last: undefined,
+      idle: Promise.resolve(),
+    };
+    this.#reads.delete(key);
+    this.#reads.set(key, read);
+    const reading = read.idle.then(() => readOn(read, request));
+    read.idle = reading.catch(() => {});
     try {
-      const { events, next } = await conversations.readEvents(id, { after, limit: PAGE });
-      for (const event of events) turns.add(event);
-      if (events.length === 0 || next <= after) return turns.result();
-      after = next;
+      await reading;
+      return read.turns.result();
     } catch (error) {
+      if (this.#reads.get(key) === read) this.#reads.delete(key);
       if (isFabricError(error, 'CONVERSATION_UNKNOWN')) return undefined;
       throw error;
+    } finally {
+      this.#evict();
     }
+  }
+
+  #evict(): void {
+    let turns = 0;
+    for (const { turns: kept } of this.#reads.values()) turns += kept.count + 1;
+    for (const [key, { turns: kept }] of this.#reads) {
+      if (turns <= this.#maxTurns) return;
+      this.#reads.delete(key);
+      turns -= kept.count + 1;
+    }
+  }
+}
+
+/** Reads the events that came since the last time. */
+async function readOn(read: Read, { client, address, id }: JournalRequest): Promise<void> {
+  const conversations = client.conversations(address);
+  let after = read.last ? Math.max(0, read.last.seq - 1) : 0;
+  for (let known = read.last; ; known = undefined) {
+    const page = await conversations.readEvents(id, { after, limit: PAGE });
+    let { events } = page;
+    if (known) {
+      const [first] = events;
+      if (first?.seq !== known.seq || first.at !== known.at) {
+        // The conversation was removed, and its id was used again.
+        read.turns = new TurnsReader(id);
+        read.last = undefined;
+        after = 0;
+        continue;
+      }
+      events = events.slice(1);
+    }
+    for (const event of events) {
+      read.turns.add(event);
+      if (event.type !== 'text') read.last = event;
+    }
+    if (page.events.length === 0 || page.next <= after) return;
+    after = page.next;
   }
 }
 
@@ -63,7 +134,6 @@ class TurnsReader {
   readonly #questions: Question[] = [];
   readonly #turns = new Map<string, { turn: JournalTurn; question: Question | undefined }>();
   #forkedFrom: ForkOrigin | undefined;
-  #last: JournalTurn | undefined;
   #hasSentHistory = false;
 
   constructor(id: string) {
@@ -93,13 +163,22 @@ class TurnsReader {
     }
   }
 
+  /** Number of turns and questions. */
+  get count(): number {
+    return this.#turns.size + this.#questions.length;
+  }
+
+  /** A copy, because later events change the turns. */
   result(): ConversationTurns {
+    const copies = (turns: readonly JournalTurn[]) => turns.map((turn) => ({ ...turn }));
+    const questions = this.#questions.map((one) => ({ ...one, turns: copies(one.turns) }));
+    const lead = copies(this.#lead);
     return {
       id: this.#id,
       forkedFrom: this.#forkedFrom,
-      lead: this.#lead,
-      questions: this.#questions,
-      last: this.#last,
+      lead,
+      questions,
+      last: questions.findLast(({ turns }) => turns.length > 0)?.turns.at(-1) ?? lead.at(-1),
       hasSentHistory: this.#hasSentHistory,
     };
   }
@@ -126,7 +205,6 @@ class TurnsReader {
     }
     (question?.turns ?? this.#lead).push(turn);
     this.#turns.set(id, { turn, question });
-    this.#last = turn;
     this.#hasSentHistory ||= name?.hasHistory === true;
   }
 
