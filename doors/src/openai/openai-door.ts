@@ -1,9 +1,10 @@
-// The OpenAI door: `/v1/models` and `/v1/chat/completions` for clients of the Chat Completions API.
+// The OpenAI door: `/v1/models`, `/v1/chat/completions`, `/v1/responses` and `/v1/conversations`.
 import type { Door, DoorDeps } from '../door.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
 import { ChatCompletions } from './chat-completions.ts';
 import { getModel, listModels } from './models.ts';
 import { openAiRefusal } from './openai-error.ts';
+import { responsesRoutes } from './responses/routes.ts';
 
 export const openAiDoor: Door = {
   name: 'openai',
@@ -14,6 +15,7 @@ export const openAiDoor: Door = {
     app.get<{ Params: { '*': string } }>('/v1/models/*', async (request, reply) =>
       getModel(await visitorOf(fabric, request, reply), request.params['*']),
     );
+    await app.register(responsesRoutes(deps));
     app.post('/v1/chat/completions', (request, reply) => completions.create(request, reply));
   },
   refusal: openAiRefusal,

@@ -1,0 +1,38 @@
+// Writes the events of a response: the name of each is its type, none has an id, and `[DONE]` ends the stream.
+import type { DoorDeps } from '../../door.ts';
+import type { FastifyReply } from '../../fastify.ts';
+import { type EventStream, sse } from '../../shared/sse.ts';
+import type { StreamEvent } from './response-builder.ts';
+
+export class EventWriter {
+  readonly #stream: EventStream;
+
+  /** Starts the response. */
+  constructor(reply: FastifyReply, { options, clock }: Pick<DoorDeps, 'options' | 'clock'>) {
+    this.#stream = sse(reply, { heartbeatMs: options.heartbeatMs, clock });
+  }
+
+  /** Aborts when the reader has left. */
+  get signal(): AbortSignal {
+    return this.#stream.signal;
+  }
+
+  async send(events: readonly StreamEvent[]): Promise<void> {
+    for (const event of events) await this.#stream.send({ event: event.type, data: JSON.stringify(event) });
+  }
+
+  async endWith(event: StreamEvent): Promise<void> {
+    await this.send([event]);
+    this.done();
+  }
+
+  done(): void {
+    void this.#stream.send({ data: '[DONE]' });
+    this.#stream.end();
+  }
+
+  /** Breaks the connection, for a fault of the door. */
+  destroy(): void {
+    this.#stream.destroy();
+  }
+}
