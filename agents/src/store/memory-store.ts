@@ -27,6 +27,7 @@ import {
   isEndedState,
   type JournalEvent,
   type ListOptions,
+  marksChange,
   type NewConversation,
   type NewEvent,
   NO_OWNER_LIMITS,
@@ -305,7 +306,7 @@ export class MemoryStore implements ConversationStore, AgentStore {
         record.lastOutcome = state;
       }
     }
-    record.changedAt = this.#clock.now();
+    if (marksChange(append, record.state)) record.changedAt = this.#clock.now();
     if (append.state) record.state = append.state;
     if (append.totals) record.totals = copy(append.totals);
     if (append.isDormant) stored.dormantEpoch = epoch;

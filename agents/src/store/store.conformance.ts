@@ -331,6 +331,21 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('c')).toMatchObject({ totals: { tokens: 7 }, state: 'completed' });
     });
 
+    test('the start and the end of a turn set the time of the last change, and events within a turn do not', async () => {
+      const { fence } = await begin('c');
+      const changes: number[] = [];
+      const [accepted, ...rest] = wholeTurn('t');
+      for (const [i, one] of [accepted!, ...rest].entries()) {
+        clock.advance(1_000);
+        await append('c', fence, 1 + i, [one]);
+        changes.push(clock.now() - (await store.record('c'))!.changedAt);
+      }
+      expect(changes).toEqual([0, 1_000, 2_000, 0]);
+      clock.advance(1_000);
+      await append('c', fence, 5, [], { state: 'input-required' });
+      expect((await store.record('c'))!.changedAt).toBe(clock.now());
+    });
+
     test('the turn of an approval is found by the id of its question', async () => {
       const { fence } = await begin('c');
       const question = (id: string, turnId: string) => event('approval_requested', turnId, { call_id: id });

@@ -61,6 +61,7 @@ export interface ConversationRecord {
   readonly startCallId: string;
   readonly state: StoredState;
   readonly startedAt: number;
+  /** Time of its start, or of the last append that `marksChange`. */
   readonly changedAt: number;
   readonly lastSeq: number;
   /** Turns accepted so far. */
@@ -411,3 +412,19 @@ export const endOfTurn = (kind: EventKind): Exclude<TurnState, 'open'> | undefin
       : kind === 'turn_cancelled'
         ? 'cancelled'
         : undefined;
+
+/**
+ * True if an append sets `changedAt`: it starts or ends a turn, changes the state, or leaves the conversation dormant. Events within a turn
+ * do not, because lists are in the order of changes, and each change moves an entry in two indexes.
+ */
+export const marksChange = (
+  {
+    events,
+    state,
+    isDormant,
+  }: { events: readonly { kind: EventKind }[] } & Pick<Append, 'state' | 'isDormant'>,
+  before: StoredState,
+): boolean =>
+  isDormant === true ||
+  (state !== undefined && state !== before) ||
+  events.some(({ kind }) => kind === 'turn_accepted' || endOfTurn(kind) !== undefined);

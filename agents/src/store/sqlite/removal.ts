@@ -235,13 +235,11 @@ export class Removal {
   #victims(now: number, except: ReadonlySet<string>, limit: number): Row[] {
     const isHeld = this.#heldAt(now);
     const isFree = (row: Row): boolean => !except.has(row.id) && !isHeld(row);
-    const owners = this.#sql
-      .all<{ principal: string }>(
-        `SELECT principal FROM conversation INDEXED BY conversation_chars WHERE trashed_at = 0
-         GROUP BY principal ORDER BY principal = 'local', sum(chars) DESC LIMIT ?`,
-        limit,
-      )
-      .map(({ principal }) => principal);
+    const others = this.#sql.all<{ principal: string }>(
+      'SELECT principal FROM owner ORDER BY chars DESC LIMIT ?',
+      limit,
+    );
+    const owners = [...others.map(({ principal }) => principal), OPERATOR];
     const victims: Row[] = [];
     for (const principal of owners) {
       if (victims.length >= limit) break;
@@ -284,10 +282,7 @@ export class Removal {
   }
 
   #charsOf(principal: string): number {
-    const row = this.#sql.get<{ chars: number | null }>(
-      'SELECT sum(chars) AS chars FROM conversation WHERE principal = ? AND trashed_at = 0',
-      principal,
-    );
+    const row = this.#sql.get<{ chars: number }>('SELECT chars FROM owner WHERE principal = ?', principal);
     return row?.chars ?? 0;
   }
 

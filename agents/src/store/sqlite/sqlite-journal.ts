@@ -17,6 +17,7 @@ import {
   type HistoryOptions,
   type ListOptions,
   MAX_LEASE_MS,
+  marksChange,
   NO_OWNER_LIMITS,
   type OwnerLimits,
   type ReachRequest,
@@ -297,11 +298,14 @@ export class SqliteJournal {
         );
       }
     }
+    const state = given.state ?? row.state;
+    const isMarked = marksChange(given, row.state);
+    // A statement that names an indexed column rewrites its entry in the index, also with an equal value.
     this.#sql.run(
-      `UPDATE conversation SET state = ?, changed_at = ?, last_seq = ?, turns = ?, chars = ?, totals = ?, lease_until = ?,
-         dormant_fence = ? WHERE key = ?`,
-      given.state ?? row.state,
-      now,
+      `UPDATE conversation SET ${state === row.state ? '' : 'state = ?, '}${isMarked ? 'changed_at = ?, ' : ''}
+         last_seq = ?, turns = ?, chars = ?, totals = ?, lease_until = ?, dormant_fence = ? WHERE key = ?`,
+      ...(state === row.state ? [] : [state]),
+      ...(isMarked ? [now] : []),
       seq,
       turns,
       chars,

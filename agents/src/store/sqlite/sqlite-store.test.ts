@@ -276,6 +276,67 @@ describe('a store in a file', () => {
     expect(await create(store, 'd')).toMatchObject({ created: true });
   });
 
+  test('an event within a turn writes the page of its conversation and that of its events', async () => {
+    const PAGE_IN_LOG = 4_096 + 24;
+    const db = openDatabase({ path, busyMs: 0, hardMaxBytes: 0 });
+    const journal = new SqliteJournal(db, { holder: 'me', maxBytes: 0, isDead: () => false });
+    const owners = { agent: 'a@fame.fabric', startCallId: 's', historyTurns: 10, totals: '{}' };
+    const first = { kind: 'conversation_started', at: 1, body: '{}' } as const;
+    for (let i = 0; i < 400; i++)
+      journal.create(i, { ...owners, id: `c${i}`, principal: 'local', started: first });
+    const { fence } = journal.acquire(400, 'c7', 1_000)!;
+    let after = 1;
+    const pages = (kind: NewEvent['kind'], now: number): number => {
+      const before = statSync(`${path}-wal`).size;
+      const events = [{ kind, at: now, turnId: 't', body: '{}' }];
+      db.exec('BEGIN IMMEDIATE');
+      journal.append(now, { conversationId: 'c7', fence, after, events, leaseMs: 1_000 });
+      db.exec('COMMIT');
+      after += 1;
+      return Math.floor((statSync(`${path}-wal`).size - before) / PAGE_IN_LOG);
+    };
+    pages('turn_accepted', 500);
+    // Otherwise the log is written from its beginning again, and does not grow.
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    const written = [pages('text', 501), pages('model_replied', 502)];
+    db.close();
+    expect(written).toEqual([2, 2]);
+  });
+
+  test('the size of an owner is the sum of its conversations outside the trash, whichever program writes them', async () => {
+    const old = openDatabase({ path, busyMs: 0, hardMaxBytes: 0, migrations: MIGRATIONS.slice(0, 6) });
+    const add = (id: string, principal: string, chars: number): void =>
+      old.exec(`INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
+        chars, totals, holder, lease_until, fence, principal)
+        VALUES ('${id}', 'a', 's', 'working', 1, 1, 1, 1, 0, ${chars}, '{}', '', 0, 0, '${principal}')`);
+    add('a1', 'ada', 10);
+    add('a2', 'ada', 20);
+    add('l1', 'local', 40);
+    const store = await open();
+    const owners = (): unknown[] =>
+      old
+        .prepare('SELECT * FROM owner ORDER BY principal')
+        .all()
+        .map((row) => ({ ...row }));
+    expect(owners()).toEqual([{ principal: 'ada', conversations: 2, chars: 30 }]);
+    add('b1', 'bob', 5);
+    old.exec(`UPDATE conversation SET chars = chars + 7 WHERE id IN ('a1', 'b1', 'l1')`);
+    expect(owners()).toEqual([
+      { principal: 'ada', conversations: 2, chars: 37 },
+      { principal: 'bob', conversations: 1, chars: 12 },
+    ]);
+    await store.trash('a1');
+    await store.remove('b1');
+    expect(owners()).toEqual([{ principal: 'ada', conversations: 1, chars: 20 }]);
+    await store.restore('a1');
+    await store.trash('a1');
+    await store.remove('a1');
+    await store.restore('a1');
+    await store.trash('a2');
+    expect(owners()).toEqual([]);
+    old.close();
+  });
+
   test('migrations run once each and in order', () => {
     const migrations = [
       { version: 1, sql: 'CREATE TABLE a (x)' },

@@ -6,6 +6,7 @@ import { sql as operations } from './0003-operations.ts';
 import { sql as owners } from './0004-owners.ts';
 import { sql as agentStore } from './0005-agent-store.ts';
 import { sql as quotas } from './0006-quotas.ts';
+import { sql as ownerSizes } from './0007-owner-sizes.ts';
 
 export interface Migration {
   /** Counts up from 1 without gaps. */
@@ -22,4 +23,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, sql: owners, isAdditive: true },
   { version: 5, sql: agentStore, isAdditive: true },
   { version: 6, sql: quotas, isAdditive: true },
+  { version: 7, sql: ownerSizes, isAdditive: true },
 ];
