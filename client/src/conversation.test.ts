@@ -456,6 +456,23 @@ test('leaving the loop cancels that turn only', async () => {
   expect(requests.at(-1)).toMatchObject({ method: 'cancel_turn', params: { args: ['c1', 't1'] } });
 });
 
+test.each(['left', 'aborted'])(
+  'with onLeave `continue`, a turn whose reader has %s is not cancelled',
+  async (how) => {
+    const { caller, requests, methods } = scriptedAgent({
+      run_turn_stream: () => items({ type: 'text', text: 'a' }, { type: 'text', text: 'b' }),
+    });
+    const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
+    const abort = new AbortController();
+    const events = chat.stream('Hi', { onLeave: 'continue', signal: abort.signal });
+    await events.next();
+    if (how === 'aborted') abort.abort();
+    await events.return();
+    expect(methods()).toEqual(['run_turn_stream']);
+    expect(requests[0]!.options).toMatchObject({ onLeave: 'continue' });
+  },
+);
+
 test('aborting the signal cancels the turn at the agent and rejects', async () => {
   const controller = new AbortController();
   const { caller, methods } = scriptedAgent({

@@ -12,7 +12,7 @@ export const DOOR_PATHS = Object.freeze({
   openai: ['/v1'],
   a2a: ['/.well-known/agent-card.json', '/.well-known/agent.json', '/a2a'],
   mcp: ['/mcp'],
-  http: ['/agents', '/openapi.json'],
+  http: ['/agents', '/openapi.json', '/fame/v1/gateway'],
 } as const satisfies Record<string, readonly string[]>);
 
 export type DoorName = keyof typeof DOOR_PATHS;

@@ -8,6 +8,8 @@ export interface AgentOperation {
   readonly description?: string | undefined;
   /** True if it yields items. */
   readonly isStreaming: boolean;
+  /** True if a call with the same id gets the outcome of the first one. */
+  readonly isDurable: boolean;
   /** JSON Schema of the parameters. Absent if the agent states none. */
   readonly params?: JsonSchema | undefined;
   /** JSON Schema of the result, or of an item. Absent if the agent states none. */
@@ -65,12 +67,13 @@ export function agentCard(address: string, answer: unknown): AgentCard {
 
 function operationOf(value: unknown): AgentOperation[] {
   if (!isRecord(value) || typeof value.name !== 'string' || value.name === '') return [];
-  const { name, description, streams, params, result } = value;
+  const { name, description, streams, durable, params, result } = value;
   return [
     {
       name,
       description: textOf(description),
       isStreaming: streams === true,
+      isDurable: durable === true,
       params: isRecord(params) ? params : undefined,
       result: isRecord(result) ? result : undefined,
     },

@@ -15,6 +15,7 @@ import { DEFAULT_DOOR_OPTIONS } from '../doors.ts';
 import { EmbeddedSource } from '../fabric/embedded-source.ts';
 import { LinkFabric } from '../fabric/link-fabric.ts';
 
+/** `clock` is that of the sentinel and the door; agents have the clock of the system. */
 export interface DoorKitOptions extends Omit<MemoryDoorHostOptions, 'log'> {
   /** Replies of the model of the chat agent at `chat@fame.fabric`. @default no chat agent */
   readonly replies?: readonly Scripted[] | undefined;
@@ -56,9 +57,9 @@ export async function doorKit(
   );
   const model = scriptedModel(replies ?? []);
   const workers: AgentWorker[] = [];
-  const newLink = (): Link => new Link({ url: 'memory://test', dial: sentinel.dial, clock, log });
+  const newLink = (): Link => new Link({ url: 'memory://test', dial: sentinel.dial, log });
   const serve = async (more: readonly Agent[]): Promise<void> => {
-    const worker = new AgentWorker(more, { link: newLink(), log, clock });
+    const worker = new AgentWorker(more, { link: newLink(), log });
     await worker.start();
     workers.push(worker);
   };

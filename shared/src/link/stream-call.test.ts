@@ -164,6 +164,22 @@ describe('the idle deadline', () => {
 });
 
 describe('leaving a stream', () => {
+  it.each([
+    ['cancel', 'break', 'left'],
+    ['cancel', 'abort', 'aborted'],
+    ['continue', 'break', 'caller-gone'],
+    ['continue', 'abort', 'caller-gone'],
+  ] as const)('with onLeave `%s` by %s has the reason %s', async (onLeave, how, reason) => {
+    const { sentinel, client } = await pair((call) => void call.push(0));
+    const abort = new AbortController();
+    const stream = client.stream('s@fame.fabric', 'm', undefined, { signal: abort.signal, onLeave });
+    await stream.next();
+    if (how === 'abort') abort.abort();
+    else await stream.return?.();
+    await settle();
+    expect(sentinel.framesOf('CallCancel').map(({ frame }) => frame.reason)).toEqual([reason]);
+  });
+
   it.each(['break', 'throw', 'abort', 'return before the first item'])(
     'by %s cancels it at the callee',
     async (how) => {

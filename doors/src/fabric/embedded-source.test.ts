@@ -1,0 +1,49 @@
+// Principals of a sentinel in the same process: their links, and the end of their credentials.
+import { defineAgent, operation } from '@fame-fabric/agents';
+import { ManualClock, settle } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import { httpDoor } from '../http/http-door.ts';
+import { doorKit } from '../testing/door-kit.ts';
+
+const echo = defineAgent({
+  address: 'echo@fame.fabric',
+  operations: {
+    echo: operation({ run: (params) => params }),
+    never: operation({ run: () => new Promise(() => {}) }),
+  },
+});
+const ADA = { authorization: 'Bearer fk_ada' };
+const call = (method: string) => ({ method: 'POST', url: `/agents/echo/${method}`, headers: ADA }) as const;
+
+test('a revoked key is refused at once, and its link ends with the next sweep', async () => {
+  const clock = new ManualClock();
+  await using kit = await doorKit(httpDoor, { agents: [echo], clock });
+  expect((await kit.inject(call('echo'))).statusCode).toBe(200);
+  const waiting = kit.inject(call('never'));
+  await settle();
+  kit.sentinel.revoke('ada');
+  expect((await kit.inject(call('echo'))).statusCode).toBe(401);
+  await expect
+    .poll(() => {
+      clock.advance(1_000);
+      return kit.fabric.linkCount;
+    })
+    .toBe(0);
+  expect((await waiting).json().error.code).toBe('LINK_CLOSED');
+});
+
+test('a refused attach is reported with its code', async () => {
+  await using kit = await doorKit(httpDoor, { agents: [echo] });
+  kit.sentinel.close();
+  const response = await kit.inject(call('echo'));
+  expect([response.statusCode, response.json().error.code]).toEqual([503, 'LINK_REFUSED']);
+});
+
+test('the links of the doors are sessions of the sentinel, and end with the door', async () => {
+  await using kit = await doorKit(httpDoor, { agents: [echo] });
+  await kit.inject(call('echo'));
+  expect(kit.fabric.linkCount).toBe(1);
+  await kit.fabric.close();
+  expect(kit.fabric.linkCount).toBe(0);
+  expect((await kit.inject(call('echo'))).statusCode).toBe(503);
+});

@@ -1,0 +1,57 @@
+// Commands that a reader can paste: `curl` lines for the operations of an agent, with parameters that fit their schema.
+import type { AgentCard, AgentOperation, JsonSchema } from '../fabric/agent-card.ts';
+import type { FastifyRequest } from '../fastify.ts';
+
+const MAX_DEPTH = 3;
+
+/** The URL of the port as the client reached it, without a slash at its end. */
+export const baseUrlOf = (request: FastifyRequest, publicUrl: string | undefined): string =>
+  publicUrl ?? `${request.protocol}://${request.host}`;
+
+/** Path of an agent, or of one of its operations. */
+export const pathOf = (address: string, operation?: string): string =>
+  `/agents/${encodeURI(address)}${operation === undefined ? '' : `/${encodeURI(operation)}`}`;
+
+/** Returns a command that calls the operation. */
+export function curlOf(
+  base: string,
+  { address }: Pick<AgentCard, 'address'>,
+  operation: AgentOperation,
+): string {
+  const stream = operation.isStreaming ? ` -N -H 'Accept: text/event-stream'` : '';
+  const body = JSON.stringify(sampleOf(operation.params ?? {}) ?? {}).replaceAll("'", "'\\''");
+  return `curl -s${stream} ${base}${pathOf(address, operation.name)} -d '${body}'`;
+}
+
+/** Returns a value that fits the required part of a schema, as far as it can be told. */
+export function sampleOf(schema: JsonSchema, depth = 0): unknown {
+  const { type, enum: values, default: fallback, anyOf, examples, const: only } = schema;
+  if (only !== undefined) return only;
+  if (fallback !== undefined) return fallback;
+  if (Array.isArray(examples) && examples.length > 0) return examples[0];
+  if (Array.isArray(values)) return values[0];
+  if (Array.isArray(anyOf)) return sampleOf(anyOf[0] as JsonSchema, depth);
+  switch (Array.isArray(type) ? type[0] : type) {
+    case 'string':
+      return 'text';
+    case 'number':
+    case 'integer':
+      return typeof schema.minimum === 'number' ? Math.max(1, schema.minimum) : 1;
+    case 'boolean':
+      return true;
+    case 'array':
+      return [];
+    case 'object':
+      return depth >= MAX_DEPTH ? {} : objectOf(schema, depth);
+    default:
+      return null;
+  }
+}
+
+function objectOf({ properties, required }: JsonSchema, depth: number): Record<string, unknown> {
+  const schemas = (properties ?? {}) as Readonly<Record<string, JsonSchema>>;
+  const names = Array.isArray(required) ? (required as string[]) : [];
+  return Object.fromEntries(
+    names.map((name) => [name, Object.hasOwn(schemas, name) ? sampleOf(schemas[name]!, depth + 1) : null]),
+  );
+}
