@@ -1,7 +1,11 @@
-// The attacker of `quotas.ts`, in a process of its own: floods a port over raw TCP, as fast as the sockets take the bytes, and waits
-// for no answer. `serve` opens a port that accepts connections and never reads them.
+// The other processes of `quotas.ts`. The attacker floods a port over raw TCP, as fast as the sockets take the bytes, and waits for no
+// answer. It opens connections at a fixed pace: a server that refuses at once would otherwise get several times as many of them as one
+// that never answers, and the floods could not be compared. `serve` opens a port that does nothing, or the least that a server can do.
+// `agent` starts an agent that the flood calls.
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Socket } from 'node:net';
+import { Link } from '@fame-fabric/shared';
+import { wsDial } from '@fame-fabric/shared/node';
 import { answerCommands } from './child.ts';
 
 export type FloodKind = 'connections' | 'binds' | 'calls' | 'messages' | 'bytes' | 'streams' | 'bad frames';
@@ -9,7 +13,14 @@ export type FloodKind = 'connections' | 'binds' | 'calls' | 'messages' | 'bytes'
 export type FloodCommand =
   | { cmd: 'flood'; kind: FloodKind; port: number; token: string; to: string; sentinelId: string }
   | { cmd: 'stop' }
-  | { cmd: 'serve' };
+  | { cmd: 'serve'; how: Service }
+  | { cmd: 'agent'; url: string; token: string; address: string };
+
+/**
+ * `unserved` accepts connections and never reads them. `refusing` reads the request of each and answers with HTTP 429: no server can
+ * do less against a flood of connections.
+ */
+export type Service = 'unserved' | 'refusing';
 
 /** Traffic totals of a flood, to verify that it was heavy enough. */
 export interface FloodResult {
@@ -22,8 +33,8 @@ export interface FloodResult {
 const PARALLEL = { sending: 8, connecting: 32 };
 /** Time after which a connection of the flood of connections is closed, in ms. */
 const CONNECTION_MS = 50;
-/** Pause before a closed connection is opened again, in ms. */
-const RECONNECT_MS = 10;
+/** Shortest time between two connections in one place, in ms: 32 places open 533 connections per second. */
+const RECONNECT_MS = 60;
 /** Frames that are made once and sent repeatedly. */
 const FRAMES = 512;
 
@@ -108,6 +119,7 @@ function open(command: Extract<FloodCommand, { cmd: 'flood' }>, nth: number, ser
   if (isStopped) return;
   const { kind, port, token, sentinelId, to } = command;
   const isShort = kind === 'connections';
+  const openedAt = performance.now();
   const systemId = isShort ? `flood-${nth}-${serial}` : `flood-${nth}`;
   const path = `/${sentinelId}/${systemId}`;
   const socket = connect(port, '127.0.0.1');
@@ -139,19 +151,34 @@ function open(command: Extract<FloodCommand, { cmd: 'flood' }>, nth: number, ser
   });
   socket.on('close', () => {
     sockets.delete(socket);
-    setTimeout(() => open(command, nth, serial + 1), RECONNECT_MS);
+    const waitMs = Math.max(0, openedAt + RECONNECT_MS - performance.now());
+    setTimeout(() => open(command, nth, serial + 1), waitMs);
   });
 }
 
+const REFUSAL = Buffer.from(
+  'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+);
+
+function serve(how: Service): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    if (how === 'unserved') socket.pause();
+    else socket.once('data', () => socket.end(REFUSAL, () => socket.destroy()));
+  }).listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
+  return promise;
+}
+
+async function serveCalls(url: string, token: string, address: string): Promise<void> {
+  const link = new Link({ url, dial: wsDial, token });
+  await link.connect();
+  await link.bind(address, { onCall: (call) => call.reply(call.params) });
+}
+
 answerCommands<FloodCommand>((command) => {
-  if (command.cmd === 'serve') {
-    const { promise, resolve } = Promise.withResolvers<number>();
-    const server = createServer((socket) => {
-      socket.on('error', () => {});
-      socket.pause();
-    }).listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
-    return promise;
-  }
+  if (command.cmd === 'serve') return serve(command.how);
+  if (command.cmd === 'agent') return serveCalls(command.url, command.token, command.address);
   if (command.cmd === 'stop') {
     isStopped = true;
     for (const socket of sockets) socket.destroy();
@@ -160,6 +187,7 @@ answerCommands<FloodCommand>((command) => {
   Object.assign(result, { connections: 0, sentBytes: 0, receivedBytes: 0 });
   isStopped = false;
   const count = command.kind === 'connections' ? PARALLEL.connecting : PARALLEL.sending;
-  for (let nth = 0; nth < count; nth++) open(command, nth, 0);
+  // Timers that begin together would open all connections at once, again and again.
+  for (let nth = 0; nth < count; nth++) setTimeout(() => open(command, nth, 0), (nth * RECONNECT_MS) / count);
   return undefined;
 });

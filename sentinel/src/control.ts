@@ -76,11 +76,11 @@ export class Control {
   receive(from: Session, envelope: Envelope, size: number): void {
     const { frame } = envelope;
     if (frame.type === 'CreditUpdate') {
-      from.outbound.addCredit(frame.flowId, frame.credits);
+      if (!from.outbound.addCredit(frame.flowId, frame.credits)) this.#deps.rateBrake.admits(from, size);
       return;
     }
     const excess = from.quota?.charge(size, from.terms.hasPairFlows);
-    if (excess !== undefined && this.#refuseExcess(from, envelope, excess)) return;
+    if (excess !== undefined && this.#refuseExcess(from, envelope, excess, size)) return;
     switch (frame.type) {
       case 'NodeHeartbeat': {
         const routingEpoch = from.terms.epoch;
@@ -160,7 +160,7 @@ export class Control {
 
   // Handles a frame above the rate of its sender. Returns `true` if it must not be processed. Only binds and advertisements are
   // refused: a heartbeat keeps the session, and the other frames release something or cost little.
-  #refuseExcess(from: Session, envelope: Envelope, { reason }: Excess): boolean {
+  #refuseExcess(from: Session, envelope: Envelope, { reason }: Excess, size: number): boolean {
     const { frame } = envelope;
     const refusal = { ok: false, refId: envelope.id, code: 'QUOTA_EXCEEDED', reason } as const;
     if (frame.type === 'AddressBind') {
@@ -169,7 +169,7 @@ export class Control {
       const { address, capabilities } = frame;
       this.#answer(from, envelope, { type: 'CapabilityAdvertiseAck', address, capabilities, ...refusal });
     }
-    this.#deps.rateBrake.refused(from);
+    this.#deps.rateBrake.refused(from, size);
     return from.state === 'gone' || frame.type === 'AddressBind' || frame.type === 'CapabilityAdvertise';
   }
 

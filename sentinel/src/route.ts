@@ -107,10 +107,26 @@ export class Router {
       header.to === '' &&
       readCredit(bytes, header.frameAt, this.#credit)
     ) {
-      from.outbound.addCredit(this.#credit.flowId, this.#credit.credits);
+      this.#addCredit(from, bytes.length);
     } else {
       this.#receiveDecoded(from, bytes);
     }
+  }
+
+  /**
+   * Counts a ping or pong of `size` bytes, which the transport handles itself. Returns `false` if the node is so far above its rate that
+   * a ping must not be answered.
+   */
+  receivePing(from: Session, size: number): boolean {
+    if (from.state === 'gone') return false;
+    from.markReceived();
+    return this.#deps.rateBrake.admits(from, size);
+  }
+
+  // Credit is free, since the reader of a fast stream sends many updates. One that adds no credit is charged.
+  #addCredit(from: Session, size: number): void {
+    const { flowId, credits } = this.#credit;
+    if (!from.outbound.addCredit(flowId, credits)) this.#deps.rateBrake.admits(from, size);
   }
 
   // Decodes a message that is not a plain Data envelope. The sentinel handles link-local frames; all others are routed.
@@ -446,7 +462,7 @@ export class Router {
     const excess = this.#charge(from, size);
     if (excess === undefined) return true;
     this.#refuse(from, header, 'QUOTA_EXCEEDED', excess.reason, size, undefined, excess.retryAfterMs);
-    this.#deps.rateBrake.refused(from);
+    this.#deps.rateBrake.refused(from, size);
     return false;
   }
 
@@ -460,7 +476,7 @@ export class Router {
 
   // Charges a message that gets no answer, or another refusal.
   #chargeUnanswered(from: Session, size: number): void {
-    if (this.#charge(from, size) !== undefined) this.#deps.rateBrake.refused(from);
+    if (this.#charge(from, size) !== undefined) this.#deps.rateBrake.refused(from, size);
   }
 
   // The grant that a message opens if it is no request: one for its ack, or one for the answer to a plain message.
@@ -672,14 +688,14 @@ export class Router {
     // Other software does not know the field.
     const delay = from.terms.acceptsCancel ? retryAfterMs : undefined;
     from.outbound.sendControl(nack(identity, header, code, reason, delay));
-    if (isOverRate) rateBrake.refused(from);
+    if (isOverRate) rateBrake.refused(from, size);
     if (trace.isActive) this.#trace('refuse', from, header, size, { code });
   }
 
   // Refuses and counts a message that is not a valid envelope; the fifth within a minute closes the connection.
   #refuseBadFrame(from: Session, bytes: Buffer, error: unknown): void {
     const { counters, identity, log, sessions } = this.#deps;
-    const { path } = from;
+    const { path, transport } = from;
     const code = isFabricError(error) ? tableCode(error.code) : 'PROTO_MALFORMED';
     const reason = isFabricError(error) ? error.message : 'The message cannot be read';
     counters.badFrames++;
@@ -699,6 +715,8 @@ export class Router {
     if (count >= BAD_FRAMES_LIMIT) {
       log.warn('closed a node that keeps sending bad frames', { path: pathEnd(path), code });
       sessions.end(from, CLOSE.badFrames, `${BAD_FRAMES_LIMIT} bad frames within a minute`);
+      // Its frames are not read during the closing handshake.
+      transport?.pause?.();
     }
   }
 

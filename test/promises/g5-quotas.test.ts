@@ -25,6 +25,7 @@ beforeAll(async () => {
     ['ada', 'client'],
     ['bea', 'client'],
     ['eve', 'client'],
+    ['kim', 'client'],
   ] as const)
     tokens[name] = (await keys.add({ name, role })).token;
   sentinel = await startOurSentinel({ dataDir });
@@ -74,6 +75,34 @@ test('a link of ours that sends above its rate is slowed, and none of its calls 
   expect(performance.now() - began).toBeGreaterThan(500);
   expect(await metric(sentinel, 'fame_quota_slowed_total')).toBeGreaterThan(0);
   expect(await metric(sentinel, 'fame_quota_exceeded_total')).toBe(before);
+});
+
+test.each([
+  ['pings', 'ping'],
+  ['credit that adds nothing', 'credit'],
+])('a node that floods %s is paused, and others are served', async (_, kind) => {
+  await echo();
+  const [greedy, other] = [
+    await nodes.attached(bearer(tokens.kim!)),
+    await nodes.attached(bearer(tokens.ada!)),
+  ];
+  const before = await metric(sentinel, 'fame_quota_paused_total');
+  let pongs = 0;
+  greedy.socket.on('pong', () => pongs++);
+  const update = JSON.stringify({
+    version: '1.0',
+    id: 'c',
+    frame: { type: 'CreditUpdate', flowId: 'x', credits: 1 },
+  });
+  for (let n = 0; n < 3_000; n++) {
+    if (kind === 'ping') greedy.socket.ping('x');
+    else greedy.socket.send(Buffer.from(update));
+  }
+  await expect.poll(() => metric(sentinel, 'fame_quota_paused_total')).toBeGreaterThan(before);
+  expect((await other.call('echo@fame.fabric', 'echo', ['hi'])).frame.payload.result).toEqual(['hi']);
+  // 400 at once, and those of two seconds above the rate.
+  if (kind === 'ping') expect(pongs).toBeLessThan(1_500);
+  expect(greedy.isClosed).toBe(false);
 });
 
 test('sessions: one more is refused with QUOTA_EXCEEDED and 4429, and a flood of attaches with HTTP 429', async () => {

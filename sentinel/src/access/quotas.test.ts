@@ -17,7 +17,7 @@ import {
   PAIR_FLOWS_CAPABILITY,
 } from '@fame-fabric/shared/internal';
 import { afterAll, describe, expect, test } from 'vitest';
-import { MAX_PAUSE_MS, MAX_PAUSES, REFUSALS } from '../session/rate-brake.ts';
+import { MAX_PAUSE_MS, MAX_PAUSES, REFUSAL_BYTES, REFUSALS } from '../session/rate-brake.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 import { Access } from './access.ts';
 import { PolicyFile } from './policy/policy-file.ts';
@@ -267,6 +267,51 @@ describe('a node above its rate', () => {
     });
     expect(caller.session.state).toBe('gone');
     expect([counters.quotaPaused, counters.closedQuota]).toEqual([MAX_PAUSES - 1, 1]);
+  });
+
+  test('is paused after fewer refusals of large messages, which cost more to read', () => {
+    const { attach, agent, counters } = fabric();
+    const caller = attach('caller', { principal: ada });
+    const large = { meta: { text: 'x'.repeat(8 * REFUSAL_BYTES) } };
+    flood(caller, agent, 400);
+    expect(flood(caller, agent, 3, large)).toBe(3);
+    expect(caller.transport.isPaused).toBe(false);
+    flood(caller, agent, 1, large);
+    expect([caller.transport.isPaused, counters.quotaPaused]).toEqual([true, 1]);
+  });
+
+  test.each([
+    ['pings', ({ transport }: FakeNode) => void transport.onPing!(4)],
+    ['pongs', ({ transport }: FakeNode) => transport.onPong!(4)],
+    ['credit for a full window', ({ transport }: FakeNode) => transport.receive(credit('f-agent'))],
+    ['credit for an unknown flow', ({ transport }: FakeNode) => transport.receive(credit('none'))],
+    [
+      'credit that must be decoded',
+      ({ transport }: FakeNode) =>
+        transport.receive({ ...credit('none'), to: undefined, sid: 'x', meta: {} }),
+    ],
+  ])('is paused for a flood of %s, two seconds above its rate', (_, send) => {
+    const { attach, clock, counters } = fabric();
+    const caller = attach('caller', { principal: ada });
+    for (let n = 0; n < 800 + REFUSALS - 1; n++) send(caller);
+    expect(caller.transport.isPaused).toBe(false);
+    send(caller);
+    expect(caller.transport.isPaused).toBe(true);
+    for (let pause = 1; pause < MAX_PAUSES; pause++) {
+      clock.advance(MAX_PAUSE_MS);
+      for (let n = 0; n < 2_000 && !caller.transport.isPaused; n++) send(caller);
+    }
+    expect(caller.transport.closed?.code).toBe(4429);
+    expect(counters.quotaExceeded.messages).toBe(REFUSALS * MAX_PAUSES);
+  });
+
+  test('gets its pongs while it is slowed, and none while it floods', () => {
+    const { attach, agent } = fabric();
+    const caller = attach('caller', { principal: ada });
+    flood(caller, agent, 400);
+    expect(caller.transport.onPing!(4)).toBe(true);
+    for (let n = 1; n < 400; n++) caller.transport.onPing!(4);
+    expect(caller.transport.onPing!(4)).toBe(false);
   });
 
   test('is paused together with others, and the pauses end one after another', () => {

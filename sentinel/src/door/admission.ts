@@ -255,7 +255,8 @@ export class Admission {
     const receiver = overlay ?? router;
     transport.onMessage = (message) => receiver.receive(session, message as Buffer);
     transport.onDrain = () => session.outbound.flush();
-    transport.onPong = () => session.markReceived();
+    transport.onPing = (size) => router.receivePing(session, size);
+    transport.onPong = (size) => void router.receivePing(session, size);
     transport.onClose = (code) => sessions.detach(session, transport, code === CLOSE.normal);
     session.outbound.flush();
     if (this.#hasOtherRights) this.#deps.policyChange.enforce(session);

@@ -162,6 +162,53 @@ test('a stopped reader reads nothing more, not even from the same chunk', () => 
   expect(others).toHaveLength(0);
 });
 
+test('a paused reader delivers the rest of its chunk, and later chunks, once it is resumed', () => {
+  const bytes = Buffer.concat([frame('one'), frame('two'), frame('ping', { opcode: 9 }), frame('three')]);
+  for (let cut = 1; cut < bytes.length; cut++) {
+    const seen: string[] = [];
+    const reader: FrameReader = new FrameReader(
+      {
+        onMessage(message) {
+          seen.push(message.toString('latin1'));
+          reader.pause();
+        },
+        passToWs: () => seen.push('ws'),
+      },
+      MAX,
+    );
+    reader.read(Buffer.from(bytes.subarray(0, cut)));
+    reader.read(Buffer.from(bytes.subarray(cut)));
+    expect(seen).toEqual(['one']);
+    expect(reader.resume()).toBe(false);
+    expect(seen).toEqual(['one', 'two']);
+    expect(reader.resume()).toBe(false);
+    expect(seen.filter((one, i) => one !== 'ws' || seen[i - 1] !== 'ws')).toEqual([
+      'one',
+      'two',
+      'ws',
+      'three',
+    ]);
+    expect(reader.resume()).toBe(true);
+  }
+});
+
+test('a reader that is stopped while it is paused reads nothing more', () => {
+  const messages: string[] = [];
+  const reader: FrameReader = new FrameReader(
+    {
+      onMessage(message) {
+        messages.push(message.toString('latin1'));
+        reader.pause();
+      },
+      passToWs() {},
+    },
+    MAX,
+  );
+  reader.read(Buffer.concat([frame('one'), frame('two')]));
+  reader.stop();
+  expect([reader.resume(), messages]).toEqual([true, ['one']]);
+});
+
 test('for any frames in any chunks, every message arrives once and in order, and every other byte goes to ws', () => {
   const anyFrame = fc.record({
     text: fc.string({ maxLength: 400 }).map((text) => Buffer.from(text).toString('latin1')),

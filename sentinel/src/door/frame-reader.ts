@@ -37,6 +37,9 @@ export class FrameReader {
   /** A close frame or a fault arrived: everything after it is for `ws` to ignore. */
   #isClosing = false;
   #isStopped = false;
+  #isPaused = false;
+  /** Bytes that arrived in one chunk with the frame after which the reader was paused. */
+  #rest: Buffer | undefined;
   /** Lengths in the header that was read last. */
   #headerBytes = 0;
   #payloadBytes = 0;
@@ -54,7 +57,8 @@ export class FrameReader {
 
   /** Reads a chunk of the socket; keeps copies only. */
   read(chunk: Buffer): void {
-    if (this.#partial === undefined) this.#readFrames(chunk, 0);
+    if (this.#isPaused) this.#keepRest(chunk, 0);
+    else if (this.#partial === undefined) this.#readFrames(chunk, 0);
     else {
       const at = this.#completePartial(chunk);
       if (at < chunk.length) this.#readFrames(chunk, at);
@@ -65,12 +69,37 @@ export class FrameReader {
   stop(): void {
     this.#isStopped = true;
     this.#partial = undefined;
+    this.#rest = undefined;
+  }
+
+  /** Reads no further frame, also of the chunk at hand, until `resume`. A chunk may have hundreds of messages. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Reads the frames that were left by `pause`. Returns `false` if one of them led to another pause. */
+  resume(): boolean {
+    this.#isPaused = false;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) this.read(rest);
+    return !this.#isPaused;
+  }
+
+  #keepRest(bytes: Buffer, at: number): void {
+    if (this.#isStopped || at === bytes.length) return;
+    const rest = bytes.subarray(at);
+    this.#rest = this.#rest === undefined ? Buffer.from(rest) : Buffer.concat([this.#rest, rest]);
   }
 
   #readFrames(bytes: Buffer, from: number): void {
     const end = bytes.length;
     let at = from;
     while (at < end && !this.#isStopped) {
+      if (this.#isPaused) {
+        this.#keepRest(bytes, at);
+        return;
+      }
       if (this.#isClosing || this.#wsBytes > 0) {
         at += this.#passToWs(bytes, at);
         continue;
@@ -89,10 +118,11 @@ export class FrameReader {
         this.#keepPartial(bytes, at, next - at);
         return;
       }
+      at = next;
+      if (this.#consumer.onMessage === undefined) continue;
       const message = bytes.subarray(payloadAt, next);
       unmask(message, bytes, payloadAt - MASK_BYTES);
-      at = next;
-      this.#consumer.onMessage?.(message);
+      this.#consumer.onMessage(message);
     }
   }
 

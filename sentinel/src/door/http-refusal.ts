@@ -5,24 +5,33 @@ import type { ErrorCode } from '@fame-fabric/shared';
 
 export const refusalBody = (code: ErrorCode, message: string) => ({ error: { code, message } });
 
-/** Answers on the socket and closes it. */
-export function refuseOn(
-  socket: Duplex,
+/** Returns the bytes of an answer, after which the connection is closed. */
+export function refusalBytes(
   status: number,
   code: ErrorCode,
   message: string,
   retryAfterMs?: number,
-): void {
+): Buffer {
   const body = JSON.stringify(refusalBody(code, message));
-  // The socket is closing anyway.
-  socket.on('error', () => {});
-  // The other end may keep its half open.
-  socket.once('finish', () => socket.destroy());
-  socket.end(
+  return Buffer.from(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
       (retryAfterMs === undefined ? '' : `Retry-After: ${Math.ceil(retryAfterMs / 1_000)}\r\n`) +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
+}
+
+/** Answers on the socket and closes it. */
+export function refuseOn(socket: Duplex, status: number, code: ErrorCode, message: string): void {
+  closeWith(socket, refusalBytes(status, code, message));
+}
+
+/** Sends the bytes of an answer and closes the socket. */
+export function closeWith(socket: Duplex, answer: Buffer): void {
+  // The socket is closing anyway.
+  socket.on('error', () => {});
+  // The other end may keep its half open.
+  socket.once('finish', () => socket.destroy());
+  socket.end(answer);
 }
 
 /** Refuses bytes that are not an HTTP request, and requests that arrive too slowly. */

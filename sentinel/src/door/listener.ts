@@ -21,7 +21,8 @@ import {
   DEFAULT_CONNECTIONS_PER_ADDRESS,
   isLoopbackAddress,
 } from './client-address.ts';
-import { refuseOn } from './http-refusal.ts';
+import { EarlyRefusals } from './early-refusals.ts';
+import { closeWith, refusalBytes, refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
@@ -86,6 +87,8 @@ export class Listener {
   readonly #usesPlainWs: boolean;
   readonly #sockets = new Set<NodeTransport>();
   readonly #slots: ConnectionSlots;
+  /** Absent if the port serves TLS, whose handshake costs more than the request. */
+  readonly #earlyRefusals: EarlyRefusals | undefined;
   /** Release the slots of connections that clients opened directly, by address and port: TLS wraps the socket in another object. */
   readonly #releases = new Map<string, () => void>();
 
@@ -114,6 +117,8 @@ export class Listener {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // The transport answers pings: `ws` would answer any number of them.
+      autoPong: false,
       maxPayload: LIMITS.maxFrameBytes,
       maxFragments: 64,
       maxBufferedChunks: 1_024,
@@ -124,6 +129,7 @@ export class Listener {
     };
     this.#wsServer = new WebSocketServer(wsOptions);
     this.#slots = new ConnectionSlots(options.maxConnectionsPerAddress ?? DEFAULT_CONNECTIONS_PER_ADDRESS);
+    if (deps.tls === undefined) this.#earlyRefusals = this.#interceptConnections();
     if (!isLoopback(options.host)) this.#httpServer.on('connection', (socket) => this.#connected(socket));
     this.#httpServer.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
@@ -140,6 +146,19 @@ export class Listener {
       });
     });
     return (this.#httpServer.address() as AddressInfo).port;
+  }
+
+  #interceptConnections(): EarlyRefusals {
+    const server = this.#httpServer;
+    const [listener] = server.listeners('connection');
+    const refusals = new EarlyRefusals({
+      clock: this.#deps.clock,
+      serve: (socket) => listener!.call(server, socket),
+      onRefused: () => this.#deps.counters.exceedQuota('attaches'),
+    });
+    server.off('connection', listener as (socket: Socket) => void);
+    server.on('connection', (socket) => refusals.admit(socket));
+    return refusals;
   }
 
   // Counts a connection before it sends anything. Those of a proxy count for its clients, once their requests name them.
@@ -211,7 +230,9 @@ export class Listener {
     const authentication = access.authenticate(request);
     const excess = admission.attachFault(authentication);
     if (excess !== undefined) {
-      refuseOn(socket, 429, 'QUOTA_EXCEEDED', excess.reason, excess.retryAfterMs);
+      const answer = refusalBytes(429, 'QUOTA_EXCEEDED', excess.reason, excess.retryAfterMs);
+      this.#earlyRefusals?.keep(request.headers.authorization, answer, excess.retryAfterMs);
+      closeWith(socket, answer);
       return;
     }
     const client = clients.isForwarded(request) ? clients.of(request) : undefined;

@@ -11,10 +11,15 @@ import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
-import { readInto } from './read-buffer.ts';
+import { READ_BYTES, readInto } from './read-buffer.ts';
 
 /** Byte limit of a connection that has not attached: enough for a NodeAttach and a few pings. */
 export const MAX_UNATTACHED_BYTES = 65_536;
+
+/** A pong is sent only while fewer bytes wait to be written: a node that sends pings and does not read would fill the memory. */
+export const MAX_BYTES_BEFORE_PONG = 65_536;
+/** Time for which one socket is read in a turn of the event loop, in ms: it may deliver 4 MB before any other socket is read. */
+const READ_SLICE_MS = 2;
 
 /** Size of a gather buffer; a larger message leaves at once. */
 const GATHER_BYTES = 16_384;
@@ -77,7 +82,8 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
-  onPong: (() => void) | undefined;
+  onPing: ((size: number) => boolean) | undefined;
+  onPong: ((size: number) => void) | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #reader = new FrameReader(this, MAX_UNATTACHED_BYTES);
@@ -94,6 +100,9 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #heldBytes = 0;
   #isHolding = false;
   readonly #remote: string | undefined;
+  #isPaused = false;
+  /** Time for which the socket has been read without a break, in ms. */
+  #readMs = 0;
   /** Bytes that may still arrive; finite once the connection closes. */
   #bytesLeft = Number.POSITIVE_INFINITY;
 
@@ -104,9 +113,14 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     this.#socket = socket;
     this.#budget = budget;
     ws.on('message', (data) => this.onMessage?.(data as Buffer));
-    ws.on('pong', () => {
+    ws.on('ping', (data: Buffer) => {
+      const mayAnswer = this.onPing?.(data.length) ?? true;
+      if (!mayAnswer || ws.readyState !== WebSocket.OPEN) return;
+      if (this.bufferedBytes < MAX_BYTES_BEFORE_PONG) ws.pong(data);
+    });
+    ws.on('pong', (data: Buffer) => {
       this.#pings?.pong();
-      this.onPong?.();
+      this.onPong?.(data.length);
     });
     // `ws` closes a connection after every protocol error by itself, with the code of RFC 6455.
     ws.on('error', () => this.#reader.stop());
@@ -121,14 +135,34 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     const [wsOnData] = socket.listeners('data');
     this.#wsOnData = wsOnData as (chunk: Buffer) => void;
     socket.off('data', this.#wsOnData);
-    const read = (bytes: Buffer): void => {
-      this.#bytesLeft -= bytes.length;
-      if (this.#bytesLeft >= 0) this.#reader.read(bytes);
-      else this.terminate();
-    };
-    const isShared = readInto(socket, read);
+    const isShared = readInto(socket, (bytes) => this.#readSlice(bytes));
     // Node delivers the head by this event in any case.
-    if (!isShared || hasHead) socket.on('data', read);
+    if (!isShared || hasHead) socket.on('data', (bytes) => this.#read(bytes));
+  }
+
+  #read(bytes: Buffer): void {
+    this.#bytesLeft -= bytes.length;
+    if (this.#bytesLeft >= 0) this.#reader.read(bytes);
+    else this.terminate();
+  }
+
+  // Reads a chunk. After a chunk that filled the buffer, the system has more to read, and delivers it before the bytes of other
+  // sockets. Returns `false` if the slice of this socket is over: it is read again in the next turn.
+  #readSlice(bytes: Buffer): boolean {
+    if (bytes.length < READ_BYTES) {
+      this.#readMs = 0;
+      this.#read(bytes);
+      return true;
+    }
+    const beganAt = this.#clock.monotonic();
+    this.#read(bytes);
+    this.#readMs += this.#clock.monotonic() - beganAt;
+    if (this.#readMs < READ_SLICE_MS) return true;
+    this.#readMs = 0;
+    setImmediate(() => {
+      if (!this.#isPaused) this.#socket.resume();
+    });
+    return false;
   }
 
   passToWs(bytes: Buffer): void {
@@ -221,16 +255,23 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   }
 
   pause(): void {
+    this.#isPaused = true;
+    this.#reader.pause();
     this.#socket.pause();
   }
 
+  // The caller may be handling a message, and another one would be routed in the middle of it.
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    setImmediate(() => {
+      if (!this.#isPaused && this.#reader.resume()) this.#socket.resume();
+    });
   }
 
   close(code: number = CLOSE.normal, reason = ''): void {
     // The close frame is the last one: gathered messages go first.
     this.flush();
+    this.onMessage = undefined;
     this.#bytesLeft = Math.min(this.#bytesLeft, MAX_BYTES_AFTER_CLOSE);
     this.#ws.close(code, closeReason(reason));
   }

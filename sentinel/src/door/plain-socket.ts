@@ -5,7 +5,12 @@ import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
-import { MAX_UNATTACHED_BYTES, type NodeSocketOptions, remoteOf } from './node-socket.ts';
+import {
+  MAX_BYTES_BEFORE_PONG,
+  MAX_UNATTACHED_BYTES,
+  type NodeSocketOptions,
+  remoteOf,
+} from './node-socket.ts';
 import { Pings } from './pings.ts';
 
 const BINARY = Object.freeze({ binary: true });
@@ -16,7 +21,8 @@ export class PlainSocket implements NodeTransport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
-  onPong: (() => void) | undefined;
+  onPing: ((size: number) => boolean) | undefined;
+  onPong: ((size: number) => void) | undefined;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #remote: string | undefined;
@@ -33,11 +39,16 @@ export class PlainSocket implements NodeTransport {
     this.#socket = socket;
     this.#budget = budget;
     ws.on('message', (data) => this.#receive(data as Buffer));
-    ws.on('ping', (data) => this.#countEarly(data.length));
+    ws.on('ping', (data) => {
+      this.#countEarly(data.length);
+      const mayAnswer = this.onPing?.(data.length) ?? true;
+      if (!mayAnswer || ws.readyState !== WebSocket.OPEN) return;
+      if (this.bufferedBytes < MAX_BYTES_BEFORE_PONG) ws.pong(data);
+    });
     ws.on('pong', (data) => {
       this.#countEarly(data.length);
       this.#pings.pong();
-      this.onPong?.();
+      this.onPong?.(data.length);
     });
     // `ws` closes the connection after an error by itself, and 'close' follows.
     ws.on('error', () => {});

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { readInto } from './read-buffer.ts';
+import { READ_BYTES, readInto } from './read-buffer.ts';
 
 const servers: Server[] = [];
 const sockets: Socket[] = [];
@@ -34,6 +34,7 @@ test('the bytes of a client arrive complete and in order, through one buffer', a
       readInto(accepted, (bytes) => {
         backings.add(bytes.buffer);
         received.push(Buffer.from(bytes));
+        return true;
       }),
     ).toBe(true);
     client.end(sent);
@@ -48,7 +49,10 @@ test('a paused socket is not read until it is resumed', async () => {
   const { client, accepted } = await pair();
   const { promise: read, resolve } = Promise.withResolvers<string>();
   let isPaused = true;
-  readInto(accepted, (bytes) => resolve(`${isPaused ? 'too early: ' : ''}${bytes}`));
+  readInto(accepted, (bytes) => {
+    resolve(`${isPaused ? 'too early: ' : ''}${bytes}`);
+    return true;
+  });
   accepted.pause();
   // The client's bytes have reached the server by the time that the client receives this.
   client.write('hello');
@@ -59,6 +63,28 @@ test('a paused socket is not read until it is resumed', async () => {
   expect(await read).toBe('hello');
 });
 
+test('a socket whose reader returns false is not read again until it is resumed', async () => {
+  const { client, accepted } = await pair();
+  const sent = Buffer.alloc(4 * READ_BYTES, 'x');
+  let bytes = 0;
+  let reads = 0;
+  const read = Promise.withResolvers<void>();
+  readInto(accepted, (chunk) => {
+    reads++;
+    bytes += chunk.length;
+    if (bytes === sent.length) read.resolve();
+    setImmediate(() => {
+      // The system had more bytes for this socket, and the next ones come only after it is resumed.
+      expect(reads).toBe(1);
+      reads = 0;
+      accepted.resume();
+    });
+    return false;
+  });
+  client.write(sent);
+  await read.promise;
+});
+
 test('a socket that is not open is refused', () => {
-  expect(readInto(new Socket(), () => {})).toBe(false);
+  expect(readInto(new Socket(), () => true)).toBe(false);
 });

@@ -7,8 +7,8 @@
 // and the socket is read by its `data` events: slower, and equally correct.
 import { Socket } from 'node:net';
 
-/** Larger than a frame of 64 KB, so that most large messages need one read. */
-const READ_BYTES = 131_072;
+/** Largest read. Larger than a frame of 64 KB, so that most large messages need one read. */
+export const READ_BYTES = 131_072;
 
 /** Every read fills it from its beginning. */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
@@ -28,14 +28,15 @@ const fields = ((): { buffer: symbol; callback: symbol } | undefined => {
 
 /**
  * Makes an open socket read into the shared buffer. `onRead` receives bytes that are valid until it returns: the next read,
- * of any socket, overwrites them. Returns `false`, without any effect, if this version of Node does not support it.
+ * of any socket, overwrites them. If it returns `false`, the socket is not read until `socket.resume()`. Returns `false`, without any
+ * effect, if this version of Node does not support it.
  */
-export function readInto(socket: Socket, onRead: (bytes: Buffer) => void): boolean {
+export function readInto(socket: Socket, onRead: (bytes: Buffer) => boolean): boolean {
   const internals = socket as unknown as Internals;
   const handle = internals._handle;
   if (fields === undefined || typeof handle?.useUserBuffer !== 'function') return false;
   internals[fields.buffer] = readBuffer;
-  internals[fields.callback] = (count: number): void => onRead(readBuffer.subarray(0, count));
+  internals[fields.callback] = (count: number): boolean => onRead(readBuffer.subarray(0, count));
   handle.useUserBuffer(readBuffer);
   return true;
 }

@@ -11,8 +11,10 @@ export interface NodeTransport extends Transport {
   readonly remote: string;
   /** Pings the other end; resolves `false` when no pong arrived within `timeoutMs`. */
   ping(timeoutMs: number): Promise<boolean>;
-  /** Called at each pong, whether requested or not. */
-  onPong?: (() => void) | undefined;
+  /** Called at each ping with the size of its payload in bytes. If it returns `false`, the ping is not answered. */
+  onPing?: ((size: number) => boolean) | undefined;
+  /** Called at each pong with the size of its payload in bytes, whether it was requested or not. */
+  onPong?: ((size: number) => void) | undefined;
   /** Stops reading until `resume`. Absent if the other end speaks for many nodes. */
   pause?(): void;
   resume?(): void;

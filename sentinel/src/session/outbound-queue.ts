@@ -187,14 +187,15 @@ export class OutboundQueue implements CreditGranter {
     this.#ready.add(flow);
   }
 
-  /** Adds credit that the node granted. */
-  addCredit(flowId: string, credits: number): void {
+  /** Adds credit that the node granted. Returns `false` if the flow is unknown or its window was full: nothing was granted. */
+  addCredit(flowId: string, credits: number): boolean {
     const flow = this.#flows?.get(flowId);
-    if (flow === undefined) return;
+    if (flow === undefined || flow.credit >= LIMITS.creditWindow) return false;
     flow.credit = Math.min(LIMITS.creditWindow, flow.credit + credits);
-    if (flow.queued === 0 || flow.credit <= 0) return;
+    if (flow.queued === 0 || flow.credit <= 0) return true;
     this.#addReady(flow);
     this.flush();
+    return true;
   }
 
   /** Sends what credit and the socket allow, round robin over the flows; call it when the socket has drained. */

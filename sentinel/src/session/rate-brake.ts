@@ -8,6 +8,8 @@ import type { Sessions } from './sessions.ts';
 
 /** Messages of a node that are refused before it is paused. */
 export const REFUSALS = 32;
+/** A larger refused message counts as several of this size, in bytes: it costs as much to read. */
+export const REFUSAL_BYTES = 16_384;
 /** Shortest time for which it is paused, in ms. Far below the silence after which a node is closed. */
 const PAUSE_MS = 2_000;
 /**
@@ -37,14 +39,25 @@ export class RateBrake {
     this.#deps = deps;
   }
 
-  /** Counts the refusal of a message above the rate. Call it after the refusal was sent. */
-  refused(session: Session): void {
+  /**
+   * Charges a frame that gets no refusal: a ping, a pong, or credit that adds nothing. Returns `false` if the node is more than two
+   * seconds above its rate, and then counts a refusal.
+   */
+  admits(session: Session, size: number): boolean {
+    // A busy node must get its pongs, or it would give the connection up.
+    if (session.quota?.charge(size, true) === undefined) return true;
+    this.refused(session, size);
+    return false;
+  }
+
+  /** Counts the refusal of a message of `size` bytes above the rate. Call it after the refusal was sent. */
+  refused(session: Session, size: number): void {
     const { transport } = session;
     if (session.isSentinel || session.kind !== 'node' || transport?.pause === undefined) return;
     const { clock, counters, log, sessions } = this.#deps;
     session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, paused: undefined };
     const { rate } = session;
-    // The rest of a chunk arrives after the pause began.
+    // A transport may deliver what it has received, after the pause began.
     if (rate.paused === transport || session.outbound.onRecovered !== undefined) return;
     const now = clock.monotonic();
     if (now - rate.refusedAt > FORGET_MS) {
@@ -52,7 +65,8 @@ export class RateBrake {
       rate.pauses = 0;
     }
     rate.refusedAt = now;
-    if (++rate.refusals < REFUSALS) return;
+    rate.refusals += Math.max(1, size / REFUSAL_BYTES);
+    if (rate.refusals < REFUSALS) return;
     rate.refusals = 0;
     if (++rate.pauses >= MAX_PAUSES) {
       const { path, terms } = session;

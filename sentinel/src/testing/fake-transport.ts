@@ -6,7 +6,8 @@ export class FakeTransport implements NodeTransport {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
-  onPong: (() => void) | undefined;
+  onPing: ((size: number) => boolean) | undefined;
+  onPong: ((size: number) => void) | undefined;
   readonly sent: Uint8Array[] = [];
   readonly remote = 'test';
   bufferedBytes = 0;
