@@ -122,9 +122,8 @@ export interface TurnReport {
   state: TurnState;
   accepted_at: string;
   ended_at: string | null;
-  /** Cursors of the first and the last event of the turn. Agents of version 0.1 leave them out. */
+  /** Cursor of the first event of the turn. Agents of version 0.1 leave it out. */
   accepted_seq?: number;
-  ended_seq?: number | null;
   /** Cursor of the last event in this report. `follow` after it continues the report. */
   seq?: number;
   duration_ms: number | null;

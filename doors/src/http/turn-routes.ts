@@ -29,7 +29,8 @@ export function turnRoutes(app: FastifyInstance, { fabric, options, clock }: Doo
     if (!wantsEvents(request)) return sendJson(request, reply, report);
     const after = cursorOf(request) ?? Math.max(0, (report.accepted_seq ?? 1) - 1);
     // A browser repeats the request of a stream that has ended, until it gets this status.
-    if (report.ended_seq != null && after >= report.ended_seq) return reply.code(204).send();
+    if (report.ended_at !== null && report.seq !== undefined && after >= report.seq)
+      return reply.code(204).send();
     const signal = leftSignal(reply);
     const stream = sse(reply, { heartbeatMs: options.heartbeatMs, clock });
     await sendTurn(stream, conversations, { conversation, turn, after, signal });

@@ -1,5 +1,6 @@
 // Chat Completions requests without a connection, for unit tests of the OpenAI door.
 import type { DoorKit } from './door-kit.ts';
+import { exchangeFaults } from './openai-exchange.ts';
 
 export interface ChatReply {
   readonly status: number;
@@ -46,6 +47,16 @@ export async function chat(
     payload: JSON.stringify({ model: 'chat', ...body }),
   });
   const text = response.body;
+  const contentType = String(response.headers['content-type'] ?? '');
+  const url = '/v1/chat/completions';
+  const faults = exchangeFaults({
+    method: 'POST',
+    url,
+    status: response.statusCode,
+    contentType,
+    body: text,
+  });
+  if (faults.length > 0) throw new Error(`${faults.slice(0, 20).join('; ')}\n${text.slice(0, 2_000)}`);
   const isStream = String(response.headers['content-type']).startsWith('text/event-stream');
   const data = isStream
     ? text.split('\n').flatMap((line) => (line.startsWith('data: ') ? [line.slice(6)] : []))

@@ -45,9 +45,10 @@ export function exchangeFaults(exchange: Exchange): string[] {
 }
 
 function valueFaults(method: string, path: string, value: Fields): string[] {
-  const [, , collection, id, part] = path.split('/');
+  const [, , collection, id, part, itemId] = path.split('/');
   if (collection === 'models') return schemaFaults('openai_chat', id ? 'Model' : 'ListModelsResponse', value);
   if (collection === 'chat') return schemaFaults('openai_chat', 'CreateChatCompletionResponse', value);
+  if (itemId !== undefined) return itemFaults(value);
   if (part === 'input_items' || part === 'items') return listFaults(value);
   if (collection === 'responses' && id === 'compact' && method === 'POST')
     return schemaFaults('openresponses', 'CompactResource', value);
@@ -71,11 +72,16 @@ function responseFaults(response: Fields): string[] {
 
 /**
  * OpenAI's document and that of Open Responses disagree: only the latter has a null `usage`, which it requires of a response that runs,
- * and codes of errors beyond a fixed list.
+ * and codes of errors beyond a fixed list. OpenAI's is older than the status `cancelled`, which its library has.
  */
 function forOpenAi(response: Fields): Fields {
-  const { usage, ...rest } = response;
-  return { ...rest, error: null, ...(usage === null ? {} : { usage }) };
+  const { usage, status, ...rest } = response;
+  return {
+    ...rest,
+    status: status === 'cancelled' ? 'incomplete' : status,
+    error: null,
+    ...(usage === null ? {} : { usage }),
+  };
 }
 
 function itemFaults(item: unknown): string[] {

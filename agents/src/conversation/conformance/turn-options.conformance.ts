@@ -15,7 +15,7 @@ export function turnOptionsConformance(kind: AgentKind, store: StoreKind): void 
     const run = (id: string, options: Record<string, unknown>, more: Record<string, unknown> = {}) => {
       subject.model.push('Yes');
       const params = { conversation_id: id, user_message: 'Hi', answer: 'outcome', options, ...more };
-      return subject.call<{ accepted_seq: number; ended_seq: number }>('run_turn', params);
+      return subject.call<{ accepted_seq: number; seq: number }>('run_turn', params);
     };
     const systemMessage = () => subject.model.requests.at(-1)!.messages[0];
 
@@ -58,7 +58,7 @@ export function turnOptionsConformance(kind: AgentKind, store: StoreKind): void 
         { conversation_id: id, after: report.accepted_seq - 1 },
       );
       expect(events[0]).toMatchObject({ type: 'turn', turn_id: 't', seq: report.accepted_seq, options });
-      expect(events.at(-1)).toMatchObject({ type: 'done', seq: report.ended_seq });
+      expect(events.at(-1)).toMatchObject({ type: 'done', seq: report.seq });
       expect(JSON.stringify(subject.model.requests.at(-1))).not.toContain('tea');
     });
 

@@ -18,9 +18,8 @@ export interface TurnReport {
   /** ISO 8601. */
   accepted_at: string;
   ended_at: string | null;
-  /** Cursors of the first and the last event of the turn. */
+  /** Cursor of the first event of the turn. */
   accepted_seq: number;
-  ended_seq: number | null;
   /** Cursor of the last event in this report. `read_events` after it continues the report. */
   seq: number;
   duration_ms: number | null;
@@ -87,7 +86,6 @@ export function turnReport(conversationId: string, events: readonly JournalEvent
     accepted_at: isoTime(first.at),
     ended_at: outcome ? isoTime(last.at) : null,
     accepted_seq: first.cursor,
-    ended_seq: outcome ? last.cursor : null,
     seq: last.cursor,
     ...end,
     duration_ms: outcome ? (end.duration_ms ?? Math.max(0, last.at - first.at)) : null,
@@ -113,7 +111,7 @@ function bounded(report: TurnReport): TurnReport {
 
 type End = Omit<
   TurnReport,
-  'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'accepted_seq' | 'ended_seq' | 'seq' | 'steps'
+  'conversation_id' | 'turn_id' | 'accepted_at' | 'ended_at' | 'accepted_seq' | 'seq' | 'steps'
 >;
 
 function endOf(outcome: TurnOutcome): End {

@@ -47,8 +47,9 @@ export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
     const { id, item: itemId = '' } = request.params;
     const item = (await itemsOf(visitor, id)).find((one) => one.id === itemId);
     if (item) return item;
-    throw new FabricError('REQUEST_INVALID', `Item with id '${itemId.slice(0, 200)}' not found.`, {
-      details: { param: 'item_id', status: 404 },
+    throw new FabricError('TURN_UNKNOWN', `Item with id '${itemId.slice(0, 200)}' not found.`, {
+      retryable: false,
+      details: { param: 'item_id', openAiCode: 'item_not_found' },
     });
   });
   const journaled = 'The journal of the agent keeps each conversation as it was.';

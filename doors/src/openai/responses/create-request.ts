@@ -12,6 +12,8 @@ export interface Settings {
   /** Options for the model, without `instructions` and `metadata`. */
   readonly options: ModelOptions;
   readonly metadata: Readonly<Record<string, string>>;
+  /** True if the response has the steps of the agent itself as items. */
+  readonly hasSteps: boolean;
 }
 
 export interface CreateRequest extends Settings {
@@ -24,6 +26,9 @@ export interface CreateRequest extends Settings {
   readonly isBackground: boolean;
   readonly isStored: boolean;
 }
+
+/** Value of `include` for the steps of the agent itself. Validators of other clients refuse items that they do not know. */
+export const STEPS = 'fame:steps';
 
 /** Reads a body. @throws {PARAMS_INVALID} with the `param` that is at fault */
 export function readCreateRequest(body: unknown): CreateRequest {
@@ -53,6 +58,7 @@ export function readCreateRequest(body: unknown): CreateRequest {
     instructions: textOf(body.instructions, 'instructions', { mayBeEmpty: true }),
     options: optionsOf(body),
     metadata: metadataOf(body.metadata),
+    hasSteps: Array.isArray(body.include) && body.include.includes(STEPS),
   };
 }
 

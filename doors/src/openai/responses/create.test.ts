@@ -192,15 +192,17 @@ describe('tools', () => {
     ]);
   });
 
-  test('calls of the agent itself are items of its own type', async () => {
+  test('calls of the agent itself are items of a type of their own, for clients that ask', async () => {
     await using kit = await open({
       chat: { tools: new ToolSet([look]) },
       replies: [
         callTools([{ name: 'look', arguments: { at: 'it' } }], { text: 'Let me look.' }),
         'I saw it.',
+        callTools([{ name: 'look', arguments: { at: 'it' } }], { text: 'Again.' }),
+        'Done.',
       ],
     });
-    const { events } = await respond(kit, { input: 'Look', stream: true });
+    const { events } = await respond(kit, { input: 'Look', stream: true, include: ['fame:steps'] });
     const { response } = events.at(-1)!;
     expect(response.output).toMatchObject([
       { type: 'message' },
@@ -208,6 +210,8 @@ describe('tools', () => {
       { type: 'message' },
     ]);
     expect(await get(kit, `/v1/responses/${response.id}`)).toMatchObject({ body: response });
+    const plain = await respond(kit, { input: 'Look' });
+    expect(plain.body.output).toMatchObject([{ type: 'message' }, { type: 'message' }]);
   });
 
   test('a streamed call has the events of its arguments', async () => {

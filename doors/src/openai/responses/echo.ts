@@ -18,6 +18,8 @@ interface Noted {
   c?: string;
   /** Length of `instructions`, which the option with that name begins with. */
   i?: number;
+  /** Present for a response with the steps of the agent. */
+  s?: 1;
 }
 
 export interface Given extends Settings {
@@ -30,11 +32,12 @@ export interface Given extends Settings {
 
 /** Options of the turn, out of those that the agent takes. Labels are left out where they do not fit. */
 export function turnOptions(given: Given, takes: (option: string) => boolean): ModelOptions | undefined {
-  const { options, metadata, systemMessage, previousId, conversation, instructions } = given;
+  const { options, metadata, systemMessage, previousId, conversation, instructions, hasSteps } = given;
   const noted: Noted = {
     ...(previousId === undefined ? {} : { p: previousId }),
     ...(conversation === undefined ? {} : { c: conversation }),
     ...(instructions === undefined ? {} : { i: instructions.length }),
+    ...(hasSteps ? { s: 1 as const } : {}),
   };
   const label = JSON.stringify(noted);
   const isNoted =
@@ -71,14 +74,18 @@ export function echoOf(
   };
 }
 
+/** True if the response of a turn has the steps of the agent as items. */
+export const hasStepsOf = (options: ModelOptions = {}): boolean => notedIn(options.metadata?.[LABEL]).s === 1;
+
 function notedIn(label: string | undefined): Noted {
   if (label === undefined) return {};
   try {
-    const { p, c, i } = JSON.parse(label) as Record<string, unknown>;
+    const { p, c, i, s } = JSON.parse(label) as Record<string, unknown>;
     return {
       ...(typeof p === 'string' ? { p } : {}),
       ...(typeof c === 'string' ? { c } : {}),
       ...(typeof i === 'number' ? { i } : {}),
+      ...(s === 1 ? { s } : {}),
     };
   } catch {
     // A caller of another door may use the label for something else.

@@ -2,7 +2,7 @@
 import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Visitor } from '../../fabric/door-fabric.ts';
-import { echoOf } from './echo.ts';
+import { echoOf, hasStepsOf } from './echo.ts';
 import type { ResponseHead } from './resource.ts';
 import { ResponseBuilder } from './response-builder.ts';
 import { type ResponseRef, responseId, responseNotFound } from './response-ids.ts';
@@ -86,6 +86,7 @@ export const headOf = (ref: ResponseRef, { report, accepted }: RecordedTurn): Re
   model: ref.agent,
   createdAt: seconds(report.accepted_at),
   echo: echoOf(accepted.options, ref),
+  hasSteps: hasStepsOf(accepted.options),
 });
 
 /** Time of the end of a turn, or of now while it runs. In seconds since the epoch. */

@@ -136,6 +136,8 @@ export interface ResponseHead {
   /** Seconds since the epoch. */
   readonly createdAt: number;
   readonly echo: Echo;
+  /** True if the steps of the agent are items. @default false */
+  readonly hasSteps?: boolean | undefined;
 }
 
 /** A response that has just begun. Settings that agents do not take have the value that means "none". */

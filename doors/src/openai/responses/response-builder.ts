@@ -49,6 +49,7 @@ export class ResponseBuilder {
   readonly #response: ResponseResource;
   readonly #idOf: ReturnType<typeof itemIds>;
   readonly #after: number;
+  readonly #hasSteps: boolean;
   readonly #now: () => number;
   #events: StreamEvent[] = [];
   #number = -1;
@@ -62,6 +63,7 @@ export class ResponseBuilder {
     this.#response = newResponse(head);
     this.#idOf = itemIds(place);
     this.#after = after;
+    this.#hasSteps = head.hasSteps === true;
     this.#now = now;
   }
 
@@ -92,7 +94,7 @@ export class ResponseBuilder {
       case 'tool_call':
       case 'approval':
         this.#endMessage(cursor, 'completed');
-        this.#beginStep(event, cursor);
+        if (this.#hasSteps) this.#beginStep(event, cursor);
         break;
       case 'tool_result':
         this.#endStep(event.id ?? '', cursor, event.ok === false ? 'incomplete' : 'completed');
@@ -226,7 +228,6 @@ export class ResponseBuilder {
     this.#endSteps(cursor);
     if (code === 'TURN_CANCELLED') {
       this.#end('cancelled');
-      this.#response.incomplete_details = { reason: 'cancelled' };
       this.#sendNext({ type: 'response.incomplete', response: this.#snapshot() });
       return;
     }
@@ -298,7 +299,7 @@ export class ResponseBuilder {
 const copyOf = (item: OutputItem): OutputItem =>
   item.type === 'message' ? { ...item, content: item.content.map((part) => ({ ...part })) } : { ...item };
 
-function usageOf(usage: TurnUsage = {}): ResponseUsage {
+export function usageOf(usage: TurnUsage = {}): ResponseUsage {
   const { prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0 } = usage;
   return {
     input_tokens: prompt_tokens,

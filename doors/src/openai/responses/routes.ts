@@ -4,6 +4,7 @@ import { errorOfCode } from '@fame-fabric/shared/internal';
 import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyPluginAsync } from '../../fastify.ts';
+import { compact } from './compact.ts';
 import { conversationRoutes } from './conversations.ts';
 import { createResponse, secondsOf } from './create.ts';
 import { inputItems, pageOf, startItems } from './item-list.ts';
@@ -23,6 +24,9 @@ export const responsesRoutes =
       throw inThisApi(error);
     });
     app.post('/v1/responses', (request, reply) => createResponse(deps, request, reply));
+    app.post('/v1/responses/compact', async (request, reply) =>
+      compact(deps, await visitorOf(fabric, request, reply), request.body),
+    );
     app.get<Params>('/v1/responses/:id', async (request, reply) => {
       const ref = storedRef(request.params.id);
       const { stream, starting_after } = request.query as Record<string, unknown>;

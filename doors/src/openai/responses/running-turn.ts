@@ -84,6 +84,7 @@ export class RunningTurn {
       model: this.#place.card.address,
       createdAt: this.#createdAt,
       echo: this.#echo,
+      hasSteps: this.request.hasSteps,
     };
   }
 

@@ -50,7 +50,9 @@ export function settled(given: readonly BuildEvent[]): SettledEvents {
   for (const event of given) {
     if (event.type === 'restart') {
       const cut = chars - event.keep;
-      if (cut > 0) withdrawn.push({ from: withdraw(events, cut), until: event.seq ?? 0 });
+      // Text that was never in the journal was withdrawn as well: it has the cursors after the last event.
+      const from = cut > 0 ? withdraw(events, cut) : (events.at(-1)?.seq ?? 0);
+      withdrawn.push({ from, until: event.seq ?? 0 });
       chars = Math.min(chars, event.keep);
       continue;
     }

@@ -127,13 +127,13 @@ async function endOf(conversations: Conversations, { conversation, turn }: Respo
       },
     );
   }
-  if (typeof report.ended_seq !== 'number') {
+  if (report.seq === undefined) {
     throw new FabricError(
       'OPERATION_UNSUPPORTED',
       `The agent ${conversations.address} cannot continue a response: its reports have no cursors. Update the agent.`,
     );
   }
-  return report.ended_seq;
+  return report.seq;
 }
 
 /** True if no other turn follows. A repeated request may have made the turn that follows. */
