@@ -13,6 +13,7 @@ import type { SentinelConfig } from './config.ts';
 import { Control } from './control.ts';
 import { Counters } from './counters.ts';
 import { Admission } from './door/admission.ts';
+import { LostPaths } from './door/lost-paths.ts';
 import { TraceTap } from './http/trace.ts';
 import { Identity } from './identity.ts';
 import { LimitedLog } from './limited-log.ts';
@@ -89,7 +90,9 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     removed(session, removed, isFree) {
       announcer.removed(session, removed);
       challenge.removed(session, removed, isFree);
-      if (session.state === 'gone') overlay?.ended(session);
+      if (session.state !== 'gone') return;
+      overlay?.ended(session);
+      lostPaths.settled(session);
     },
   };
   const sessions = new Sessions(
@@ -152,11 +155,13 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     router,
   });
   const peerIds = new PeerIds(options.peerIds ?? []);
+  const lostPaths = new LostPaths({ clock, sessions, log });
   const admission = new Admission(
     {
       guard,
       identity,
       clock,
+      lostPaths,
       table,
       sessions,
       router,

@@ -119,7 +119,7 @@ export class Router {
    */
   receivePing(from: Session, size: number): boolean {
     if (from.state === 'gone') return false;
-    from.markReceived();
+    from.markAlive();
     return this.#deps.rateBrake.admits(from, size);
   }
 

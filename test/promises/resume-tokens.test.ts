@@ -1,4 +1,5 @@
 // HD6: the session of a lost node belongs to its process, and to the holder of its resume token.
+import { CANCEL_CAPABILITY } from '@fame-fabric/shared/internal';
 import { beforeEach, expect, test } from 'vitest';
 import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 import type { Json } from '../kit/raw-node.ts';
@@ -8,6 +9,9 @@ const { start, nodes } = embeddedSentinels();
 beforeEach(async () => {
   await start();
 });
+
+/** Fields of a node of our software, which does not wait for the path of a lost session. */
+const ofOurs = { capabilities: [CANCEL_CAPABILITY] };
 
 test('HD6: a stranger with the system id of a lost node gets neither its path, its messages nor its calls', async () => {
   const agent = await nodes.attached();
@@ -21,7 +25,13 @@ test('HD6: a stranger with the system id of a lost node gets neither its path, i
   }
   await caller.heartbeat();
 
-  for (const attach of [{}, { resumeToken: 'A'.repeat(22) }, { resumeToken: caller.ack.frame.resumeToken }]) {
+  // A node that could be one of naylence waits for the path, and does not get it while the session can be resumed.
+  const waiting = nodes.attached({ systemId: agent.systemId });
+  for (const attach of [
+    ofOurs,
+    { resumeToken: 'A'.repeat(22) },
+    { resumeToken: caller.ack.frame.resumeToken },
+  ]) {
     const thief = await nodes.attached({ systemId: agent.systemId, attach });
     expect(thief.path).not.toBe(agent.path);
     thief.answer(request, 'ANSWERED BY THIEF');
@@ -34,13 +44,16 @@ test('HD6: a stranger with the system id of a lost node gets neither its path, i
   for (let n = 0; n < 40; n++) {
     expect((await back.next((m) => m.frame?.type === 'Data')).frame.payload).toBe(`private ${n}`);
   }
+  const waited = await waiting;
+  expect(waited.path).not.toBe(agent.path);
+  expect(await waited.silent((m) => m.frame?.type === 'Data')).toBe(true);
 });
 
 test('HD6: a stranger with the id of a lost child sentinel gets nothing that is addressed below it', async () => {
   const child = await nodes.attached();
   const caller = await nodes.attached();
   await lose(child, caller);
-  const thief = await nodes.attached({ systemId: child.systemId });
+  const thief = await nodes.attached({ systemId: child.systemId, attach: ofOurs });
   const sent = caller.sendCall(`agent@${child.path}/below`, 'secret');
   expect((await caller.next((m) => m.corrId === sent.corrId)).frame.code).toBe('NODE_GONE');
   caller.send({ to: `agent@${child.path}/below`, frame: { type: 'Data', payload: 'secret' } });

@@ -52,6 +52,7 @@ import type { AttachTerms, Session, SessionKind } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { Sessions } from '../session/sessions.ts';
 import type { PeerIds } from '../uplink/peer-ids.ts';
+import { type LostPaths, lostSession, otherConnections } from './lost-paths.ts';
 
 /** Time in which a connection must attach, in ms. The promise is 5 s at the node; the rest is for latency and a busy event loop. */
 const ATTACH_WITHIN_MS = 4_800;
@@ -86,12 +87,15 @@ interface Candidate {
   receivedFirstFrame: boolean;
   /** The first message, while the credential is being verified. */
   firstFrame: Uint8Array | undefined;
+  /** Path of the session that the node lost, once the attach has waited for it. */
+  lostPath: string | undefined;
 }
 
 export interface AdmissionDeps {
   guard: Guard;
   identity: Identity;
   clock: Clock;
+  lostPaths: LostPaths;
   table: SessionTable;
   sessions: Sessions;
   router: Router;
@@ -112,6 +116,7 @@ interface AttachRequest {
   readonly kind: SessionKind;
   readonly terms: AttachTerms;
   readonly tokenDigest: string | undefined;
+  readonly lostPath: string | undefined;
 }
 
 /** Announces our bindings to a peer that has just attached. */
@@ -162,6 +167,7 @@ export class Admission {
       authentication,
       receivedFirstFrame: false,
       firstFrame: undefined,
+      lostPath: undefined,
     };
     const isAnonymous = !hasCredential(authentication);
     this.#makeRoom(isAnonymous);
@@ -265,11 +271,8 @@ export class Admission {
     this.#deps.announcer.announceTo(session);
   }
 
-  #admit(
-    { transport, claim }: Candidate,
-    authentication: Authentication,
-    bytes: Uint8Array,
-  ): Session | undefined {
+  #admit(candidate: Candidate, authentication: Authentication, bytes: Uint8Array): Session | undefined {
+    const { transport } = candidate;
     let envelope: Envelope | undefined;
     try {
       envelope = decode(bytes);
@@ -280,7 +283,9 @@ export class Admission {
         );
       }
       if (!authentication.ok) throw authentication.fault;
-      return this.#attach(transport, claim, authentication, envelope as Envelope<NodeAttach>);
+      const attach = envelope as Envelope<NodeAttach>;
+      if (this.#waitsForPath(candidate, authentication, attach.frame, bytes)) return undefined;
+      return this.#attach(candidate, authentication, attach);
     } catch (error) {
       const code = isFabricError(error) ? tableCode(error.code) : 'ADMIT_REFUSED';
       const reason = isFabricError(error) ? error.message : 'The attach could not be handled';
@@ -310,9 +315,27 @@ export class Admission {
     transport.close(closeCodeOfRefusal(code), reason);
   }
 
+  // Lets the attach wait if the path of its node belongs to a lost session.
+  #waitsForPath(candidate: Candidate, granted: Granted, attach: NodeAttach, bytes: Uint8Array): boolean {
+    const { lostPaths, table } = this.#deps;
+    if (candidate.lostPath !== undefined) return false;
+    const { claim, transport } = candidate;
+    const lost = lostSession(attach, granted.principal.id, table.ofSystem(claim.systemId));
+    if (lost === undefined) return false;
+    // The bytes belong to the transport again when this returns.
+    const copy = Buffer.from(bytes);
+    const waits = lostPaths.wait(lost, () => {
+      candidate.lostPath = lost.path;
+      this.#begin(candidate, granted, copy);
+    });
+    if (!waits) return false;
+    this.#forget(candidate);
+    transport.onClose = () => lostPaths.cancel(lost);
+    return true;
+  }
+
   #attach(
-    transport: NodeTransport,
-    claim: Claim,
+    { transport, claim, lostPath }: Candidate,
     { principal, expiresAt, nodeFault }: Granted,
     envelope: Envelope<NodeAttach>,
   ): Session {
@@ -357,7 +380,7 @@ export class Admission {
       answersWhoIs: capabilities?.includes(WHO_IS_CAPABILITY) ?? false,
     };
     const digest = resumeToken ? tokenDigest(resumeToken) : undefined;
-    const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest };
+    const request: AttachRequest = { systemId, kind, terms, tokenDigest: digest, lostPath };
     const jwks = overlay?.readKeys(keys, this.#sessionOf(request)?.path);
     const { session, isResumed } = this.#openOrResume(transport, request);
     if (jwks !== undefined) overlay?.attached(session, jwks);
@@ -417,13 +440,14 @@ export class Admission {
   }
 
   #openOrResume(transport: NodeTransport, request: AttachRequest): { session: Session; isResumed: boolean } {
-    const { identity, sessions, table } = this.#deps;
-    const { systemId, kind, terms } = request;
+    const { identity, lostPaths, sessions, table } = this.#deps;
+    const { systemId, kind, terms, lostPath } = request;
     const own = this.#sessionOf(request);
     if (own !== undefined) {
       const isResumed = own.terms.instanceId === terms.instanceId;
       this.#hasOtherRights = rightsOf(own.terms.principal) !== rightsOf(terms.principal);
       sessions.resume(own, transport, terms);
+      lostPaths.settled(own);
       return { session: own, isResumed };
     }
     const quota = kind === 'node' ? this.#deps.quotas.of(terms.principal) : undefined;
@@ -441,8 +465,12 @@ export class Admission {
       );
     }
     const root = kind === 'peer' ? '' : identity.path;
-    const path = assignPath(root, systemId, (taken) => table.byPath(taken) !== undefined);
-    return { session: sessions.open({ path, systemId, kind }, transport, terms), isResumed: false };
+    const isTaken = (path: string): boolean => table.byPath(path) !== undefined;
+    const path = lostPath === undefined || isTaken(lostPath) ? assignPath(root, systemId, isTaken) : lostPath;
+    const session = sessions.open({ path, systemId, kind }, transport, terms);
+    for (const holder of otherConnections(session, table.ofSystem(systemId)))
+      lostPaths.watch(holder, session);
+    return { session, isResumed: false };
   }
 }
 

@@ -118,10 +118,12 @@ export class KeyTable {
   remove(session: Session): void {
     const at = this.#clock.monotonic();
     for (const kid of this.#own.get(session) ?? []) {
-      const { jwk, path } = this.#byKid.get(kid)!;
+      const entry = this.#byKid.get(kid);
+      // The node has attached again, with the same key and a new session.
+      if (entry?.session !== session) continue;
       this.#byKid.delete(kid);
       this.#departed.delete(kid);
-      this.#departed.set(kid, { jwk, path, at });
+      this.#departed.set(kid, { jwk: entry.jwk, path: entry.path, at });
     }
     for (const kid of this.#announced.get(session) ?? []) this.#byKid.delete(kid);
     this.#own.delete(session);

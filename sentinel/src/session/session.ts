@@ -83,6 +83,7 @@ export class Session implements SessionIdentity {
   #transport: NodeTransport | undefined;
   #terms: AttachTerms;
   #receivedAt: number;
+  #pongAt = 0;
   /** Last replyTo that passed the check: a caller uses one for all of its calls. */
   #checkedReplyTo = '';
   /** True if the node has forwarded a message of a node below its path. */
@@ -133,13 +134,23 @@ export class Session implements SessionIdentity {
     return this.#terms;
   }
 
-  /** Records that the node sent something. */
+  /** Records that the node sent a message. */
   markReceived(): void {
     this.#receivedAt = this.#time.now;
   }
 
-  /** Time since the node last sent something, in ms. */
+  /** Records that the node sent a ping or a pong. */
+  markAlive(): void {
+    this.#pongAt = this.#time.now;
+  }
+
+  /** Time since the node last sent a message, a ping or a pong, in ms. */
   get silentMs(): number {
+    return this.#time.now - Math.max(this.#receivedAt, this.#pongAt);
+  }
+
+  /** Time since the node last sent a message, in ms. */
+  get sinceMessageMs(): number {
     return this.#time.now - this.#receivedAt;
   }
 

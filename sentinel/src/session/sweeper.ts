@@ -157,7 +157,7 @@ export class Sweeper {
       transport.terminate();
     } else if (silentMs >= PING_AFTER_MS) {
       void session.ping(PONG_MS).then((isAlive) => {
-        if (isAlive) session.markReceived();
+        if (isAlive) session.markAlive();
       });
     }
   }
