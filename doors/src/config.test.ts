@@ -1,6 +1,6 @@
 import { isFabricError } from '@fame-fabric/shared';
 import { expect, test } from 'vitest';
-import { DOOR_NAMES, doorOfPath, readDoorNames } from './config.ts';
+import { DOOR_NAMES, doorOfPath, readDoorNames, readDoorSettings } from './config.ts';
 
 test.each([
   [undefined, DOOR_NAMES],
@@ -36,4 +36,15 @@ test.each([
 ])('the door of %s is %s', (path, name) => {
   expect(doorOfPath(path, DOOR_NAMES)).toBe(name);
   expect(doorOfPath(path, [])).toBeUndefined();
+});
+
+test('reads the chat agent and the public URL', () => {
+  expect(readDoorSettings({})).toEqual({ chatAddress: 'chat@fame.fabric', publicUrl: undefined });
+  const env = { FAME_CHAT_ADDRESS: 'a@fame.fabric', FAME_PUBLIC_URL: 'https://fame.example.org/' };
+  expect(readDoorSettings(env)).toEqual({
+    chatAddress: 'a@fame.fabric',
+    publicUrl: 'https://fame.example.org',
+  });
+  for (const faulty of [{ FAME_CHAT_ADDRESS: 'chat' }, { FAME_PUBLIC_URL: 'fame.example.org' }])
+    expect(() => readDoorSettings(faulty)).toThrow(/FAME_/);
 });

@@ -1,4 +1,5 @@
 // The doors that exist, and the variable that names them. Loads neither fastify nor the link: every sentinel reads it at its start.
+import { tryParseAddress } from '@fame-fabric/shared';
 import {
   closestMatch,
   type Environment,
@@ -27,7 +28,40 @@ export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
     description:
       'Doors on the port of the sentinel, which serve clients of other protocols over HTTP; none serves no doors.',
   },
+  {
+    name: 'FAME_CHAT_ADDRESS',
+    type: 'address',
+    default: 'chat@fame.fabric',
+    description: 'The agent of a request that names none, such as that of the A2A card at the root.',
+  },
+  {
+    name: 'FAME_PUBLIC_URL',
+    type: 'url',
+    default: '',
+    description:
+      'URL under which clients reach the port, such as https://fame.example.org, for the links in A2A cards. Without it they have the Host of the request.',
+  },
 ] as const satisfies Variable[]);
+
+/** Settings of the doors that variables set. */
+export interface DoorSettings {
+  readonly chatAddress: string;
+  /** Without a slash at its end. */
+  readonly publicUrl: string | undefined;
+}
+
+/** Reads the settings of the doors. @throws {CONFIG_INVALID} */
+export const readDoorSettings = (env: Environment): DoorSettings =>
+  readEnv(env, (reader) => {
+    const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
+    const isAddress = tryParseAddress(chatAddress) !== undefined;
+    reader.check('FAME_CHAT_ADDRESS', chatAddress, isAddress, 'an address such as chat@fame.fabric');
+    const publicUrl = reader.url('FAME_PUBLIC_URL', {
+      protocols: ['http:', 'https:'],
+      example: 'https://fame.example.org',
+    });
+    return { chatAddress, publicUrl: publicUrl?.replace(/\/+$/, '') };
+  });
 
 /** Reads the names of the doors. @throws {CONFIG_INVALID} */
 export const readDoorNames = (env: Environment): readonly DoorName[] => readEnv(env, namesIn);

@@ -50,6 +50,7 @@ function describeAgent({ address, description, operations = {}, tasks }: Describ
     operations: listed,
     ...(left < 0 ? { truncated: true } : {}),
     ...(tasks || Object.hasOwn(operations, 'tasks/send') ? { tasks: true } : {}),
+    ...(tasks ? { a2aPush: true } : {}),
   };
 }
 

@@ -75,6 +75,7 @@ export class ServedAgent implements Serving, Service {
         link,
         safeFetch: serve.safeFetch ?? createSafeFetch(),
         pushAddresses: options.tasks.pushAddresses,
+        clock: this.#clock,
         log: this.#log,
       });
       this.#tasks = new TaskTable(options.tasks, { link, notifier, clock: this.#clock, log: this.#log });

@@ -5,6 +5,7 @@ import { AgentCard, type Task } from '@a2a-js/sdk';
 import { ContentTypeNotSupportedError, toRestErrorBody } from '@a2a-js/sdk/errors';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Door, DoorDeps } from '../door.ts';
+import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from '../fastify.ts';
 import { sse } from '../shared/sse.ts';
@@ -77,7 +78,7 @@ class Routes {
       return cardOf(found, {
         base: this.#base(request),
         needsCredential: await this.#needsCredential(request),
-        canPush: false,
+        canPush: canPush(found),
       });
     } catch (error) {
       // Clients discover how to get a credential. Other agents are not shown to strangers.
@@ -186,13 +187,13 @@ class Routes {
     const deps = { client, principal, agent, signal: left.signal, clock, log };
     const source = agent.isChat ? new ChatTasks(deps) : new FameTasks(deps);
     const base = this.#base(request);
-    const card = cardOf(agent, { base, needsCredential: false, canPush: source.push !== undefined });
+    const card = cardOf(agent, { base, needsCredential: false, canPush: canPush(agent) });
     return new RequestHandler({
       source,
       card,
       extendedCard: async () =>
         (await this.#needsCredential(request))
-          ? cardOf(agent, { base, needsCredential: true, canPush: source.push !== undefined })
+          ? cardOf(agent, { base, needsCredential: true, canPush: canPush(agent) })
           : undefined,
       onTask: (task) => addIds(reply, task),
       log,
@@ -218,6 +219,9 @@ class Routes {
     return reply;
   }
 }
+
+/** True if the agent sends push notifications for A2A. */
+const canPush = ({ isChat, raw }: FabricCard): boolean => !isChat && raw.a2aPush === true;
 
 const unknownAgent = (name: string): FabricError =>
   new FabricError('NO_ROUTE', `There is no agent ${name.slice(0, 120)}`, { retryable: false });

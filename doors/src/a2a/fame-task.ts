@@ -33,6 +33,9 @@ const STATES: Readonly<Record<FameState, TaskState>> = {
  */
 const RESPONSE = 'a2aResponse';
 
+/** Converts a state. One that is unknown here, such as of a later version, is UNRECOGNIZED. */
+export const a2aState = (state: FameState): TaskState => STATES[state] ?? TaskState.UNRECOGNIZED;
+
 interface Ids {
   readonly taskId: string;
   readonly contextId: string;
@@ -61,7 +64,7 @@ export function taskOf(task: FameTask): Task {
 function statusOf(ids: Ids, { state, message, timestamp }: FameStatus): TaskStatus {
   const time = new Date(timestamp);
   return {
-    state: STATES[state] ?? TaskState.UNRECOGNIZED,
+    state: a2aState(state),
     message: message ? statusMessage(ids, message, timestamp) : undefined,
     timestamp: Number.isNaN(time.getTime()) ? undefined : time.toISOString(),
   };

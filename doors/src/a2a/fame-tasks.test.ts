@@ -165,3 +165,109 @@ test('an agent without tasks supports no messages', async () => {
   const { error } = await rpc(kit, 'SendMessage', { message: messageOf('Go', ID) }, options);
   expect(error).toMatchObject({ code: -32004, data: [{ metadata: { code: expect.any(String) } }] });
 });
+
+describe('ListTasks', () => {
+  test('has the tasks of the caller, page by page', async () => {
+    await using kit = await worker(() => 'done');
+    const ids: string[] = [];
+    for (let n = 0; n < 5; n++) {
+      const contextId = n === 2 ? 'ctx' : '';
+      ids.push((await send(kit, messageOf(`${n}`, `message-00000000-100${n}`, { contextId }), ada)).id);
+    }
+    await send(kit, messageOf('other', ID), bea);
+    const listed: string[] = [];
+    let pageToken = '';
+    do {
+      const { result } = await rpc(kit, 'ListTasks', { pageSize: 2, pageToken }, ada);
+      listed.push(...result.tasks.map(({ id }: Json) => id));
+      expect(result).toMatchObject({ pageSize: 2, totalSize: 5 });
+      pageToken = result.nextPageToken;
+    } while (pageToken !== '');
+    expect(listed.toSorted()).toEqual(ids.toSorted());
+    const { result } = await rpc(kit, 'ListTasks', { contextId: 'ctx' }, ada);
+    expect(result.tasks.map(({ id }: Json) => id)).toEqual([ids[2]]);
+    const failed = await rpc(kit, 'ListTasks', { status: 'TASK_STATE_FAILED' }, ada);
+    expect(failed.result).toMatchObject({ tasks: [], nextPageToken: '' });
+  });
+});
+
+describe('push notifications', () => {
+  const url = 'https://hooks.example.com/a2a';
+  const config = (id: string, fields: Json = {}): Json => ({ id, url, token: 'tok', ...fields });
+  const asking = () => worker(async (_params, task) => task.ask('Well?'));
+
+  test('are in the card, and their configurations are kept by the agent', async () => {
+    await using kit = await asking();
+    const card = (await kit.inject({ url: '/a2a/worker@fame.fabric/.well-known/agent-card.json' })).json();
+    expect(card.capabilities.pushNotifications).toBe(true);
+    const authentication = { scheme: 'Bearer', credentials: 'secret' };
+    const configuration = { taskPushNotificationConfig: config('first', { authentication }) };
+    const sent = await rpc(kit, 'SendMessage', { message: messageOf('Go', ID), configuration }, options);
+    const { id: taskId } = sent.result.task;
+    const created = await rpc(kit, 'CreateTaskPushNotificationConfig', { taskId, url }, options);
+    expect(created.result).toEqual({ id: expect.stringMatching(/./), taskId, url });
+    const first = { ...config('first'), taskId, authentication };
+    const get = (id: string) => rpc(kit, 'GetTaskPushNotificationConfig', { taskId, id }, options);
+    expect((await get('first')).result).toEqual(first);
+    expect((await get('nope')).error.code).toBe(-32001);
+    const listed = await rpc(kit, 'ListTaskPushNotificationConfigs', { taskId }, options);
+    expect(listed.result.configs).toEqual([first, created.result]);
+    for (let n = 0; n < 2; n++)
+      expect(await rpc(kit, 'DeleteTaskPushNotificationConfig', { taskId, id: 'first' }, options)).toEqual({
+        jsonrpc: '2.0',
+        id: 1,
+        result: null,
+      });
+    expect((await get('first')).error.code).toBe(-32001);
+  });
+
+  test('over HTTP+JSON', async () => {
+    await using kit = await asking();
+    const { id } = await send(kit, messageOf('Go', ID));
+    const base = `${options.url}/v1/tasks/${id}/pushNotificationConfigs`;
+    const headers = { 'a2a-version': '1.0', 'content-type': 'application/json' };
+    const payload = JSON.stringify(config('one'));
+    expect((await kit.inject({ method: 'POST', url: base, headers, payload })).statusCode).toBe(201);
+    expect((await kit.inject({ url: base, headers })).json().configs).toHaveLength(1);
+    expect((await kit.inject({ url: `${base}/one`, headers })).json()).toEqual({
+      ...config('one'),
+      taskId: id,
+    });
+    expect(
+      (await kit.inject({ method: 'DELETE', url: `${base}/one`, headers: { 'a2a-version': '1.0' } }))
+        .statusCode,
+    ).toBe(204);
+    expect((await kit.inject({ url: `${base}/one`, headers })).statusCode).toBe(404);
+  });
+
+  test.each<[string, Json]>([
+    ['a private address', { url: 'https://192.168.0.1/' }],
+    ['plain HTTP', { url: 'http://hooks.example.com/' }],
+    ['an address of the fabric', { url: 'receiver@fame.fabric' }],
+    ['no URL', { url: '' }],
+    ['a long URL', { url: `https://hooks.example.com/${'x'.repeat(2_048)}` }],
+    ['a scheme with a line break', { authentication: { scheme: 'Bearer\r\nx: y', credentials: 'c' } }],
+    ['long credentials', { authentication: { scheme: 'Bearer', credentials: 'c'.repeat(4_097) } }],
+  ])('to %s are refused', async (_name, fields) => {
+    await using kit = await asking();
+    const { id: taskId } = await send(kit, messageOf('Go', ID));
+    const { error } = await rpc(
+      kit,
+      'CreateTaskPushNotificationConfig',
+      { taskId, ...config('x'), ...fields },
+      options,
+    );
+    expect(error.code).toBe(-32602);
+  });
+
+  test('of a foreign task are unknown', async () => {
+    await using kit = await asking();
+    const { id: taskId } = await send(kit, messageOf('Go', ID), ada);
+    for (const method of [
+      'CreateTaskPushNotificationConfig',
+      'ListTaskPushNotificationConfigs',
+      'DeleteTaskPushNotificationConfig',
+    ])
+      expect((await rpc(kit, method, { taskId, ...config('x') }, bea)).error.code, method).toBe(-32001);
+  });
+});

@@ -1,35 +1,56 @@
 // The tasks of an agent with the task methods of the fabric, ours and those of naylence.
 import { isDeepStrictEqual } from 'node:util';
-import type { Message, Task } from '@a2a-js/sdk';
+import type { Message, Task, TaskPushNotificationConfig } from '@a2a-js/sdk';
 import { RequestMalformedError, UnsupportedOperationError } from '@a2a-js/sdk/errors';
 import {
   type AgentTasks,
   type Message as FameMessage,
+  type TaskState as FameState,
   type Task as FameTask,
   isFabricError,
   isFinalState,
+  type PushNotificationConfig,
 } from '@fame-fabric/shared';
 import { taskNotFound } from './errors.ts';
-import { directMessage, idsOf, taskOf, taskUpdates } from './fame-task.ts';
+import { FamePush, famePushOf } from './fame-push.ts';
+import { a2aState, directMessage, idsOf, taskOf, taskUpdates } from './fame-task.ts';
 import { messageKey } from './message-key.ts';
+import { pageOf, readPageToken } from './page-token.ts';
 import { fameMessageOf } from './parts.ts';
-import type { FollowedTask, TaskPage, TaskQuery, TaskSource, TaskSourceDeps } from './task-source.ts';
+import type {
+  FollowedTask,
+  PushConfigs,
+  TaskPage,
+  TaskQuery,
+  TaskSource,
+  TaskSourceDeps,
+} from './task-source.ts';
+
+/** A task in the answer to `tasks/list`. */
+interface ListedTask {
+  id: string;
+  state: FameState;
+  /** ISO 8601. */
+  timestamp: string;
+}
 
 export class FameTasks implements TaskSource {
-  readonly push = undefined;
+  readonly push: PushConfigs | undefined;
   readonly #deps: TaskSourceDeps;
   readonly #tasks: AgentTasks;
 
   constructor(deps: TaskSourceDeps) {
     this.#deps = deps;
     this.#tasks = deps.client.task(deps.agent.address);
+    if (deps.agent.raw.a2aPush === true) this.push = new FamePush(deps);
   }
 
-  async send(message: Message): Promise<FollowedTask> {
+  async send(message: Message, push?: TaskPushNotificationConfig): Promise<FollowedTask> {
     const given = fameMessageOf(message);
-    return this.#followed(
-      message.taskId === '' ? await this.#start(message, given) : await this.#continue(message, given),
-    );
+    const config = push && famePushOf(push);
+    if (message.taskId === '') return this.#followed(await this.#start(message, given, config));
+    if (config) await this.#tasks.setPush(message.taskId, config);
+    return this.#followed(await this.#continue(message, given));
   }
 
   async outcome(id: string): Promise<Task | Message> {
@@ -50,16 +71,33 @@ export class FameTasks implements TaskSource {
     return taskOf(await this.#tasks.cancel(id, { signal }));
   }
 
-  async list(_query: TaskQuery): Promise<TaskPage> {
-    throw new UnsupportedOperationError('The agent has no list of its tasks.');
+  /** @throws METHOD_NOT_FOUND for agents of naylence, which have no list */
+  async list({ contextId, state, changedSince, pageToken, pageSize }: TaskQuery): Promise<TaskPage> {
+    const { client, agent, signal } = this.#deps;
+    const from = readPageToken(pageToken);
+    const params = contextId === '' ? {} : { sessionId: contextId };
+    const answer = await client.call<{ tasks: ListedTask[] }>(agent.address, 'tasks/list', params, {
+      signal,
+    });
+    const listed = answer.tasks
+      .map((task) => ({ id: task.id, at: Date.parse(task.timestamp), state: a2aState(task.state) }))
+      .filter((task) => state === undefined || task.state === state)
+      .filter((task) => changedSince === undefined || task.at >= changedSince);
+    const { page, nextPageToken } = pageOf(listed, from, pageSize);
+    const tasks = await Promise.all(page.map(({ id }) => this.get(id)));
+    return { tasks, nextPageToken, totalSize: listed.length };
   }
 
-  async #start(message: Message, given: FameMessage): Promise<FameTask> {
+  async #start(
+    message: Message,
+    given: FameMessage,
+    pushNotification: PushNotificationConfig | undefined,
+  ): Promise<FameTask> {
     const { principal, agent, signal } = this.#deps;
     const id = `a2a-${messageKey({ principal, agent: agent.address }, message)}`;
     const sessionId = message.contextId === '' ? id : message.contextId;
     try {
-      return await this.#tasks.start(given, { id, sessionId, signal });
+      return await this.#tasks.start(given, { id, sessionId, pushNotification, signal });
     } catch (error) {
       // The message was sent twice.
       if (!isFabricError(error, 'TASK_EXISTS')) throw error;

@@ -29,4 +29,6 @@ export interface AgentDescription {
   truncated?: true;
   /** Present if the agent runs tasks: it has `tasks/send`, `tasks/get` and the other task methods. */
   tasks?: true;
+  /** Present if the push notifications of tasks can have the form of A2A: `format: 'a2a'` of their configuration. */
+  a2aPush?: true;
 }

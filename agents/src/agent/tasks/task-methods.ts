@@ -46,6 +46,8 @@ const pushNotificationConfig = z.looseObject({
       credentials: z.string().max(4_096).nullish(),
     })
     .nullish(),
+  id: z.string().min(1).max(256).nullish(),
+  format: z.literal('a2a').nullish(),
 });
 
 /** Parameters of `tasks/send` and `tasks/sendSubscribe`, for agents that serve these methods themselves. */
@@ -67,6 +69,8 @@ export const taskQueryParams = z.looseObject({
 });
 
 const pushSetParams = z.looseObject({ id: taskId, pushNotificationConfig });
+const pushDeleteParams = z.looseObject({ id: taskId, configId: z.string().max(256).nullish() });
+const listParams = z.looseObject({ sessionId: z.string().max(256).nullish() });
 
 /** Makes the task methods and `agent.get_card`. Without a table, the task methods fail with OPERATION_UNSUPPORTED. */
 export function taskMethods(card: AgentCard, table: TaskTable | undefined): Record<string, Operation> {
@@ -110,6 +114,13 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
       run: async ({ id, historyLength }, context) =>
         tasks().get(id, await identifiedCaller(context), historyLength),
     }),
+    'tasks/list': operation({
+      immediate,
+      params: listParams,
+      run: async ({ sessionId }, context) => ({
+        tasks: tasks().list(await identifiedCaller(context), sessionId ?? undefined),
+      }),
+    }),
     'tasks/cancel': operation({
       immediate,
       params: taskQueryParams,
@@ -130,6 +141,22 @@ export function taskMethods(card: AgentCard, table: TaskTable | undefined): Reco
         id,
         pushNotificationConfig: tasks().getPush(id, await identifiedCaller(context)),
       }),
+    }),
+    'tasks/pushNotification/list': operation({
+      immediate,
+      params: taskQueryParams,
+      run: async ({ id }, context) => ({
+        id,
+        pushNotificationConfigs: tasks().listPush(id, await identifiedCaller(context)),
+      }),
+    }),
+    'tasks/pushNotification/delete': operation({
+      immediate,
+      params: pushDeleteParams,
+      run: async ({ id, configId }, context) => {
+        tasks().deletePush(id, configId ?? '', await identifiedCaller(context));
+        return null;
+      },
     }),
   };
 }

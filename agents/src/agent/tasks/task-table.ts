@@ -20,6 +20,7 @@ import { cutText, onAbort } from '@fame-fabric/shared/internal';
 import { type IdentifiedCaller, identifiedCaller } from '../identified-caller.ts';
 import type { ContextLink, OperationContext, Outbound } from '../operation.ts';
 import { ScopedLink } from '../scoped-link.ts';
+import { statusNotification } from './a2a-notification.ts';
 import type { Notifier } from './push.ts';
 import { Subscriber } from './task-subscriber.ts';
 import type { TaskHandle, TaskHandler } from './task-types.ts';
@@ -31,6 +32,19 @@ const KEEP_FINISHED_MS = 300_000;
 const MAX_SUBSCRIBERS = 64;
 /** Maximum messages and artifacts that a task keeps for `tasks/get`. Subscribers receive all of them. */
 const MAX_KEPT = 100;
+/** Maximum tasks in a list. */
+const MAX_LISTED = 500;
+/** Maximum push configurations of a task. */
+const MAX_PUSH = 8;
+
+/** A task in a list. */
+export interface ListedTask {
+  id: string;
+  sessionId: string;
+  state: TaskState;
+  /** Time of the state, ISO 8601. */
+  timestamp: string;
+}
 
 interface TaskTableDeps {
   link: Outbound;
@@ -48,7 +62,8 @@ interface Entry {
   readonly link: ContextLink;
   readonly controller: AbortController;
   readonly subscribers: Set<Subscriber>;
-  push: PushNotificationConfig | undefined;
+  /** By id; the one without an id by ''. */
+  readonly push: Map<string, PushNotificationConfig>;
   nextIndex: number;
   /** Resolves the pending `ask`. */
   onInput: ((message: Message) => void) | undefined;
@@ -133,11 +148,40 @@ export class TaskTable {
     return viewOf(entry);
   }
 
-  /** @throws {TASK_UNKNOWN | PARAMS_INVALID | AUTH_FORBIDDEN | OUTBOUND_FORBIDDEN} */
+  /** Returns the tasks of the caller, the latest state first, at most 500. */
+  list({ principal }: IdentifiedCaller, sessionId: string | undefined): ListedTask[] {
+    this.#dropExpired();
+    const listed: ListedTask[] = [];
+    for (const { principal: owner, task } of this.#entries.values()) {
+      const session = task.sessionId ?? task.id;
+      if (owner !== principal || (sessionId !== undefined && session !== sessionId)) continue;
+      const { state, timestamp } = task.status;
+      listed.push({ id: task.id, sessionId: session, state, timestamp });
+    }
+    return listed
+      .sort((a, b) => (a.timestamp < b.timestamp ? 1 : a.timestamp > b.timestamp ? -1 : 0))
+      .slice(0, MAX_LISTED);
+  }
+
+  /** @throws {TASK_UNKNOWN | PARAMS_INVALID | AUTH_FORBIDDEN | OUTBOUND_FORBIDDEN | QUOTA_EXCEEDED} */
   async setPush(id: string, config: PushNotificationConfig, context: OperationContext): Promise<void> {
-    const entry = this.#get(id, await identifiedCaller(context));
+    const { push } = this.#get(id, await identifiedCaller(context));
     await this.#deps.notifier.check(config, context);
-    entry.push = config;
+    const name = config.id ?? '';
+    if (!push.has(name) && push.size >= MAX_PUSH)
+      throw new FabricError('QUOTA_EXCEEDED', `Task ${id} has ${MAX_PUSH} push notifications, the maximum`);
+    push.set(name, config);
+  }
+
+  /** Returns all push configurations of a task, their secrets to its owner only. @throws {TASK_UNKNOWN} */
+  listPush(id: string, caller: IdentifiedCaller): PushNotificationConfig[] {
+    const entry = this.#get(id, caller);
+    return [...entry.push.values()].map((config) => shownPush(config, entry, caller));
+  }
+
+  /** Removes a push configuration. Has no effect if there is none with that id. @throws {TASK_UNKNOWN} */
+  deletePush(id: string, configId: string, caller: IdentifiedCaller): void {
+    this.#get(id, caller).push.delete(configId);
   }
 
   /**
@@ -145,9 +189,10 @@ export class TaskTable {
    * @throws {TASK_UNKNOWN} @throws {PARAMS_INVALID} if none was set
    */
   getPush(id: string, caller: IdentifiedCaller): PushNotificationConfig {
-    const { push, principal } = this.#get(id, caller);
-    if (!push) throw new FabricError('PARAMS_INVALID', `Task ${id} has no push notification`);
-    return principal === caller.principal ? push : { url: push.url };
+    const entry = this.#get(id, caller);
+    const config = entry.push.get('');
+    if (!config) throw new FabricError('PARAMS_INVALID', `Task ${id} has no push notification`);
+    return shownPush(config, entry, caller);
   }
 
   /** Resolves when no task runs and all notifications are delivered. */
@@ -164,6 +209,7 @@ export class TaskTable {
       this.#setState(entry, 'failed', textMessage('agent', 'The agent was stopped'));
       entry.controller.abort(new FabricError('NODE_GONE', 'The agent was stopped'));
     }
+    this.#deps.notifier.close();
   }
 
   async #create(params: TaskSendParams, caller: IdentifiedCaller, context: OperationContext): Promise<Entry> {
@@ -211,7 +257,9 @@ export class TaskTable {
       link: context.link instanceof ScopedLink ? context.link.detached() : context.link,
       controller: new AbortController(),
       subscribers: new Set(),
-      push: params.pushNotification ?? undefined,
+      push: new Map(
+        params.pushNotification ? [[params.pushNotification.id ?? '', params.pushNotification]] : [],
+      ),
       nextIndex: 0,
       onInput: undefined,
       endedAt: undefined,
@@ -296,6 +344,8 @@ export class TaskTable {
     if (message) keep(task.history, message);
     const final = isFinalState(state);
     if (final || state === 'input-required') this.#notify(entry, { status: task.status, final });
+    for (const config of entry.push.values())
+      if (config.format === 'a2a') this.#deps.notifier.notifyA2A(config, task.id, statusNotification(task));
     this.#publish(entry, { id: task.id, status: task.status, final });
     if (final) this.#retire(entry);
   }
@@ -305,7 +355,8 @@ export class TaskTable {
   }
 
   #notify(entry: Entry, payload: Record<string, unknown>): void {
-    if (entry.push) this.#deps.notifier.notify(entry.push, entry.task.id, payload);
+    for (const config of entry.push.values())
+      if (config.format !== 'a2a') this.#deps.notifier.notify(config, entry.task.id, payload);
   }
 
   async *#subscribe(entry: Entry, context: OperationContext, start?: () => void): AsyncGenerator<TaskEvent> {
@@ -335,14 +386,18 @@ export class TaskTable {
 
   // Tasks of other owners do not exist for a caller. Drops expired tasks on look-up, so that no timer can outlive the agent.
   #find(id: string, { principal, mayUseAny }: IdentifiedCaller): Entry | undefined {
+    this.#dropExpired();
+    const own = this.#entries.get(keyOf(principal, id));
+    if (own || !mayUseAny) return own;
+    return this.#entries.values().find(({ task }) => task.id === id);
+  }
+
+  #dropExpired(): void {
     const oldest = this.#deps.clock.monotonic() - (this.#handler.keepFinishedMs ?? KEEP_FINISHED_MS);
     for (const ended of this.#ended) {
       if (ended.endedAt! > oldest) break;
       this.#drop(ended);
     }
-    const own = this.#entries.get(keyOf(principal, id));
-    if (own || !mayUseAny) return own;
-    return this.#entries.values().find(({ task }) => task.id === id);
   }
 
   #retire(entry: Entry): void {
@@ -361,6 +416,14 @@ export class TaskTable {
     return new Date(this.#deps.clock.now()).toISOString();
   }
 }
+
+/** A push configuration as a caller sees it. Its `token` and `credentials` are secrets of the owner of the task. */
+const shownPush = (
+  config: PushNotificationConfig,
+  { principal }: Pick<Entry, 'principal'>,
+  caller: IdentifiedCaller,
+): PushNotificationConfig =>
+  principal === caller.principal ? config : { url: config.url, ...(config.id ? { id: config.id } : {}) };
 
 const keyOf = (principal: string, id: string): string => JSON.stringify([principal, id]);
 
