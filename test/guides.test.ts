@@ -14,9 +14,14 @@ const MAX_LINES = 30;
 
 /**
  * Guides whose programs run elsewhere: those in Python in `npm run interop-python`, projects in `packaging/create-app.test.ts`, pages in
- * `browser/pages.test.ts`.
+ * `browser/pages.test.ts`. The guide of the MCP door has commands only.
  */
-const OTHER_GUIDES = ['docs/guides/python.md', 'docs/guides/project.md', 'docs/guides/web.md'];
+const OTHER_GUIDES = [
+  'docs/guides/python.md',
+  'docs/guides/project.md',
+  'docs/guides/web.md',
+  'docs/guides/mcp.md',
+];
 
 test('there is a guide for each style of agents', () => {
   const names = GUIDES.map((file) => file.slice('docs/guides/'.length));

@@ -37,6 +37,7 @@ describe('HD32: packages', () => {
     expect(LOCKS).toEqual([
       'package-lock.json',
       'packaging/package-lock.json',
+      'test/doors/package-lock.json',
       'test/interop/package-lock.json',
       'test/mermaid/package-lock.json',
     ]);

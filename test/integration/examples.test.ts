@@ -65,7 +65,8 @@ describe('the guides and pages', () => {
     for (const { command, prints } of typed) {
       if (await runKill(command, background)) continue;
       const isBackground = command.endsWith(' &');
-      const shell = isBackground ? `exec ${command.slice(0, -2)}` : command;
+      const local = command.replaceAll('127.0.0.1:8000', `127.0.0.1:${sentinel.port}`);
+      const shell = isBackground ? `exec ${local.slice(0, -2)}` : local;
       const proc = new Proc('/bin/sh', ['-c', shell], { name: command, env });
       if (isBackground) {
         background.push(proc);

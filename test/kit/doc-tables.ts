@@ -13,6 +13,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
+import { EXPECTED_FAILURES, type ExpectedFailure } from '../doors/conformance/expected-failures.ts';
 import { documentRows } from '../interop/matrix/table.ts';
 import { ROOT } from './processes.ts';
 
@@ -54,6 +55,9 @@ function naylenceRow({ name, isRead, same = [], refuses, note }: NaylenceVariabl
   return `| \`${name}\` | ${effects.filter((text) => text !== '').join('; ')} | ${cell(note)} |`;
 }
 
+const failureRow = ({ revision, scenario, isUnscored, reason }: ExpectedFailure): string =>
+  `| \`${revision}\` | \`${scenario}\` | ${isUnscored ? 'no' : 'yes'} | ${cell(reason)} |`;
+
 /** Variables that each kind of process reads. */
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [
   ['## Sentinel', SENTINEL_VARIABLES],
@@ -82,6 +86,11 @@ export const DOC_TABLES: readonly DocTable[] = [
     rows: NAYLENCE_VARIABLES.map(naylenceRow),
   },
   { file: 'docs/naylence.md', heading: '## Tested combinations', rows: documentRows() },
+  ...[...Map.groupBy(EXPECTED_FAILURES, ({ suite }) => suite)].map(([suite, failures]) => ({
+    file: 'docs/conformance.md',
+    heading: `## ${suite}`,
+    rows: failures.map(failureRow),
+  })),
 ];
 
 const isRow = (line: string): boolean => line.startsWith('| `');

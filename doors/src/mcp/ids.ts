@@ -33,12 +33,26 @@ export function decodeTask(text: string): TaskIds | undefined {
   return extra === undefined ? undefined : { ...(ids as TurnIds), createdAt: extra };
 }
 
+/** What a call continues that waited for its client: a turn, or an operation with a state of its own. */
+export type CallState = { readonly turn: TurnIds } | { readonly operation: string };
+
+const OPERATION = 'op_';
+
 /**
- * The `requestState` of a call that waits for a person. It is not signed: another value in it reaches only what the caller may reach with a
+ * The `requestState` of a turn that waits for a person. It is not signed: another value in it reaches only what the caller may reach with a
  * plain call.
  */
-export const encodeState = (ids: TurnIds): string => encode('wait_', ids);
-export const decodeState = (text: string): TurnIds | undefined => decode('wait_', text);
+export const encodeTurnState = (ids: TurnIds): string => encode('wait_', ids);
+
+/** The `requestState` of an operation. The agent protects it, if it must not change on its way. */
+export const encodeOperationState = (state: string): string => OPERATION + state;
+
+/** Reads a `requestState`. Undefined if this door did not make it. */
+export function decodeState(text: string): CallState | undefined {
+  if (text.startsWith(OPERATION)) return { operation: text.slice(OPERATION.length) };
+  const turn = decode('wait_', text);
+  return turn && { turn };
+}
 
 /** Derives ids from the key with which a client repeats a call, so that the repeated call finds the turn of the first one. */
 export function idsOfKey(

@@ -141,3 +141,99 @@ describe.each(ERAS)('%s', (era) => {
     expect(other).toMatchObject({ isError: true, _meta: { 'fame/error': { code: 'TURN_CONFLICT' } } });
   });
 });
+
+const INITIALIZE = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1.0.0' } },
+};
+const HEADERS = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' };
+
+test('a session of another principal does not exist', async () => {
+  await using kit = await doorKit(mcpDoor, { agents: [shop] });
+  const as = (name: string) => ({ ...HEADERS, authorization: `Bearer fk_${name}` });
+  const opened = await kit.inject({ method: 'POST', url: '/mcp', headers: as('ada'), payload: INITIALIZE });
+  const id = opened.headers['mcp-session-id'] as string;
+  const list = (name: string, sessionId: string) =>
+    kit.inject({
+      method: 'POST',
+      url: '/mcp',
+      headers: { ...as(name), 'mcp-session-id': sessionId },
+      payload: { jsonrpc: '2.0', id: 2, method: 'tools/list' },
+    });
+  expect((await list('ada', id)).statusCode).toBe(200);
+  const refused = await list('bea', id);
+  expect(refused.statusCode).toBe(404);
+  expect(refused.json()).toEqual((await list('ada', 'none')).json());
+});
+
+test('a caller sees and calls only the agents that it may call', async () => {
+  await using kit = await doorKit(mcpDoor, {
+    isCredentialNeeded: true,
+    replies: [],
+    agents: [shop],
+    principals: [{ id: 'ada', allow: ['chat@fame.fabric'] }],
+  });
+  await using mcp = await mcpClient(kit, { era: '2026-07-28', as: 'ada' });
+  await mcp.client.connect(mcp.transport);
+  const { tools } = await mcp.client.listTools();
+  expect(tools.filter(({ name }) => name.startsWith('shop'))).toEqual([]);
+  await expect(mcp.client.callTool({ name: 'shop_price' })).rejects.toThrow('Unknown tool');
+  const asked = await mcp.client.callTool({ name: 'ask_agent', arguments: { agent: 'shop', message: 'Hi' } });
+  expect(asked).toMatchObject({ isError: true, _meta: { 'fame/error': { code: 'NO_ROUTE' } } });
+});
+
+test('refusals are errors of JSON-RPC with our code', async () => {
+  await using kit = await doorKit(mcpDoor, { isCredentialNeeded: true });
+  const post = (payload: string, headers = {}) =>
+    kit.inject({ method: 'POST', url: '/mcp', headers: { ...HEADERS, ...headers }, payload });
+  const unauthenticated = await post('{}');
+  expect(unauthenticated.statusCode).toBe(401);
+  expect(unauthenticated.headers['www-authenticate']).toBe('Bearer');
+  expect(unauthenticated.json()).toMatchObject({
+    jsonrpc: '2.0',
+    error: { code: -32000, data: { code: 'AUTH_MISSING' } },
+  });
+  expect((await post('{')).json()).toMatchObject({
+    error: { code: -32700, data: { code: 'PROTO_MALFORMED' } },
+  });
+  const large = await post(JSON.stringify('x'.repeat(1_100_000)));
+  expect(large.statusCode).toBe(413);
+  expect(large.json()).toMatchObject({ error: { data: { code: 'MESSAGE_TOO_LARGE' } } });
+  const foreign = await post('{}', { origin: 'http://evil.example' });
+  expect(foreign.statusCode).toBe(403);
+});
+
+test('an operation that declares `_mcp` asks the client and gets the responses', async () => {
+  const form = {
+    method: 'elicitation/create',
+    params: {
+      mode: 'form',
+      message: 'Size?',
+      requestedSchema: { type: 'object', properties: { size: { type: 'string' } } },
+    },
+  };
+  const tailor = defineAgent({
+    address: 'tailor@fame.fabric',
+    operations: {
+      measure: operation({
+        params: z.object({
+          _mcp: z.looseObject({ inputResponses: z.record(z.string(), z.unknown()).optional() }).optional(),
+        }),
+        run: ({ _mcp }) =>
+          _mcp?.inputResponses ?? { resultType: 'input_required', inputRequests: { size: form } },
+      }),
+    },
+  });
+  await using kit = await doorKit(mcpDoor, { agents: [tailor] });
+  for (const era of ERAS) {
+    await using mcp = await mcpClient(kit, { era, capabilities: { elicitation: {} } });
+    mcp.client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { size: 'L' } }));
+    await mcp.client.connect(mcp.transport);
+    const { tools } = await mcp.client.listTools();
+    expect(tools.find(({ name }) => name === 'tailor_measure')!.inputSchema.properties).toEqual({});
+    const result = await mcp.client.callTool({ name: 'tailor_measure' });
+    expect(result.structuredContent).toMatchObject({ size: { action: 'accept', content: { size: 'L' } } });
+  }
+});

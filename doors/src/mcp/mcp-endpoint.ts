@@ -92,10 +92,7 @@ export class McpEndpoint {
     const endUse = this.#sessions.use(session);
     reply.raw.once('close', endUse);
     if (request.method === 'GET') {
-      const stop = this.#watch.listen(
-        visitor,
-        () => void session.server.sendToolListChanged().catch(() => {}),
-      );
+      const stop = this.#watch.listen(visitor, () => void notifyOfAgents(session));
       reply.raw.once('close', stop);
     }
     return session.transport.handleRequest(web, options);
@@ -127,7 +124,11 @@ export class McpEndpoint {
   #busFor(visitor: Visitor): ServerEventBus {
     return {
       publish: () => {},
-      subscribe: (listener) => this.#watch.listen(visitor, () => listener({ kind: 'tools_list_changed' })),
+      subscribe: (listener) =>
+        this.#watch.listen(visitor, () => {
+          listener({ kind: 'tools_list_changed' });
+          listener({ kind: 'prompts_list_changed' });
+        }),
     };
   }
 
@@ -136,6 +137,10 @@ export class McpEndpoint {
     await this.#sessions.close();
   }
 }
+
+/** A client that is gone by now gets no notification. */
+const notifyOfAgents = ({ server }: Session): Promise<unknown> =>
+  Promise.allSettled([server.sendToolListChanged(), server.sendPromptListChanged()]);
 
 interface Message {
   readonly id?: unknown;

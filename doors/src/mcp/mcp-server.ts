@@ -1,5 +1,7 @@
 // The MCP server of one request or session: its handlers. Both eras have the same ones; only clients of 2026-07-28 have tasks.
-import { decodeState } from './ids.ts';
+import type { AgentCard } from '../fabric/agent-card.ts';
+import { type CallState, decodeState } from './ids.ts';
+import { getPrompt, listPrompts } from './prompts.ts';
 import { type ServerDeps, visitorOf } from './request-context.ts';
 import { CONVERSATION_TEMPLATE, listConversations, readConversation } from './resources.ts';
 import { ProtocolError, ProtocolErrorCode, TASKS_EXTENSION, TaskServer } from './sdk.ts';
@@ -11,6 +13,8 @@ import { ToolTable } from './tool-table.ts';
 const TOOLS_TTL_MS = 10_000;
 const TEMPLATES_TTL_MS = 3_600_000;
 const PAGE = 200;
+/** Maximum of the protocol. */
+const MAX_SUGGESTIONS = 100;
 
 const INSTRUCTIONS =
   'Each tool calls an operation of an agent on the fabric. Use ask_agent to talk to a chat agent: its result has a conversation_id, with which the next call continues the conversation. Conversations are resources.';
@@ -23,11 +27,14 @@ export function mcpServer(deps: ServerDeps, { hasTasks }: { hasTasks: boolean })
       capabilities: {
         tools: { listChanged: true },
         resources: {},
+        prompts: { listChanged: true },
+        completions: {},
         ...(hasTasks ? { extensions: { [TASKS_EXTENSION]: {} } } : {}),
       },
       instructions: INSTRUCTIONS,
       cacheHints: {
         'tools/list': { ttlMs: TOOLS_TTL_MS, cacheScope: 'private' },
+        'prompts/list': { ttlMs: TOOLS_TTL_MS, cacheScope: 'private' },
         'resources/templates/list': { ttlMs: TEMPLATES_TTL_MS, cacheScope: 'public' },
         'server/discover': { ttlMs: TEMPLATES_TTL_MS, cacheScope: 'public' },
       },
@@ -50,9 +57,29 @@ export function mcpServer(deps: ServerDeps, { hasTasks }: { hasTasks: boolean })
     const text = await readConversation(visitorOf(context).client, uri);
     return { contents: [{ uri, mimeType: CONVERSATION_TEMPLATE.mimeType, text }] };
   });
+  server.setRequestHandler('prompts/list', async (_, context) => ({
+    prompts: listPrompts(await visitorOf(context).agents()),
+  }));
+  server.setRequestHandler('prompts/get', async ({ params }, context) =>
+    getPrompt(await visitorOf(context).agents(), params),
+  );
+  server.setRequestHandler('completion/complete', async ({ params }, context) => ({
+    completion: completionOf(await visitorOf(context).agents(), params),
+  }));
   if (hasTasks) addTaskMethods(server);
   server.onerror = (error) => deps.log.debug('a message of MCP was refused', { error });
   return server;
+}
+
+/** Completes the agent of the URI of a conversation. Other arguments have no suggestions. */
+function completionOf(
+  cards: readonly AgentCard[],
+  { ref, argument }: { ref: { type: string }; argument: { name: string; value: string } },
+): { values: string[]; hasMore: boolean } {
+  if (ref.type !== 'ref/resource' || argument.name !== 'agent') return { values: [], hasMore: false };
+  const agents = cards.filter(({ isChat, address }) => isChat && address.startsWith(argument.value));
+  const values = agents.slice(0, MAX_SUGGESTIONS).map(({ address }) => address);
+  return { values, hasMore: agents.length > values.length };
 }
 
 /** Pages of a list that may change between two requests: the cursor is the name of the last tool. */
@@ -71,8 +98,8 @@ function pageOf<T extends { name: string }>(
   return { tools, ...(last && start + PAGE < all.length ? { nextCursor: last.name } : {}) };
 }
 
-function readState(text: string): unknown {
-  const ids = decodeState(text);
-  if (!ids) throw new Error('malformed');
-  return ids;
+function readState(text: string): CallState {
+  const state = decodeState(text);
+  if (!state) throw new Error('malformed');
+  return state;
 }

@@ -1,10 +1,18 @@
 // The call of an operation that is no turn: one answer, or the items of a stream.
 import type { Client } from '@fame-fabric/client';
-import { FabricError } from '@fame-fabric/shared';
+import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { encodeOperationState } from './ids.ts';
 import type { ProgressReporter } from './progress.ts';
 import { errorResult, resultOf } from './results.ts';
-import type { CallToolResult } from './sdk.ts';
-import type { ToolTarget } from './tool-table.ts';
+import {
+  type CallToolResult,
+  type DeclaredCapabilities,
+  type InputRequiredResult,
+  isInputRequiredResult,
+  ProtocolError,
+  ProtocolErrorCode,
+} from './sdk.ts';
+import { CLIENT_SIDE, type ToolTarget } from './tool-table.ts';
 
 /** Time limit for an answer, or for each item, in ms. */
 const TIMEOUT_MS = 600_000;
@@ -18,23 +26,47 @@ export interface OperationCaller {
   readonly progress: ProgressReporter | undefined;
   /** Id of the call: a durable operation runs once for each. @default a new id */
   readonly callId?: string | undefined;
+  readonly side: ClientSide;
 }
 
-/** Calls an operation. Errors of the agent are results; nothing is thrown but the reason of an abort. */
+/** The value of the parameter `_mcp`, for an operation that declares it. */
+export interface ClientSide {
+  /** Capabilities that the client declared. The operation may ask for what they allow. */
+  readonly capabilities: DeclaredCapabilities;
+  /** Responses to the requests that the operation returned, by their keys. They come from the client and may be anything. */
+  readonly inputResponses?: Readonly<Record<string, unknown>> | undefined;
+  /** The `requestState` that the operation returned. A client can change it on the way: sign it if that matters. */
+  readonly requestState?: string | undefined;
+}
+
+/** Calls an operation. Errors of the agent are results; nothing is thrown but the reason of an abort, and a refused state. */
 export async function callOperation(
-  { address, operation, kind }: ToolTarget,
+  { address, operation, kind, takesClientSide }: ToolTarget,
   args: Record<string, unknown>,
-  { client, signal, progress, callId }: OperationCaller,
-): Promise<CallToolResult> {
+  { client, signal, progress, callId, side }: OperationCaller,
+): Promise<CallToolResult | InputRequiredResult> {
   const options = { timeoutMs: TIMEOUT_MS, signal, id: callId };
+  const params = takesClientSide ? { ...args, [CLIENT_SIDE]: side } : args;
   try {
-    if (kind === 'call') return resultOf(await client.call(address, operation, args, options));
-    return itemsResult(await collect(client.stream(address, operation, args, options), progress));
+    if (kind === 'stream')
+      return itemsResult(await collect(client.stream(address, operation, params, options), progress));
+    const answer = await client.call(address, operation, params, options);
+    return takesClientSide && isInputRequiredResult(answer) ? questionOf(answer) : resultOf(answer);
   } catch (error) {
     if (signal.aborted) throw error;
+    // The operation refused the state, which the client may have changed: an error of the protocol.
+    if (takesClientSide && side.requestState !== undefined && isFabricError(error, 'PARAMS_INVALID'))
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, error.message);
     return errorResult(error);
   }
 }
+
+/** The question of an operation to the client. The library checks its requests against the capabilities of the client. */
+const questionOf = ({ inputRequests, requestState }: InputRequiredResult): InputRequiredResult => ({
+  resultType: 'input_required',
+  ...(inputRequests ? { inputRequests } : {}),
+  ...(typeof requestState === 'string' ? { requestState: encodeOperationState(requestState) } : {}),
+});
 
 async function collect(
   stream: AsyncIterable<unknown>,

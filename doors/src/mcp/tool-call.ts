@@ -4,8 +4,8 @@ import type { ModelOptions, ToolResult } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
-import { idsOfKey, type TurnIds } from './ids.ts';
-import { callOperation } from './operation-call.ts';
+import { type CallState, idsOfKey } from './ids.ts';
+import { type ClientSide, callOperation } from './operation-call.ts';
 import { ProgressReporter } from './progress.ts';
 import { type ServerDeps, visitorOf } from './request-context.ts';
 import { errorResult, META } from './results.ts';
@@ -50,11 +50,13 @@ export async function callTool(
     const target = table.target(name);
     if (!target) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`);
     if (target.kind === 'turn') return await turn(call, target.card, textArgument(args, 'user_message'));
+    const key = keyOf(context);
     return await callOperation(target, args, {
       client: visitor.client,
       signal: context.mcpReq.signal,
       progress: progressOf(call),
-      callId: keyOf(context) && idsOfKey(visitor.principal, name, keyOf(context)!).callId,
+      callId: key === undefined ? undefined : idsOfKey(visitor.principal, name, key).callId,
+      side: clientSideOf(call),
     });
   } catch (error) {
     if (context.mcpReq.signal.aborted || error instanceof ProtocolError || !isFabricError(error)) throw error;
@@ -102,11 +104,10 @@ async function turnRequest(call: Call, { address }: AgentCard, message: string):
     retryKey: textArgument(args, 'retry_key'),
     retryCount: args.retry_count as number | undefined,
   };
-  const state = context.mcpReq.requestState<TurnIds>();
+  const state = context.mcpReq.requestState<CallState>();
   if (state) {
-    if (state.address !== address)
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState is that of another call.');
-    return { ...state, message, isResumed: true, options };
+    if (!('turn' in state) || state.turn.address !== address) throw otherState();
+    return { ...state.turn, message, isResumed: true, options };
   }
   const key = keyOf(context);
   const derived = key === undefined ? undefined : idsOfKey(visitor.principal, tool, key);
@@ -128,9 +129,25 @@ async function exists({ client }: Visitor, address: string, id: string): Promise
   return true;
 }
 
+/** The client's side of the call, for operations that ask its user or its model. */
+function clientSideOf({ server, context }: Call): ClientSide {
+  const state = context.mcpReq.requestState<CallState>();
+  if (state && !('operation' in state)) throw otherState();
+  const { inputResponses } = context.mcpReq;
+  return {
+    capabilities: capabilitiesOf(server, context),
+    ...(inputResponses ? { inputResponses } : {}),
+    ...(state ? { requestState: state.operation } : {}),
+  };
+}
+
+const otherState = (): ProtocolError =>
+  new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState is that of another call.');
+
+/** An empty text counts as none. */
 function textArgument(args: Arguments, name: string): string | undefined {
-  const value = args[name] ?? undefined;
-  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  const value = args[name] ?? '';
+  if (typeof value === 'string') return value === '' ? undefined : value;
   throw new FabricError('PARAMS_INVALID', `${name}: a text is required`);
 }
 

@@ -6,6 +6,8 @@ import { longToolName, type OperationRef, toolNames } from './tool-names.ts';
 import { TURN_SCHEMA } from './turn-result.ts';
 
 export const ASK_AGENT = 'ask_agent';
+/** The parameter with which an operation gets the client's side of the call. The schema of the tool does not have it. */
+export const CLIENT_SIDE = '_mcp';
 /** Operations of a chat agent that the door runs as one: a call of a tool reports its progress by itself. */
 const TURN_OPERATIONS: readonly string[] = ['run_turn', 'run_turn_stream'];
 /** Parameters of `run_turn` that the door sets itself. */
@@ -19,6 +21,8 @@ export interface ToolTarget extends OperationRef {
   readonly params: JsonSchema | undefined;
   /** `turn` for the turns of a chat agent. */
   readonly kind: 'turn' | 'stream' | 'call';
+  /** True if the operation declares the parameter `_mcp`. */
+  readonly takesClientSide: boolean;
 }
 
 export class ToolTable {
@@ -95,11 +99,15 @@ function targetsOf(card: AgentCard): ToolTarget[] {
         description,
         params,
         kind: isStreaming ? 'stream' : 'call',
+        takesClientSide: Object.hasOwn((params?.properties ?? {}) as object, CLIENT_SIDE),
       }),
     );
   if (!isChat) return targets;
   const turn = card.operations.find(({ name }) => name === 'run_turn');
-  return [...targets, { card, address, operation: 'run_turn', ...turnOf(turn), kind: 'turn' }];
+  return [
+    ...targets,
+    { card, address, operation: 'run_turn', ...turnOf(turn), kind: 'turn', takesClientSide: false },
+  ];
 }
 
 const turnOf = (operation: AgentOperation | undefined): Pick<ToolTarget, 'description' | 'params'> => ({
@@ -136,7 +144,15 @@ function toolOf(name: string, { card, operation, description, params, kind }: To
 function objectSchema(params: JsonSchema | undefined): Tool['inputSchema'] {
   const schema = params && withoutHeaders(params);
   if (schema?.type === 'array') return { type: 'object', properties: { args: schema }, required: ['args'] };
-  return schema?.type === 'object' ? (schema as Tool['inputSchema']) : { type: 'object' };
+  return schema?.type === 'object' ? withoutClientSide(schema as Tool['inputSchema']) : { type: 'object' };
+}
+
+function withoutClientSide(schema: Tool['inputSchema']): Tool['inputSchema'] {
+  const { [CLIENT_SIDE]: side, ...properties } = schema.properties ?? {};
+  if (side === undefined) return schema;
+  const { required, ...rest } = schema;
+  const others = required?.filter((name) => name !== CLIENT_SIDE) ?? [];
+  return { ...rest, properties, ...(others.length > 0 ? { required: others } : {}) };
 }
 
 // `x-mcp-header` tells clients to copy a parameter into a header, which this door does not check. A faulty one hides the tool.

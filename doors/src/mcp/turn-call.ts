@@ -14,7 +14,7 @@ import {
 import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import { answerOf, formsOf } from './approvals.ts';
-import { encodeState, encodeTask, type TurnIds } from './ids.ts';
+import { encodeTask, encodeTurnState, type TurnIds } from './ids.ts';
 import type { ProgressReporter } from './progress.ts';
 import { errorResult } from './results.ts';
 import type { CreateTaskResult, ToolReply } from './sdk.ts';
@@ -70,7 +70,7 @@ export async function callTurn(request: TurnRequest, caller: TurnCaller): Promis
       ? {
           resultType: 'input_required',
           inputRequests: formsOf(end.approvals),
-          requestState: encodeState(request),
+          requestState: encodeTurnState(request),
         }
       : waitingResult(request, end.approvals, caller.answerTool);
   } catch (error) {
