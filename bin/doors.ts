@@ -1,15 +1,15 @@
 // The doors of a sentinel that a command starts. They load with the first request to one of them.
-import { doorOfPath, readDoorNames, readDoorSettings } from '@fame-fabric/doors/config';
+import { doorOfPath, readDoorSettings } from '@fame-fabric/doors/config';
 import type { Environment } from '@fame-fabric/shared/internal';
 import type { Doors } from '@fame-fabric/shared/router';
 
-/** Reads the names and the settings of the doors. Undefined if there are none. @throws {CONFIG_INVALID} */
+/** Reads the settings of the doors. Undefined if there are none. @throws {CONFIG_INVALID} */
 export function doorsOf(env: Environment): Doors | undefined {
-  const names = readDoorNames(env);
+  const { names, chatAddress, publicUrl } = readDoorSettings(env);
   if (names.length === 0) return undefined;
-  const settings = readDoorSettings(env);
   return {
     claims: (path) => doorOfPath(path, names) !== undefined,
-    open: async (host) => (await import('@fame-fabric/doors')).openDoors(host, names, settings),
+    open: async (host) =>
+      (await import('@fame-fabric/doors')).openDoors(host, names, { chatAddress, publicUrl }),
   };
 }

@@ -21,7 +21,7 @@ import { type Flag, VERBS, type Verb } from './verbs.ts';
 module.enableCompileCache?.();
 
 /** Commands whose sentinel and agents report the variables without an effect in the format of their log. */
-const LOGGING = new Set(['sentinel', 'agent', 'up', 'dev']);
+const LOGGING = new Set(['sentinel', 'doors', 'agent', 'up', 'dev']);
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   if (!isNodeRecent()) {

@@ -1,6 +1,6 @@
 // Checks the settings of a sentinel and a chat agent on this machine, for `fame up`, `make start` and `fame doctor`.
 import { AGENT_VARIABLES, readAgentConfig, readPricesFile } from '@fame-fabric/agents/process';
-import { DOOR_VARIABLES, readDoorNames } from '@fame-fabric/doors/config';
+import { DOOR_VARIABLES, readDoorSettings } from '@fame-fabric/doors/config';
 import { readSentinelConfig, SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { isFabricError } from '@fame-fabric/shared';
 import { configInvalid, type Environment, type Variable } from '@fame-fabric/shared/internal';
@@ -16,7 +16,10 @@ export const ALL_VARIABLES: readonly Variable[] = [
 
 /** Checks all settings of both. @throws {CONFIG_INVALID} with the faults of both, each variable once */
 export function checkSettings(env: Environment): void {
-  const sentinelFaults = [...faultsOf(() => readSentinelConfig(env)), ...faultsOf(() => readDoorNames(env))];
+  const sentinelFaults = [
+    ...faultsOf(() => readSentinelConfig(env)),
+    ...faultsOf(() => readDoorSettings(env)),
+  ];
   const reported = sentinelFaults.map(variableOf);
   // Checked without the port: 0 is valid for a sentinel, which then chooses one, but not for an agent.
   const agentFaults = faultsOf(() => readAgentConfig(localAgentEnv(env, '')));

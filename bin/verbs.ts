@@ -59,6 +59,30 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 0,
     load: () => import('./verbs/sentinel.ts'),
   },
+  doors: {
+    about: 'serve the agents of a sentinel to clients of other protocols, over HTTP',
+    usage: 'npx fame-fabric doors [--url URL] [--port PORT] [--host HOST]',
+    examples: [
+      'npx fame-fabric doors',
+      'npx fame-fabric doors --url ws://10.0.0.5:8000/fame/v1/attach/ws/downstream --port 8080',
+      'FAME_DOORS=openai,http npx fame-fabric doors',
+    ],
+    flags: {
+      url: {
+        type: 'string',
+        value: 'URL',
+        about: 'admission URL of the sentinel (FAME_DIRECT_ADMISSION_URL)',
+      },
+      port: {
+        type: 'string',
+        value: 'PORT',
+        about: 'listen on this port, 0 for a free one (FAME_DOORS_PORT)',
+      },
+      host: { type: 'string', value: 'HOST', about: 'listen on this interface (FAME_DOORS_HOST)' },
+    },
+    maxPositionals: 0,
+    load: () => import('./verbs/doors.ts'),
+  },
   agent: {
     about: 'run the chat agent, or those named: chat, refine, team, echo, math',
     usage: 'npx fame-fabric agent [NAME...]',

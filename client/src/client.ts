@@ -8,6 +8,7 @@ import {
   Link,
   type LinkOptions,
   type LinkState,
+  type Principal,
   type RunManyOptions,
   type Send,
   type TaskMethods,
@@ -54,6 +55,11 @@ export class Client implements TaskMethods {
   /** The physical path that the sentinel assigned. A reconnect may change it. */
   get path(): string | undefined {
     return this.#link.path;
+  }
+
+  /** The principal of this client, as its sentinel stated it. Undefined at sentinels of other software. */
+  get principal(): Principal | undefined {
+    return this.#link.principal;
   }
 
   /** Calls `listener` with every new state. Returns a function that removes the listener. */

@@ -39,9 +39,13 @@ test.each([
 });
 
 test('reads the chat agent and the public URL', () => {
-  expect(readDoorSettings({})).toEqual({ chatAddress: 'chat@fame.fabric', publicUrl: undefined });
+  expect(readDoorSettings({})).toEqual({
+    names: DOOR_NAMES,
+    chatAddress: 'chat@fame.fabric',
+    publicUrl: undefined,
+  });
   const env = { FAME_CHAT_ADDRESS: 'a@fame.fabric', FAME_PUBLIC_URL: 'https://fame.example.org/' };
-  expect(readDoorSettings(env)).toEqual({
+  expect(readDoorSettings(env)).toMatchObject({
     chatAddress: 'a@fame.fabric',
     publicUrl: 'https://fame.example.org',
   });

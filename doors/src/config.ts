@@ -1,12 +1,23 @@
-// The doors that exist, and the variable that names them. Loads neither fastify nor the link: every sentinel reads it at its start.
-import { tryParseAddress } from '@fame-fabric/shared';
+// The doors that exist, and their settings. Loads neither fastify nor the link: every sentinel reads it at its start.
+import type { LogLevel } from '@fame-fabric/shared';
 import {
   closestMatch,
   type Environment,
   type EnvReader,
+  LOG_FORMATS,
+  type LogFormat,
   readEnv,
   type Variable,
 } from '@fame-fabric/shared/internal';
+import {
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  isHostName,
+  isNetwork,
+  isOrigin,
+  LOG_LEVELS,
+  LOOPBACK_PAGES,
+  tryParseAddress,
+} from '@fame-fabric/shared/router';
 
 /** The paths of each door. A path belongs to a door if it is one of these, or below one of them. */
 export const DOOR_PATHS = Object.freeze({
@@ -20,51 +31,141 @@ export type DoorName = keyof typeof DOOR_PATHS;
 
 export const DOOR_NAMES = Object.keys(DOOR_PATHS) as readonly DoorName[];
 
+/** Settings of the doors, in the process of a sentinel or in one of their own. */
+export interface DoorSettings {
+  readonly names: readonly DoorName[];
+  /** Address of the agent that a door talks to if a client names none. */
+  readonly chatAddress: string;
+  /** URL under which clients reach the port, without a slash at its end. @default the Host of each request */
+  readonly publicUrl: string | undefined;
+}
+
+/** Settings of doors in a process of their own. */
+export interface DoorProcessSettings extends DoorSettings {
+  readonly port: number;
+  readonly host: string;
+  /** Addresses to list if the list of nodes cannot be read. */
+  readonly addresses: readonly string[];
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHosts: readonly string[];
+  readonly trustedProxies: readonly string[];
+  readonly maxConnectionsPerAddress: number;
+  /** True if doors may serve other machines although the sentinel admits every node. */
+  readonly mayBeOpen: boolean;
+  readonly drainMs: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+const CHAT_ADDRESS = 'chat@fame.fabric';
+
 export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
   {
     name: 'FAME_DOORS',
     type: 'list',
     default: DOOR_NAMES.join(','),
     description:
-      'Doors on the port of the sentinel, which serve clients of other protocols over HTTP; none serves no doors.',
+      'Doors that are served, which let clients of other protocols call agents over HTTP; none serves no doors.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
     type: 'address',
-    default: 'chat@fame.fabric',
-    description: 'The agent of a request that names none, such as that of the A2A card at the root.',
+    default: CHAT_ADDRESS,
+    description: 'The agent that a door talks to if its client names none.',
   },
   {
     name: 'FAME_PUBLIC_URL',
     type: 'url',
-    default: '',
+    default: 'the Host of each request',
     description:
-      'URL under which clients reach the port, such as https://fame.example.org, for the links in A2A cards. Without it they have the Host of the request.',
+      'URL under which clients reach the doors, such as https://fame.example.org. Doors state it in cards and links.',
+  },
+  {
+    name: 'FAME_DOORS_PORT',
+    type: 'integer',
+    default: '8001',
+    description: '`npx fame-fabric doors`: port of the doors; 0 picks a free one.',
+  },
+  {
+    name: 'FAME_DOORS_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    description:
+      '`npx fame-fabric doors`: interface to listen on. Any other than loopback needs a sentinel that asks for credentials, or FAME_OPEN_ON_ALL_INTERFACES=true.',
+  },
+  {
+    name: 'FAME_DOORS_ADDRESSES',
+    type: 'list',
+    default: '(none)',
+    description:
+      '`npx fame-fabric doors`: agents to list, besides FAME_CHAT_ADDRESS, if the process has no key that may read the list of nodes.',
   },
 ] as const satisfies Variable[]);
 
-/** Settings of the doors that variables set. */
-export interface DoorSettings {
-  readonly chatAddress: string;
-  /** Without a slash at its end. */
-  readonly publicUrl: string | undefined;
-}
-
-/** Reads the settings of the doors. @throws {CONFIG_INVALID} */
-export const readDoorSettings = (env: Environment): DoorSettings =>
-  readEnv(env, (reader) => {
-    const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
-    const isAddress = tryParseAddress(chatAddress) !== undefined;
-    reader.check('FAME_CHAT_ADDRESS', chatAddress, isAddress, 'an address such as chat@fame.fabric');
-    const publicUrl = reader.url('FAME_PUBLIC_URL', {
-      protocols: ['http:', 'https:'],
-      example: 'https://fame.example.org',
-    });
-    return { chatAddress, publicUrl: publicUrl?.replace(/\/+$/, '') };
-  });
-
 /** Reads the names of the doors. @throws {CONFIG_INVALID} */
 export const readDoorNames = (env: Environment): readonly DoorName[] => readEnv(env, namesIn);
+
+/** Reads the settings of the doors in the process of a sentinel. @throws {CONFIG_INVALID} with one line for each fault */
+export const readDoorSettings = (env: Environment): DoorSettings => readEnv(env, settingsIn);
+
+/** Reads the settings of doors in a process of their own. @throws {CONFIG_INVALID} with one line for each fault */
+export const readDoorProcessSettings = (env: Environment): DoorProcessSettings =>
+  readEnv(env, (reader) => {
+    const settings = settingsIn(reader);
+    const addresses = reader.list('FAME_DOORS_ADDRESSES');
+    for (const address of addresses) checkAddress(reader, 'FAME_DOORS_ADDRESSES', address);
+    const allowedOrigins = reader.list('FAME_ALLOWED_ORIGINS');
+    for (const origin of allowedOrigins) {
+      const expected = 'origins such as http://localhost:5173, separated by commas, or loopback';
+      reader.check('FAME_ALLOWED_ORIGINS', origin, origin === LOOPBACK_PAGES || isOrigin(origin), expected);
+    }
+    const allowedHosts = reader.list('FAME_ALLOWED_HOSTS');
+    for (const name of allowedHosts) {
+      reader.check('FAME_ALLOWED_HOSTS', name, isHostName(name), 'host names, separated by commas');
+    }
+    const trustedProxies = reader.list('FAME_TRUSTED_PROXIES');
+    for (const network of trustedProxies) {
+      reader.check(
+        'FAME_TRUSTED_PROXIES',
+        network,
+        isNetwork(network),
+        'addresses or networks, separated by commas',
+      );
+    }
+    return {
+      ...settings,
+      port: reader.integer('FAME_DOORS_PORT', 8001, 0, 65_535),
+      host: reader.text('FAME_DOORS_HOST') ?? '127.0.0.1',
+      addresses,
+      allowedOrigins,
+      allowedHosts,
+      trustedProxies: trustedProxies.filter(isNetwork),
+      maxConnectionsPerAddress: reader.integer(
+        'FAME_MAX_CONNECTIONS_PER_IP',
+        DEFAULT_CONNECTIONS_PER_ADDRESS,
+        1,
+        1_000_000,
+      ),
+      mayBeOpen: reader.boolean('FAME_OPEN_ON_ALL_INTERFACES', false),
+      drainMs: reader.integer('FAME_DRAIN_MS', 10_000, 0, 600_000),
+      logLevel: reader.choice<LogLevel>('FAME_LOG_LEVEL', 'info', LOG_LEVELS),
+      logFormat: reader.choice<LogFormat>('FAME_LOG_FORMAT', 'auto', LOG_FORMATS),
+    };
+  });
+
+function settingsIn(reader: EnvReader): DoorSettings {
+  const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? CHAT_ADDRESS;
+  checkAddress(reader, 'FAME_CHAT_ADDRESS', chatAddress);
+  const publicUrl = reader.url('FAME_PUBLIC_URL', {
+    protocols: ['http:', 'https:'],
+    example: 'https://fame.example.org',
+  });
+  return { names: namesIn(reader), chatAddress, publicUrl: publicUrl?.replace(/\/+$/, '') };
+}
+
+function checkAddress(reader: EnvReader, name: string, value: string): void {
+  reader.check(name, value, tryParseAddress(value) !== undefined, 'an address such as chat@fame.fabric');
+}
 
 function namesIn(reader: EnvReader): readonly DoorName[] {
   const given = reader.list('FAME_DOORS').map((name) => name.toLowerCase());

@@ -1,7 +1,7 @@
 // The web server below a door: limits, Origin and Host, CORS, and errors in the form of the protocol.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
-import { type RequestOriginOptions, requestFault } from '@fame-fabric/shared/router';
+import { HTTP_IDLE_MS, type RequestOriginOptions, requestFault } from '@fame-fabric/shared/router';
 import type { Door } from './door.ts';
 import {
   Fastify,
@@ -13,9 +13,6 @@ import {
 } from './fastify.ts';
 import { addCorsHeaders, preflightHeaders } from './shared/cors.ts';
 import { statusOf } from './shared/status.ts';
-
-/** Time without progress after which a response that its client does not read is given up, in ms. Node measures it twice. */
-const RESPONSE_IDLE_MS = 9_500;
 
 export interface DoorAppDeps {
   door: Door;
@@ -58,7 +55,7 @@ export async function makeDoorApp(
   });
   // The body has arrived. From now on the agent is the slow side.
   app.addHook('preHandler', async (request) => setIdleTimeout(request, 0));
-  app.addHook('onSend', async (request) => setIdleTimeout(request, RESPONSE_IDLE_MS));
+  app.addHook('onSend', async (request) => setIdleTimeout(request, HTTP_IDLE_MS));
   app.setNotFoundHandler(async (request, reply) => {
     const text = `There is no route ${request.method} ${request.url.slice(0, 120)}`;
     return refuse(reply, door, new FabricError('NO_ROUTE', text, { retryable: false }), 404);

@@ -14,11 +14,18 @@ import {
   type TokenSettings,
   type Variable,
 } from '@fame-fabric/shared/internal';
-import { isFabricError, isHostName, isOrigin, LOG_LEVELS, LOOPBACK_PAGES } from '@fame-fabric/shared/router';
+import {
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  isFabricError,
+  isHostName,
+  isNetwork,
+  isOrigin,
+  LOG_LEVELS,
+  LOOPBACK_PAGES,
+} from '@fame-fabric/shared/router';
 import { defaultKeysFile, keysOf, readKeysFile } from './access/keys-file.ts';
 import { needsCredential, type SecurityProfile } from './access/needs-credential.ts';
 import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
-import { DEFAULT_CONNECTIONS_PER_ADDRESS, isNetwork } from './door/client-address.ts';
 import type { TlsFiles } from './door/tls.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';

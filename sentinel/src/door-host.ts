@@ -5,10 +5,9 @@ import {
   type DoorGrant,
   type DoorHost,
   FabricError,
-  REPLY_PREFIX,
+  isAgentAddress,
   type RequestOriginOptions,
   type ServedAddress,
-  SYSTEM_PARTICIPANT,
 } from '@fame-fabric/shared/router';
 import { type Access, ANONYMOUS_CALLER, type Granted } from './access/access.ts';
 import type { Bindings } from './bindings.ts';
@@ -88,9 +87,3 @@ export function makeDoorHost(
     close: () => nodes.closeAll(CLOSE.goingAway, 'the sentinel is shutting down'),
   };
 }
-
-/** False for pools, and for the mailboxes of nodes. */
-const isAgentAddress = (address: string): boolean =>
-  !address.includes('@*.') &&
-  !address.startsWith(`${SYSTEM_PARTICIPANT}@`) &&
-  !address.startsWith(REPLY_PREFIX);

@@ -28,12 +28,12 @@ export class MemoryNodes {
     this.#deps = deps;
   }
 
-  /** Returns a dial function. `authenticate` is called for each attach and throws to refuse it. */
-  dial(authenticate: () => MaybePending): Dial {
+  /** Returns a dial function. `authenticate` is called for each attach, with the token of the node, and throws to refuse it. */
+  dial(authenticate: (token: string | undefined) => MaybePending): Dial {
     const { admission, remote } = this.#deps;
-    return memoryDial((transport, url) => {
+    return memoryDial((transport, url, token) => {
       if (!admission.isOpen) throw new FabricError('LINK_REFUSED', 'The fabric is closed');
-      const authentication = authenticate();
+      const authentication = authenticate(token);
       const node = new MemoryNode(transport, remote);
       this.#open.add(node);
       const { onClose } = transport;

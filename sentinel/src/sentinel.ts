@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import type { Clock, Logger, TokenSource } from '@fame-fabric/shared';
 import { admissionUrl, configInvalid, errorMessage, type TokenSettings } from '@fame-fabric/shared/internal';
 import {
+  ClientAddresses,
   type Doors,
   newId,
   type OriginOptions,
@@ -18,7 +19,6 @@ import { openAccess } from './access/open-access.ts';
 import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
-import { ClientAddresses } from './door/client-address.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';

@@ -24,9 +24,19 @@ export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
 export { ERRORS, isErrorCode, tableCode } from './errors/codes.ts';
 export { FabricError, isFabricError } from './errors/error.ts';
+export {
+  ClientAddresses,
+  ConnectionSlots,
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  isLoopbackAddress,
+  isNetwork,
+} from './http/client-address.ts';
+export { closeWith, refusalBody, refusalBytes, refuseMalformed, refuseOn } from './http/http-refusal.ts';
+export { HTTP_IDLE_MS, limitServer, SERVER_OPTIONS } from './http/server-limits.ts';
 export { newId } from './ids.ts';
 export { LOG_LEVELS, silentLog } from './log.ts';
 export {
+  isAgentAddress,
   isUnder,
   locationOf,
   poolMatches,

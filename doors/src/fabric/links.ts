@@ -9,6 +9,9 @@ import type { Catalogue } from './catalogue.ts';
 /** Time in which a link must be attached, in ms. */
 const ATTACH_MS = 5_000;
 
+/** Links that attach at the same time. Each wrong credential costs an attach of doors that leave the check to their sentinel. */
+const MAX_ATTACHING = 64;
+
 /** A caller whose credential was accepted. */
 export interface Identity {
   /** Distinguishes principals and their rights. It has no secret. */
@@ -63,6 +66,7 @@ export class Links {
   /** By key; the least recently used one first. */
   readonly #byKey = new Map<string, PooledLink>();
   readonly #all = new Set<PooledLink>();
+  #attaching = 0;
   #isClosed = false;
 
   constructor(deps: LinksDeps, options: LinksOptions) {
@@ -106,7 +110,9 @@ export class Links {
   }
 
   #open(identity: Identity): PooledLink {
+    if (this.#attaching >= MAX_ATTACHING) throw busy('Too many callers attach at the same time');
     this.#makeRoom();
+    this.#attaching++;
     const connecting = Promise.withResolvers<AttachedLink>();
     const link = new PooledLink(identity, connecting.promise);
     this.#byKey.set(identity.key, link);
@@ -124,7 +130,10 @@ export class Links {
           connecting.reject(attachError(error));
           this.#close(link);
         },
-      );
+      )
+      .finally(() => {
+        this.#attaching--;
+      });
     // Each caller waits for the promise too.
     connecting.promise.catch(() => {});
     return link;
@@ -138,13 +147,7 @@ export class Links {
       this.#close(link);
       return;
     }
-    throw new FabricError(
-      'QUOTA_EXCEEDED',
-      `The doors serve ${maxLinks} principals at the same time already`,
-      {
-        details: { retryAfterMs: 1_000 },
-      },
-    );
+    throw busy(`The doors serve ${maxLinks} principals at the same time already`);
   }
 
   #use(link: PooledLink): () => void {
@@ -209,6 +212,9 @@ export class Links {
     await Promise.all(clients);
   }
 }
+
+const busy = (message: string): FabricError =>
+  new FabricError('QUOTA_EXCEEDED', message, { details: { retryAfterMs: 1_000 } });
 
 /** The code in the details of a refused attach is that of the reason, such as a quota. */
 function attachError(error: unknown): unknown {

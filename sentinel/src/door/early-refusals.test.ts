@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { refusalBytes } from '@fame-fabric/shared/router';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { EarlyRefusals, MAX_ANSWERS } from './early-refusals.ts';
-import { refusalBytes } from './http-refusal.ts';
 
 const ANSWER = refusalBytes(429, 'QUOTA_EXCEEDED', 'ada may attach 10 times a second.', 100);
 const PATH = '/fame/v1/attach/ws/downstream/x';

@@ -6,7 +6,23 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
-import { FabricError, isLoopback, LIMITS, settingForPage, upgradeFault } from '@fame-fabric/shared/router';
+import {
+  type ClientAddresses,
+  ConnectionSlots,
+  closeWith,
+  DEFAULT_CONNECTIONS_PER_ADDRESS,
+  FabricError,
+  HTTP_IDLE_MS,
+  isLoopback,
+  isLoopbackAddress,
+  LIMITS,
+  limitServer,
+  refusalBytes,
+  refuseOn,
+  SERVER_OPTIONS,
+  settingForPage,
+  upgradeFault,
+} from '@fame-fabric/shared/router';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import type { Access } from '../access/access.ts';
 import { BEARER_PROTOCOL } from '../access/credential.ts';
@@ -15,29 +31,12 @@ import type { Counters } from '../counters.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Admission, Claim } from './admission.ts';
-import {
-  type ClientAddresses,
-  ConnectionSlots,
-  DEFAULT_CONNECTIONS_PER_ADDRESS,
-  isLoopbackAddress,
-} from './client-address.ts';
 import { EarlyRefusals } from './early-refusals.ts';
-import { closeWith, refusalBytes, refuseOn } from './http-refusal.ts';
 import { NodeSocket, remoteOf } from './node-socket.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { wsMismatch } from './ws-check.ts';
 
 const ADMISSION_PATHS = /^\/fame\/v1\/attach\/ws\/(downstream|peer)\/([^/?#]+)\/?$/;
-
-/** Node looks for overdue requests at this interval, in ms. Each wake-up of an idle process is costly: its caches are cold. */
-const HTTP_CHECK_MS = 2_000;
-/** Time in which the headers of a request must have arrived, in ms. The promise is 10 s; the rest is for a busy event loop. */
-const HEADERS_WITHIN_MS = 9_500;
-/** Time in which a whole request must have arrived, in ms. The promise is 15 s. */
-const REQUEST_WITHIN_MS = 14_500;
-
-/** Time without progress after which an HTTP connection whose client does not read is closed, in ms. Node measures it twice. */
-const HTTP_IDLE_MS = 9_500;
 
 /** Time in which the other end must answer a close frame, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -102,16 +101,14 @@ export class Listener {
       });
     }
     this.#usesPlainWs = options.usesPlainWs ?? mismatch !== undefined;
-    const httpOptions = { maxHeaderSize: 16_384, connectionsCheckingInterval: HTTP_CHECK_MS };
     const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
       // Not `timeout` of the server: each socket of a node would keep the timer that its upgrade stops.
       request.socket.setTimeout(HTTP_IDLE_MS);
       deps.onRequest(this.#httpServer, request, response);
     };
-    this.#httpServer = deps.tls?.createServer(httpOptions, onRequest) ?? createServer(httpOptions, onRequest);
-    this.#httpServer.headersTimeout = HEADERS_WITHIN_MS - HTTP_CHECK_MS;
-    this.#httpServer.requestTimeout = REQUEST_WITHIN_MS - HTTP_CHECK_MS;
-    this.#httpServer.keepAliveTimeout = 5_000;
+    this.#httpServer =
+      deps.tls?.createServer(SERVER_OPTIONS, onRequest) ?? createServer(SERVER_OPTIONS, onRequest);
+    limitServer(this.#httpServer);
     // `closeTimeout` is documented by ws and missing in its types.
     const wsOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,

@@ -3,7 +3,15 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
-import { FabricError, type OriginOptions, originFault, tableCode } from '@fame-fabric/shared/router';
+import {
+  type ClientAddresses,
+  FabricError,
+  type OriginOptions,
+  originFault,
+  refusalBody,
+  refuseMalformed,
+  tableCode,
+} from '@fame-fabric/shared/router';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -14,8 +22,6 @@ import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access
 import type { Guard } from '../access/guard.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
-import type { ClientAddresses } from '../door/client-address.ts';
-import { refusalBody, refuseMalformed } from '../door/http-refusal.ts';
 import type { Identity } from '../identity.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { OpenCalls } from '../open-calls.ts';

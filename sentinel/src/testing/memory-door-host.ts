@@ -26,6 +26,8 @@ export interface MemoryDoorHost {
   readonly host: SentinelDoorHost;
   /** Dial function of agents. They attach as `local`. */
   readonly dial: Dial;
+  /** Dial function of nodes that attach with a token, as over a WebSocket. */
+  readonly tokenDial: Dial;
   /** Ends the key `fk_NAME`, as its removal from the keys file does: its sessions end with the next sweep, every 2 s. */
   revoke(id: string): void;
   close(): void;
@@ -94,6 +96,9 @@ export function startMemoryDoorHost({
   return {
     host,
     dial: agents.dial(() => ({ ok: true, principal })),
+    tokenDial: agents.dial((token) =>
+      access.authenticate({ headers: token === undefined ? {} : { authorization: `Bearer ${token}` } }),
+    ),
     revoke: (id) => keys.revoke(id),
     close() {
       parts.admission.stop();

@@ -1,7 +1,7 @@
 // A node's end of its connection to a sentinel: attach, bind, send, call, stream, drain, close. This file holds the wiring and
 // the states. Incoming messages go through `receiver.ts`, outgoing calls are in `calls.ts`, incoming calls in `serving.ts`,
 // addresses in `bindings.ts` and `binder.ts`, credits in `neighbor.ts`, and connecting in `dialer.ts`.
-import { readPrincipal } from '../access/principal.ts';
+import { type Principal, readPrincipal } from '../access/principal.ts';
 import { onAbort } from '../async/abort.ts';
 import { type Clock, systemClock, type Timer } from '../async/clock.ts';
 import { FabricError } from '../errors/error.ts';
@@ -199,6 +199,11 @@ export class Link {
   /** The path that the sentinel assigned. Empty before the first attach. */
   get path(): string {
     return this.#identity.path;
+  }
+
+  /** The principal of this node, as the sentinel stated it. Undefined before the first attach, and at sentinels of other software. */
+  get principal(): Principal | undefined {
+    return this.#callers.own;
   }
 
   /** Sizes of all tables and queues, for diagnostics. */

@@ -23,6 +23,12 @@ export const SYSTEM_PARTICIPANT = '__sys__';
 /** Prefix of the participants of reply mailboxes. */
 export const REPLY_PREFIX = '__rpc__';
 
+/** True for the address of one agent: not a pool, and not a mailbox of a node. */
+export const isAgentAddress = (address: string): boolean =>
+  !address.includes('@*.') &&
+  !address.startsWith(`${SYSTEM_PARTICIPANT}@`) &&
+  !address.startsWith(REPLY_PREFIX);
+
 /** Parses an address. @throws {ADDRESS_INVALID} when it does not follow the grammar or is longer than 256 bytes */
 export function parseAddress(text: string): Address {
   const address = tryParseAddress(text);

@@ -1,7 +1,7 @@
 // Refusals over HTTP: one JSON shape, `{ error: { code, message } }`, also on a bare socket without a request to answer.
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { ErrorCode } from '@fame-fabric/shared';
+import type { ErrorCode } from '../errors/codes.ts';
 
 export const refusalBody = (code: ErrorCode, message: string) => ({ error: { code, message } });
 
