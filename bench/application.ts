@@ -14,7 +14,7 @@ import { median } from './median.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(`app/${name}.ts`, import.meta.url));
 
-interface AppCell {
+export interface AppCell {
   readonly conversations: number;
   readonly chunks: number;
   /** 0 for as fast as the model server can. */
@@ -28,7 +28,7 @@ interface AppCell {
   readonly alternations: number;
 }
 
-interface AppRow extends RunFigures {
+export interface AppRow extends RunFigures {
   /** CPU time of all server processes per turn, in us. */
   readonly cpuUs: number;
   /** Resident memory of all server processes after the run, in MB. */
@@ -42,15 +42,15 @@ interface AppRow extends RunFigures {
   readonly peak: number;
 }
 
+/** `plain` is the plain server, `fabric` our client library, and `door` the OpenAI door of the same sentinel. */
+export type AppKind = 'plain' | 'fabric' | 'door';
+
 /** The rows of each contestant; those with the same index belong to one alternation. */
-interface AppRows {
-  readonly plain: AppRow[];
-  readonly fabric: AppRow[];
-}
+export type AppRows = Record<AppKind, AppRow[]>;
 
 /** A contestant: its server processes and its users. */
 interface Server {
-  readonly kind: 'plain' | 'fabric';
+  readonly kind: AppKind;
   readonly url: string;
   /** The server processes; the sentinel is the last one. */
   readonly pids: readonly number[];
@@ -58,7 +58,7 @@ interface Server {
 }
 
 /** The contestants and their model server. Close it with `stop`. */
-class ApplicationBench {
+export class ApplicationBench {
   readonly #model = new Child<ModelCommand>(program('model-server'));
   readonly #children: { stop(): void }[] = [this.#model];
   readonly #directory: string;
@@ -70,11 +70,17 @@ class ApplicationBench {
     this.#directory = mkdtempSync(join(ROOT, '.fame/bench-app-'));
   }
 
-  static async start(): Promise<ApplicationBench> {
+  /** @param kinds the contestants; `door` needs `fabric` */
+  static async start(kinds: readonly AppKind[]): Promise<ApplicationBench> {
     const bench = new ApplicationBench();
     try {
       const modelUrl = await bench.#model.request<string>({ cmd: 'url' });
-      bench.#servers = [await bench.#startPlain(modelUrl), await bench.#startFabric(modelUrl)];
+      const servers: Server[] = [];
+      if (kinds.includes('plain')) servers.push(await bench.#startPlain(modelUrl));
+      if (kinds.includes('fabric')) servers.push(await bench.#startFabric(modelUrl));
+      const fabric = servers.at(-1);
+      if (kinds.includes('door') && fabric !== undefined) servers.push(bench.#doorOf(fabric));
+      bench.#servers = servers;
       return bench;
     } catch (error) {
       await bench.stop();
@@ -117,6 +123,16 @@ class ApplicationBench {
     return { kind: 'fabric', url, pids: [agent.pid!, sentinel.pid], users };
   }
 
+  #doorOf({ url, pids }: Server): Server {
+    const { host } = new URL(url);
+    return { kind: 'door', url: `http://${host}/v1/chat/completions`, pids, users: this.#users() };
+  }
+
+  /** URL at which nodes attach to the sentinel. */
+  get sentinelUrl(): string {
+    return this.#servers.find(({ kind }) => kind === 'fabric')!.url;
+  }
+
   #users(): Child<AppCommand> {
     return this.#child(new Child<AppCommand>(program('app-driver')));
   }
@@ -126,35 +142,45 @@ class ApplicationBench {
     return child;
   }
 
-  /** Runs a cell with both contestants in turn. */
+  /** Runs a cell with all contestants in turn. */
   async run(cell: AppCell): Promise<AppRows> {
-    const { alternations, conversations, isTogether, ...turns } = cell;
-    const together = isTogether ? conversations : 1;
-    const rows: AppRows = { plain: [], fabric: [] };
-    for (let round = 0; round < alternations; round++) {
+    const rows: AppRows = { plain: [], fabric: [], door: [] };
+    for (let round = 0; round < cell.alternations; round++) {
       for (const server of round % 2 === 0 ? this.#servers : this.#servers.toReversed()) {
-        const { kind, url, pids, users } = server;
-        await users.request({ cmd: 'open', kind, url, conversations });
-        await this.#model.request({ cmd: 'resetPeak' });
-        const before = pids.map((pid) => cpuUs(pid));
-        const figures = await users.request<RunFigures>({ cmd: 'run', together, ...turns });
-        const cpu = pids.map((pid, i) => (cpuUs(pid) - before[i]!) / Math.max(1, figures.turns));
-        const rss = pids.map((pid) => rssKb(pid) / 1_024);
-        const anonMb = sum(pids.map((pid) => rssKb(pid, 'RssAnon') / 1_024));
-        const peak = await this.#model.request<number>({ cmd: 'peak' });
-        await users.request({ cmd: 'close' });
-        rows[kind].push({
-          ...figures,
-          cpuUs: sum(cpu),
-          rssMb: sum(rss),
-          anonMb,
-          sentinelCpuUs: sum(cpu.slice(1)),
-          sentinelRssMb: sum(rss.slice(1)),
-          peak,
-        });
+        rows[server.kind].push(await this.#measure(server, cell));
       }
     }
     return rows;
+  }
+
+  /** Runs a cell once with one contestant. */
+  runOnce(kind: AppKind, cell: Omit<AppCell, 'alternations'>): Promise<AppRow> {
+    return this.#measure(this.#servers.find((server) => server.kind === kind)!, cell);
+  }
+
+  async #measure(
+    { kind, url, pids, users }: Server,
+    { conversations, isTogether, ...turns }: Omit<AppCell, 'alternations'>,
+  ): Promise<AppRow> {
+    const together = isTogether ? conversations : 1;
+    await users.request({ cmd: 'open', kind, url, conversations });
+    await this.#model.request({ cmd: 'resetPeak' });
+    const before = pids.map((pid) => cpuUs(pid));
+    const figures = await users.request<RunFigures>({ cmd: 'run', together, ...turns });
+    const cpu = pids.map((pid, i) => (cpuUs(pid) - before[i]!) / Math.max(1, figures.turns));
+    const rss = pids.map((pid) => rssKb(pid) / 1_024);
+    const anonMb = sum(pids.map((pid) => rssKb(pid, 'RssAnon') / 1_024));
+    const peak = await this.#model.request<number>({ cmd: 'peak' });
+    await users.request({ cmd: 'close' });
+    return {
+      ...figures,
+      cpuUs: sum(cpu),
+      rssMb: sum(rss),
+      anonMb,
+      sentinelCpuUs: sum(cpu.slice(1)),
+      sentinelRssMb: sum(rss.slice(1)),
+      peak,
+    };
   }
 
   async stop(): Promise<void> {
@@ -233,7 +259,7 @@ const FAST = { chunks: 200, perSecond: 0, spreadMs: 0, alternations: 5 };
 
 /** Measures goals 17 to 19, or briefly 18b and 19. Goals 17, 18 and 18c are only printed: they do not count yet. */
 export async function measureApplication(report: Report, quick: boolean): Promise<Record<string, AppRows>> {
-  const bench = await ApplicationBench.start();
+  const bench = await ApplicationBench.start(['plain', 'fabric']);
   const results: Record<string, AppRows> = {};
   const run = async (name: string, cell: AppCell): Promise<AppRows> => {
     const rows = await bench.run(cell);

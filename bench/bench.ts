@@ -15,7 +15,6 @@ import {
   B1,
   B2,
   B2_NATIVE,
-  type Contestant,
   cpuUs,
   Driver,
   gatedSentinel,
@@ -32,6 +31,17 @@ import { type LinkFigures, measureLink } from './link.ts';
 import { median } from './median.ts';
 import { measureNats } from './nats.ts';
 import { measureRawRelay } from './raw-relay.ts';
+import {
+  ADDRESS,
+  type Cell,
+  compareRouters,
+  measure,
+  type Rig,
+  type Row,
+  startRig,
+  stopRig,
+  warmUp,
+} from './rig.ts';
 import { measureSplitter } from './splitter.ts';
 import { measureTurn } from './turn.ts';
 
@@ -85,29 +95,6 @@ const recordGoal = (
 };
 const fixed = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
 
-interface Cell {
-  readonly size: number;
-  readonly open: number;
-  readonly connections: number;
-  readonly stream?: boolean;
-  /** Length of the texts in the payload. @default that of a paragraph */
-  readonly textBytes?: number;
-  /** True if messages have a sid, a ttl, metadata, a signature and a digest. @default false */
-  readonly hasAllFields?: boolean;
-}
-/** A contestant with the drivers of its load. */
-interface Rig {
-  readonly contestant: Contestant;
-  readonly agent: Driver;
-  readonly clients: Driver;
-}
-interface Row {
-  us: number;
-  rate: number;
-  p50us: number;
-}
-
-const ADDRESS = 'echo@fame.fabric';
 const WARM_MESSAGES = quick ? 15_000 : 40_000;
 
 /** The sentinels of the option `--sentinel`. */
@@ -115,44 +102,6 @@ const GIVEN = flags.sentinel.map((text): StartCommand => {
   const [name = 'other', command = ''] = text.split(/=(.*)/s);
   return { name, command: command.split(' ') };
 });
-
-async function startRig(command: StartCommand): Promise<Rig> {
-  const contestant = await start(command);
-  const agent = new Driver();
-  const { token, url } = contestant;
-  await agent.request({ cmd: 'agent', url, address: ADDRESS, id: 'agent', token });
-  return { contestant, agent, clients: new Driver() };
-}
-const stopRig = ({ contestant, agent, clients }: Rig): void => {
-  contestant.stop();
-  agent.stop();
-  clients.stop();
-};
-
-/** Measures one window of one contestant, `leadMs` after its load began: CPU per forwarded message, rate and latency. */
-async function measure(
-  { contestant, clients, agent }: Rig,
-  cell: Cell,
-  windowMs: number,
-  leadMs = 60,
-): Promise<Row> {
-  await clients.request({
-    cmd: 'clients',
-    url: contestant.url,
-    token: contestant.token,
-    address: ADDRESS,
-    stream: false,
-    ...cell,
-  });
-  await clients.request({ cmd: 'window', ms: leadMs });
-  const before = cpuUs(contestant.pid);
-  const { trips, ms, p50us } = await clients.request<WindowResult>({ cmd: 'window', ms: windowMs });
-  const cpu = cpuUs(contestant.pid) - before;
-  await clients.request({ cmd: 'closeLoad' });
-  if (cell.stream) await agent.request({ cmd: 'endStreams' });
-  const messages = cell.stream ? trips : 2 * trips;
-  return { us: cpu / Math.max(1, messages), rate: (trips / ms) * 1000, p50us };
-}
 
 type Rows = Map<string, Row[]>;
 
@@ -200,30 +149,6 @@ function printCell(name: string, cell: Cell, rows: Rows) {
   return result;
 }
 
-/** Warms up: every contestant forwards the same number of messages before the measurement, so that its code is compiled. */
-async function warmUp(rigs: readonly Rig[]): Promise<void> {
-  for (const cell of [
-    { size: 256, open: 16, connections: 16 },
-    { size: 4_096, open: 16, connections: 16 },
-  ]) {
-    for (const { contestant, clients } of rigs) {
-      await clients.request({
-        cmd: 'clients',
-        url: contestant.url,
-        token: contestant.token,
-        address: ADDRESS,
-        stream: false,
-        ...cell,
-      });
-      await clients.request({
-        cmd: 'count',
-        messages: contestant.name === 'naylence' ? 1_000 : WARM_MESSAGES,
-      });
-      await clients.request({ cmd: 'closeLoad' });
-    }
-  }
-}
-
 /** The cells of the goals 1, 2, 4 and 5, each with its limit. */
 const CELLS: readonly { name: string; cell: Cell; goal: number; limit: number }[] = [
   { name: '256 B c16', cell: { size: 256, open: 16, connections: 16 }, goal: 1, limit: 0.8 },
@@ -259,7 +184,7 @@ async function steadyCells(): Promise<void> {
     // Only shown for scale, so one process and some of the cells are enough.
     if (!quick && set === 0) rigs.push(await startRig(B2_NATIVE), await startRig(B1));
     for (const command of GIVEN) rigs.push(await startRig(command));
-    await warmUp(rigs);
+    await warmUp(rigs, WARM_MESSAGES);
     const compared = rigs.filter(({ contestant }) => !/^b1$|^b2\+/.test(contestant.name));
     for (const [i, { cell }] of measured.entries()) {
       await addRows(table[i]!, cell.open === 16 ? rigs : compared, cell, alternations, windowMs);
@@ -281,7 +206,7 @@ async function steadyCells(): Promise<void> {
 async function measureFields(): Promise<void> {
   const rigs: Rig[] = [];
   for (const command of [OURS, ...GIVEN]) rigs.push(await startRig(command));
-  await warmUp(rigs);
+  await warmUp(rigs, WARM_MESSAGES);
   const plain: Cell = { size: 256, open: 16, connections: 16 };
   const full: Cell = { ...plain, hasAllFields: true };
   const ratios = rigs.map((): number[] => []);
@@ -312,7 +237,7 @@ async function naylenceCells(): Promise<void> {
   }
   // Fewer than the 64 parallel calls at which naylence stops answering.
   const rigs = [await startRig(B2), await startRig(OURS), await startRig(peer)];
-  await warmUp(rigs);
+  await warmUp(rigs, WARM_MESSAGES);
   const costRatio = async (name: string, cell: Cell): Promise<number> => {
     const rows: Rows = new Map();
     await addRows(rows, rigs, cell, 3, 800);
@@ -356,7 +281,7 @@ async function measureGrowth(): Promise<void> {
       for (const driver of [agent, clients, ...drivers]) pin(driver.pid, 1);
     }
     // Code that V8 is still optimizing in one of them would look like a difference.
-    await warmUp([a, b]);
+    await warmUp([a, b], WARM_MESSAGES);
     await prepareA(a, drivers[0]);
     await prepareB(b, drivers[1]);
     const ratios: number[] = [];
@@ -403,24 +328,7 @@ async function measureGrowth(): Promise<void> {
 /** Goal 22: the cost of a message at a sentinel that asks for keys and has a policy of 100 rules, to an open sentinel. */
 async function measureGate(): Promise<void> {
   const gated = gatedSentinel();
-  const cell: Cell = { size: 256, open: 16, connections: 16 };
-  const ratios: number[] = [];
-  for (let set = 0; set < 3; set++) {
-    const rigs = [await startRig(OURS), await startRig(gated)] as const;
-    for (const { contestant, agent, clients } of rigs) {
-      pin(contestant.pid, 0);
-      for (const driver of [agent, clients]) pin(driver.pid, 1);
-    }
-    await warmUp(rigs);
-    for (let round = 0; round < 16; round++) {
-      const us = new Map<Rig, number>();
-      for (const rig of round % 2 === 0 ? rigs : rigs.toReversed()) {
-        us.set(rig, (await measure(rig, cell, 100, 40)).us);
-      }
-      ratios.push(us.get(rigs[1])! / us.get(rigs[0])!);
-    }
-    for (const rig of rigs) stopRig(rig);
-  }
+  const ratios = await compareRouters(OURS, gated, { sets: 3, rounds: 16, warmMessages: WARM_MESSAGES });
   recordGoal(22, 'us/msg with keys and a policy of 100 rules, to open', median(ratios), 1.03);
 }
 
@@ -532,7 +440,7 @@ async function measurePressure(): Promise<void> {
   );
 
   const cell: Cell = { size: 256, open: 16, connections: 16 };
-  await warmUp([rig]);
+  await warmUp([rig], WARM_MESSAGES);
   const alone: number[] = [];
   const beside: number[] = [];
   const nonReader = new Driver();
@@ -582,7 +490,7 @@ async function measureBurstLoad(): Promise<void> {
 async function measureMinimalNodes(): Promise<LinkFigures> {
   const rig = await startRig(OURS);
   const { agent, clients, contestant } = rig;
-  await warmUp([rig]);
+  await warmUp([rig], WARM_MESSAGES);
   const load = { size: 256, open: 16, connections: 1, stream: false };
   await clients.request({ cmd: 'clients', url: contestant.url, address: ADDRESS, ...load });
   await clients.request({ cmd: 'window', ms: 500 });

@@ -1,5 +1,5 @@
-// The users of the application bench: a process that has many conversations with the plain server or with our fabric, each on its
-// own connection. It sends the turns, checks every answer, and measures delays.
+// The users of the application bench: a process that has many conversations with the plain server, with our fabric, or with its OpenAI
+// door, each on its own connection. It sends the turns, checks every answer, and measures delays.
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { connect } from '@fame-fabric/client/node';
@@ -9,7 +9,7 @@ import type { Order } from './model-server.ts';
 import { nowUs } from './time.ts';
 
 export type AppCommand =
-  | { cmd: 'open'; kind: 'plain' | 'fabric'; url: string; conversations: number }
+  | { cmd: 'open'; kind: 'plain' | 'fabric' | 'door'; url: string; conversations: number }
   | ({ cmd: 'run'; turnsEach: number; spreadMs: number } & Order)
   | { cmd: 'close' };
 
@@ -70,6 +70,47 @@ function plainChat(url: string): Chat {
   };
 }
 
+/** A user of the OpenAI door. The nonce makes each request another one: the door takes equal requests for repetitions. */
+function doorChat(url: string): Chat {
+  const agent = new Agent({ keepAlive: true });
+  return {
+    ask: (message, onText) =>
+      new Promise((resolve, reject) => {
+        const headers = { 'content-type': 'application/json' };
+        const sending = request(url, { method: 'POST', agent, headers });
+        sending.on('error', reject);
+        sending.on('response', (response) => {
+          let buffered = '';
+          let answer = '';
+          response.setEncoding('utf8');
+          response.on('data', (data: string) => {
+            const events = (buffered + data).split('\n\n');
+            buffered = events.pop()!;
+            for (const event of events) {
+              if (!event.startsWith('data: ')) continue;
+              const body = event.slice('data: '.length);
+              if (body === '[DONE]') {
+                resolve(answer);
+                continue;
+              }
+              const text: string | undefined = JSON.parse(body).choices?.[0]?.delta?.content;
+              if (!text) continue;
+              answer += text;
+              onText(text);
+            }
+          });
+          response.on('end', () =>
+            reject(new Error(`The answer ended early, with HTTP ${response.statusCode}: ${buffered}`)),
+          );
+        });
+        const content = JSON.stringify({ ...JSON.parse(message), nonce: randomUUID() });
+        const messages = [{ role: 'user', content }];
+        sending.end(JSON.stringify({ model: 'chat@fame.fabric', stream: true, messages }));
+      }),
+    close: async () => agent.destroy(),
+  };
+}
+
 async function fabricChat(url: string): Promise<Chat> {
   const client = await connect({ url });
   const conversation = client.conversation('chat@fame.fabric', { systemPrompt: 'Be brief.' });
@@ -95,12 +136,14 @@ async function fabricChat(url: string): Promise<Chat> {
   };
 }
 
+const CHATS = { plain: plainChat, fabric: fabricChat, door: doorChat } as const;
+
 const chats: Chat[] = [];
 
 async function open({ kind, url, conversations }: Extract<AppCommand, { cmd: 'open' }>): Promise<void> {
   while (chats.length < conversations) {
     const missing = Math.min(OPENED_AT_ONCE, conversations - chats.length);
-    const make = async (): Promise<Chat> => (kind === 'plain' ? plainChat(url) : await fabricChat(url));
+    const make = async (): Promise<Chat> => CHATS[kind](url);
     chats.push(...(await Promise.all(Array.from({ length: missing }, make))));
   }
 }
