@@ -33,19 +33,24 @@ export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
     const visitor = await visitorOf(fabric, request, reply);
     return create(visitor, request.body ?? {}, options.chatAddress);
   });
+  /** An id of another door has no agent in it. The conversation is then one of the agent at FAME_CHAT_ADDRESS. */
+  const refOf = ({ params: { id } }: { params: { id: string } }): ConversationRef => ({
+    id,
+    ...(readConversationId(id) ?? { agent: options.chatAddress, conversation: id }),
+  });
   app.get<Params>('/v1/conversations/:id', async (request, reply) => {
     const visitor = await visitorOf(fabric, request, reply);
-    const { ref, started } = await startOf(visitor, request.params.id);
+    const { ref, started } = await startOf(visitor, refOf(request));
     return resourceOf(conversationId(ref.agent, ref.conversation), started);
   });
   app.get<Params>('/v1/conversations/:id/items', async (request, reply) => {
     const visitor = await visitorOf(fabric, request, reply);
-    return pageOf(await itemsOf(visitor, request.params.id), request.query);
+    return pageOf(await itemsOf(visitor, refOf(request)), request.query);
   });
   app.get<Params>('/v1/conversations/:id/items/:item', async (request, reply) => {
     const visitor = await visitorOf(fabric, request, reply);
-    const { id, item: itemId = '' } = request.params;
-    const item = (await itemsOf(visitor, id)).find((one) => one.id === itemId);
+    const { item: itemId = '' } = request.params;
+    const item = (await itemsOf(visitor, refOf(request))).find((one) => one.id === itemId);
     if (item) return item;
     throw new FabricError('TURN_UNKNOWN', `Item with id '${itemId.slice(0, 200)}' not found.`, {
       retryable: false,
@@ -64,7 +69,7 @@ export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
       url,
       handler: async (request, reply) => {
         const visitor = await visitorOf(fabric, request, reply);
-        await startOf(visitor, request.params.id);
+        await startOf(visitor, refOf(request));
         throw new FabricError('OPERATION_UNSUPPORTED', reason);
       },
     });
@@ -91,16 +96,22 @@ async function create(visitor: Visitor, body: unknown, chatAddress: string): Pro
   };
   const { client } = visitor;
   await client.call(address, 'start_task', start, { timeoutMs: START_TIMEOUT_MS, resend: true });
-  const { started } = await startOf(visitor, conversationId(address, id));
-  return resourceOf(conversationId(address, id), started);
+  const ref = { id: conversationId(address, id), agent: address, conversation: id };
+  const { started } = await startOf(visitor, ref);
+  return resourceOf(ref.id, started);
+}
+
+/** A conversation at an agent, with the id that the client uses. */
+interface ConversationRef {
+  readonly id: string;
+  readonly agent: string;
+  readonly conversation: string;
 }
 
 type StartedEvent = Extract<ConversationEvent, { type: 'started' }>;
 
 /** Reads the start of a conversation. @throws {CONVERSATION_UNKNOWN} also for one of another principal */
-async function startOf(visitor: Visitor, id: string) {
-  const ref = readConversationId(id);
-  if (!ref) throw conversationNotFound(id);
+async function startOf(visitor: Visitor, ref: ConversationRef) {
   const conversations = visitor.client.conversations(ref.agent);
   try {
     const { events } = await conversations.readEvents(ref.conversation, { limit: 1 });
@@ -110,11 +121,11 @@ async function startOf(visitor: Visitor, id: string) {
     if (isFabricError(error, 'METHOD_NOT_FOUND')) throw error;
     if (!isUnknown(error)) throw error;
   }
-  throw conversationNotFound(id);
+  throw conversationNotFound(ref.id);
 }
 
-async function itemsOf(visitor: Visitor, id: string): Promise<Item[]> {
-  const { ref, conversations } = await startOf(visitor, id);
+async function itemsOf(visitor: Visitor, ref: ConversationRef): Promise<Item[]> {
+  const { conversations } = await startOf(visitor, ref);
   const events: ConversationEvent[] = [];
   for await (const event of recorded(conversations, ref.conversation)) events.push(event);
   return conversationItems(events, ref);
