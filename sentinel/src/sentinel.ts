@@ -114,7 +114,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const tls =
     options.tls === undefined
       ? undefined
-      : new (await import('./door/tls.ts')).Tls(options.tls, { clock, log: baseLog });
+      : new (await import('./door/tls.ts')).Tls(options.tls, {
+          clock,
+          log: baseLog,
+          authorities: access.authorities,
+        });
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);

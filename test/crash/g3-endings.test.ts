@@ -10,7 +10,7 @@ import { TEST_AUDIENCE, TestIssuer } from '@fame-fabric/sentinel/testing';
 import { systemClock } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY } from '@fame-fabric/shared/internal';
 import { expect, onTestFinished, test } from 'vitest';
-import { TestAuthority } from '../kit/certificates.ts';
+import { type Certificate, TestAuthority } from '../kit/certificates.ts';
 import { fameArgs, freePort, healthy, startNode } from '../kit/processes.ts';
 import { RawNodes, type RawOptions } from '../kit/raw-node.ts';
 import { temporaryDirectory } from '../kit/sentinel.ts';
@@ -33,6 +33,10 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
   const dataDir = temporaryDirectory();
   const authority = new TestAuthority(dataDir);
   const server = authority.issue('server', { subject: '/CN=sentinel', altNames: 'IP:127.0.0.1' });
+  const former = new TestAuthority(dataDir, 'former');
+  const issuers = join(dataDir, 'issuers.pem');
+  const pem = [authority, former].map(({ file }) => readFileSync(file, 'utf8'));
+  writeFileSync(issuers, pem.join(''));
   setDefaultCACertificates([...getCACertificates('default'), readFileSync(authority.file, 'utf8')]);
   const keySet = createServer((_, response) =>
     response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: [issuer.publicJwk] })),
@@ -61,7 +65,7 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
       FAME_LOG_LEVEL: 'warn',
       FAME_TLS_CERT_FILE: server.cert,
       FAME_TLS_KEY_FILE: server.key,
-      FAME_TLS_CLIENT_CA_FILE: authority.file,
+      FAME_TLS_CLIENT_CA_FILE: issuers,
       FAME_SECURITY_PROFILE: 'gated',
       FAME_JWT_TRUSTED_ISSUER: issuerUrl,
       FAME_JWT_ALGORITHM: 'EdDSA',
@@ -91,11 +95,15 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
   const briefKey = await addKey('brief', expiresAt);
   const vault = await attach(other);
   await vault.serve('vault@fame.fabric');
-  const [ofBriefKey, ofToken, ofCertificate, ofRemoved, ofRotated, banned, server2, caller] =
+  const ofFormer = former.issue('of-former', { subject: '/CN=of-former' });
+  const withCertificate = ({ cert, key }: Certificate) =>
+    nodes.attached({ ws: { cert: readFileSync(cert), key: readFileSync(key) } });
+  const [ofBriefKey, ofToken, ofCertificate, ofIssuer, ofRemoved, ofRotated, banned, server2, caller] =
     await Promise.all([
       attach(briefKey),
       attach(await token('brief', expiresAt)),
-      nodes.attached({ ws: { cert: readFileSync(brief.cert), key: readFileSync(brief.key) } }),
+      withCertificate(brief),
+      withCertificate(ofFormer),
       attach(removed),
       attach(rotated),
       attach(await token('banned')),
@@ -121,9 +129,11 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
   const removedAt = systemClock.now();
   await keys.remove('removed');
   await keys.rotate('rotated', { overlapMs: 0 });
+  writeFileSync(issuers, pem[0]!);
   const byKeys = [
     ends('removed key', removedAt, code(ofRemoved)),
     ends('rotated key', removedAt, code(ofRotated)),
+    ends('certificate of a removed issuer', removedAt, code(ofIssuer)),
     ends('trace of a removed key', removedAt, traces.removed),
   ];
   const byExpiry = [
@@ -132,7 +142,7 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
     ends('expired certificate', expiresAt, code(ofCertificate)),
     ends('trace of an expired key', expiresAt, traces.brief),
   ];
-  expect((await Promise.all(byKeys)).slice(0, 2)).toEqual([4410, 4410]);
+  expect((await Promise.all(byKeys)).slice(0, 3)).toEqual([4410, 4410, 4410]);
   expect((await Promise.all(byExpiry)).slice(0, 3)).toEqual([4410, 4410, 4410]);
 
   const changedAt = systemClock.now();
@@ -152,7 +162,7 @@ test('G3: expiry, removal and policy changes end the affected connections, calls
   expect([vault.isClosed, caller.isClosed]).toEqual([false, false]);
 
   console.info('G3: ms from the cause to the end', took);
-  expect(Object.keys(took)).toHaveLength(10);
+  expect(Object.keys(took)).toHaveLength(11);
   for (const [name, ms] of Object.entries(took)) {
     expect({ name, isEarly: ms < 0, isLate: ms > LIMIT_MS }).toEqual({ name, isEarly: false, isLate: false });
   }

@@ -1,6 +1,6 @@
 // G8: TLS and client certificates by the sentinel itself.
 import { X509Certificate } from 'node:crypto';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import { speaksTls } from '../../bin/local/port-owner.ts';
 import { type Certificate, TestAuthority } from '../kit/certificates.ts';
 import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
 import { closeLinks, connectLink, serviceOf } from '../kit/our-node.ts';
+import { RawNodes } from '../kit/raw-node.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'fame-test-tls-'));
 const ours = new TestAuthority(directory);
@@ -51,6 +52,15 @@ const shown = (port: number, options: ConnectionOptions = {}): Promise<string | 
       socket.destroy();
     });
     socket.once('error', reject);
+  });
+
+/** The status of a page that needs the role admin, and whether the request used an open connection. */
+const statusOf = (port: number, agent: Agent): Promise<[status: number | undefined, isReused: boolean]> =>
+  new Promise((resolve, reject) => {
+    const asked = request({ port, host: '127.0.0.1', path: '/fame/v1/nodes', agent }, (response) => {
+      response.resume().once('end', () => resolve([response.statusCode, asked.reusedSocket]));
+    });
+    asked.once('error', reject).end();
   });
 
 const fingerprintOf = (file: string): string => new X509Certificate(readFileSync(file)).fingerprint256;
@@ -221,16 +231,37 @@ describe('client certificates', () => {
     expect(await refusal(ada, 'wrong')).toBe('AUTH_INVALID');
   });
 
+  test('a removed issuer ends the sessions of its certificates, and its open connections get no access', async () => {
+    const issuers = join(directory, 'issuers.pem');
+    const pem = [ours, foreign].map(({ file }) => readFileSync(file, 'utf8'));
+    writeFileSync(issuers, pem.join(''));
+    const sentinel = await start({}, issuers);
+    const nodes = new RawNodes(() => sentinel.url);
+    const former = foreign.issue('former', { subject: '/CN=former' });
+    const attachRaw = ({ cert, key }: Certificate) =>
+      nodes.attached({ ws: { cert: readFileSync(cert), key: readFileSync(key) } });
+    const [kept, removed] = [await attachRaw(ada), await attachRaw(former)];
+    const agent = new Agent({
+      cert: readFileSync(former.cert),
+      key: readFileSync(former.key),
+      keepAlive: true,
+    });
+    const pageStatus = () => statusOf(sentinel.port, agent);
+    expect(await pageStatus()).toEqual([403, false]);
+    writeFileSync(issuers, pem[0]!);
+    sentinel.reload();
+    expect(await pageStatus()).toEqual([401, true]);
+    expect((await removed.closed).code).toBe(4410);
+    await expect(attachRaw(former)).rejects.toThrow('AUTH_INVALID');
+    expect(kept.isClosed).toBe(false);
+    await (await attachRaw(ada)).close();
+    await nodes.closeAll();
+    agent.destroy();
+  });
+
   test('a page that needs the role admin is refused to a certificate', async () => {
     const { port } = await start({}, ours.file);
     const agent = new Agent({ cert: readFileSync(ada.cert), key: readFileSync(ada.key) });
-    const status = await new Promise<number | undefined>((resolve, reject) => {
-      const asked = request({ port, host: '127.0.0.1', path: '/fame/v1/nodes', agent }, (response) => {
-        response.resume();
-        resolve(response.statusCode);
-      });
-      asked.once('error', reject).end();
-    });
-    expect(status).toBe(403);
+    expect(await statusOf(port, agent)).toEqual([403, false]);
   });
 });

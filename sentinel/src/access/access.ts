@@ -5,6 +5,7 @@ import type { Clock, Principal } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared/router';
 import { certificateOf } from './certificate.ts';
+import type { ClientAuthorities } from './client-authorities.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
 
 /** A principal, and the wall time in ms since the epoch at which its credential expires. @default it does not expire */
@@ -50,8 +51,8 @@ export interface AccessOptions {
   readonly sources: readonly CredentialSource[];
   /** Refuses requests without a credential. @default false */
   readonly isCredentialNeeded?: boolean | undefined;
-  /** True if the port asks clients for a certificate. @default false */
-  readonly acceptsCertificates?: boolean | undefined;
+  /** Issuers of client certificates. @default the port asks clients for no certificate */
+  readonly authorities?: ClientAuthorities | undefined;
   /** Clock for the expiry of certificates. @default that of the system */
   readonly clock?: Pick<Clock, 'now'> | undefined;
 }
@@ -65,15 +66,16 @@ export class Access {
   /** True if requests without a credential are refused. */
   readonly isCredentialNeeded: boolean;
   readonly #sources: readonly CredentialSource[];
-  readonly #acceptsCertificates: boolean;
+  /** Undefined if the port asks clients for no certificate. */
+  readonly authorities: ClientAuthorities | undefined;
   readonly #clock: Pick<Clock, 'now'>;
   #checks: readonly Revocations[] = [];
   #isRevoked: Revocations = () => false;
 
   constructor(options: AccessOptions) {
-    const { sources, isCredentialNeeded = false, acceptsCertificates = false, clock = systemClock } = options;
+    const { sources, isCredentialNeeded = false, authorities, clock = systemClock } = options;
     this.#sources = sources;
-    this.#acceptsCertificates = acceptsCertificates;
+    this.authorities = authorities;
     this.#clock = clock;
     this.isCredentialNeeded = isCredentialNeeded;
   }
@@ -83,8 +85,8 @@ export class Access {
     const credential = credentialOf(headers);
     if (credential.kind === 'none') {
       const certificate =
-        this.#acceptsCertificates && socket !== undefined
-          ? certificateOf(socket, this.#clock.now())
+        this.authorities !== undefined && socket !== undefined
+          ? certificateOf(socket, this.#clock.now(), this.authorities)
           : undefined;
       if (certificate !== undefined) return certificate;
       return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
@@ -104,7 +106,7 @@ export class Access {
    * a credential is revoked.
    */
   revocations(): Revocations {
-    const checks = this.#sources.flatMap((source) => source.revocations?.() ?? []);
+    const checks = [...this.#sources, this.authorities].flatMap((source) => source?.revocations?.() ?? []);
     if (checks.some((check, i) => check !== this.#checks[i])) {
       this.#checks = checks;
       this.#isRevoked = (principal) => checks.some((check) => check(principal));
@@ -115,7 +117,7 @@ export class Access {
   /** States the checks of this sentinel in one line. `isEncrypted` is true if it serves TLS. */
   summary(isEncrypted = false): string {
     const labels = this.#sources.flatMap(({ label }) => (label === '' ? [] : label));
-    if (this.#acceptsCertificates) labels.push('a client certificate');
+    if (this.authorities !== undefined) labels.push('a client certificate');
     const accepted = labels.join(', or ') || 'a key (there is none)';
     const others = 'owners of addresses, Origin and Host of web pages.';
     const encryption = isEncrypted ? '' : ' Connections are not encrypted.';

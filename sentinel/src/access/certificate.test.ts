@@ -4,6 +4,7 @@ import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
 import { Access } from './access.ts';
 import { certificateOf } from './certificate.ts';
+import { ClientAuthorities } from './client-authorities.ts';
 
 const VALID_TO = 'Dec 31 00:00:00 2026 GMT';
 const END = Date.parse(VALID_TO);
@@ -13,7 +14,7 @@ const connection = (names: Names): object => ({
   getPeerX509Certificate: () => ({ validTo: VALID_TO, ...names }),
 });
 const idOf = (names: Names): string => {
-  const result = certificateOf(connection(names), 0)!;
+  const result = certificateOf(connection(names), 0, new ClientAuthorities())!;
   return result.ok ? result.principal.id : result.fault.message;
 };
 
@@ -41,7 +42,7 @@ describe('the id', () => {
 
 test('a certificate that expired on an open connection is refused', () => {
   const clock = new ManualClock(END - 1);
-  const access = new Access({ sources: [], acceptsCertificates: true, clock });
+  const access = new Access({ sources: [], authorities: new ClientAuthorities(), clock });
   const request = { headers: {}, socket: connection({ subject: 'CN=ada' }) };
   expect(access.authenticate(request)).toMatchObject({ ok: true, expiresAt: END });
   clock.advance(1);

@@ -2,6 +2,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { Principal } from '@fame-fabric/shared';
 import { FabricError } from '@fame-fabric/shared/router';
+import type { ClientAuthorities } from './client-authorities.ts';
 
 /** Result of the check of a certificate. */
 type CheckedCertificate =
@@ -18,10 +19,14 @@ const ROLES = Object.freeze(['client', 'agent'] as const);
 
 /**
  * Returns the principal of the certificate that a client sent: its SPIFFE id, or `cert:` and its subject, such as
- * `cert:CN=ada,O=Example`. Returns undefined for a connection without TLS or without a certificate. `now` is wall time in ms: TLS
- * checks the validity only when a connection begins.
+ * `cert:CN=ada,O=Example`. Returns undefined for a connection without TLS or without a certificate. `now` is wall time in ms. TLS
+ * checks the validity and the issuer only when a connection begins, so both are checked here again.
  */
-export function certificateOf(socket: object, now: number): CheckedCertificate | undefined {
+export function certificateOf(
+  socket: object,
+  now: number,
+  authorities: ClientAuthorities,
+): CheckedCertificate | undefined {
   if (!('getPeerX509Certificate' in socket)) return undefined;
   const { authorized, authorizationError } = socket as CertifiedSocket;
   const certificate = (socket as CertifiedSocket).getPeerX509Certificate();
@@ -30,13 +35,10 @@ export function certificateOf(socket: object, now: number): CheckedCertificate |
     const code = String(
       (authorizationError as NodeJS.ErrnoException | undefined)?.code ?? authorizationError,
     );
-    return code === 'CERT_HAS_EXPIRED'
-      ? EXPIRED
-      : refusedBy(
-          'AUTH_INVALID',
-          `The client certificate is not accepted (${code}): its issuer must be in FAME_TLS_CLIENT_CA_FILE of the sentinel`,
-        );
+    return code === 'CERT_HAS_EXPIRED' ? EXPIRED : issuerUnknown(code);
   }
+  if (!authorities.trusts(socket, certificate))
+    return issuerUnknown('the issuers changed after this connection began; connect again');
   const { subject, subjectAltName, validTo } = certificate;
   const expiresAt = Date.parse(validTo);
   if (now >= expiresAt) return EXPIRED;
@@ -50,7 +52,9 @@ export function certificateOf(socket: object, now: number): CheckedCertificate |
       'AUTH_INVALID',
       `The client certificate has neither a SPIFFE id nor a subject of at most ${MAX_NAME_CHARS} characters`,
     );
-  return { ok: true, principal: principalNamed(id), expiresAt };
+  const principal = principalNamed(id);
+  authorities.accepted(principal, socket, certificate);
+  return { ok: true, principal, expiresAt };
 }
 
 const principalNamed = (id: string): Principal => Object.freeze({ id, roles: ROLES });
@@ -59,5 +63,11 @@ const refusedBy = (code: 'AUTH_INVALID' | 'AUTH_EXPIRED', reason: string): Check
   ok: false,
   fault: new FabricError(code, reason),
 });
+
+const issuerUnknown = (why: string): CheckedCertificate =>
+  refusedBy(
+    'AUTH_INVALID',
+    `The client certificate is not accepted (${why}): its issuer must be in FAME_TLS_CLIENT_CA_FILE of the sentinel`,
+  );
 
 const EXPIRED = refusedBy('AUTH_EXPIRED', 'The client certificate has expired. Attach with a new one.');

@@ -3,6 +3,7 @@
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { TlsFiles } from '../door/tls.ts';
 import { Access, type CredentialSource } from './access.ts';
+import { ClientAuthorities } from './client-authorities.ts';
 import { defaultKeysFile } from './keys-file.ts';
 import { openLocalKey } from './local-key.ts';
 import { NamedKeys } from './named-keys.ts';
@@ -36,7 +37,7 @@ export async function openAccess(options: OpenAccessOptions, deps: OpenAccessDep
   const hasClientCa = options.tls?.clientCaFile !== undefined;
   return new Access({
     clock,
-    acceptsCertificates: hasClientCa,
+    authorities: hasClientCa ? new ClientAuthorities() : undefined,
     // The local key has the prefix of the named keys, too, so it comes first.
     sources: [localKey, namedKeys, await openTokens(tokenRules, deps)].filter((one) => one !== undefined),
     isCredentialNeeded:

@@ -4,11 +4,14 @@
 import { X509Certificate } from 'node:crypto';
 import type { Server } from 'node:http';
 import { createServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
+import type { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { reasonOf } from '@fame-fabric/shared/internal';
 import { FabricError, readBoundedFile } from '@fame-fabric/shared/router';
+import type { ClientAuthorities } from '../access/client-authorities.ts';
 import { fileVersion } from '../access/file-version.ts';
+import { remoteOf } from './node-socket.ts';
 
 export interface TlsFiles {
   /** PEM file with the certificate of the sentinel and those of its issuers. */
@@ -25,6 +28,8 @@ const HANDSHAKE_WITHIN_MS = 4_800;
 const MAX_FILE_BYTES = 1_048_576;
 
 interface TlsDeps {
+  /** Gets the certificates of `clientCaFile`. */
+  authorities: ClientAuthorities | undefined;
   clock: Clock;
   log: Logger;
 }
@@ -42,12 +47,15 @@ export class Tls {
   /** Version of files that could not be used; they are reported once. */
   #faulty = '';
   #server: HttpsServer | undefined;
+  /** The issuers that were in force when a connection began, by its address and port: TLS wraps the socket in another object. */
+  readonly #handshakes = new Map<string, number>();
 
   /** @throws {CONFIG_INVALID} when a file cannot be read, or key and certificate do not fit */
   constructor(files: TlsFiles, deps: TlsDeps) {
     this.#files = files;
     this.#deps = deps;
     this.#loaded = load(files, deps.clock);
+    deps.authorities?.replace(this.#loaded.context.ca ?? '');
   }
 
   /** Creates the HTTP server of the port. */
@@ -66,6 +74,8 @@ export class Tls {
       },
       onRequest,
     );
+    const { authorities } = this.#deps;
+    if (authorities !== undefined) this.#noteIssuers(server, authorities);
     // Scanners and clients that use plain HTTP. Node closes their connections.
     server.on('tlsClientError', (error, socket) => {
       this.#deps.log.debug('a TLS handshake failed', {
@@ -77,6 +87,18 @@ export class Tls {
     return server;
   }
 
+  // A handshake uses the files that were in use when its connection began.
+  #noteIssuers(server: HttpsServer, authorities: ClientAuthorities): void {
+    server.on('connection', (socket: Socket) => {
+      const remote = remoteOf(socket);
+      this.#handshakes.set(remote, authorities.generation);
+      socket.once('close', () => this.#handshakes.delete(remote));
+    });
+    server.on('secureConnection', (socket) =>
+      authorities.verified(socket, this.#handshakes.get(remoteOf(socket)) ?? 0),
+    );
+  }
+
   /** Reads the files again if one of them was changed. Faulty files are logged once, and the last good ones stay in use. */
   reload(): void {
     const version = versionOf(this.#files);
@@ -84,6 +106,7 @@ export class Tls {
     try {
       this.#loaded = load(this.#files, this.#deps.clock);
       this.#server?.setSecureContext({ ...this.#loaded.context, minVersion: 'TLSv1.2' });
+      this.#deps.authorities?.replace(this.#loaded.context.ca ?? '');
       const { validTo } = new X509Certificate(this.#loaded.context.cert);
       this.#deps.log.info('read the changed TLS files', { validTo });
     } catch (error) {
