@@ -125,6 +125,14 @@ describe('follow', () => {
     expect(never.afters).toEqual([0]);
   });
 
+  test('waits for an agent that has answered before', async () => {
+    const { reading, seqs } = await follow([[error('NODE_GONE')], [error('NO_ROUTE')], [text(1), ended]], {
+      hasAnswered: true,
+    });
+    await reading;
+    expect(seqs).toEqual([1, 9]);
+  });
+
   test.each(['CONVERSATION_UNKNOWN', 'AUTH_FORBIDDEN', 'READER_TOO_SLOW'] as const)(
     'fails at once with %s if nothing was read',
     async (code) => {

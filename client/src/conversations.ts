@@ -36,6 +36,8 @@ export interface ReadOptions {
 export interface FollowOptions {
   /** Only events after this cursor. @default 0 */
   after?: number | undefined;
+  /** True if the agent has answered before. Then `follow` waits for it if no node serves its address. @default false */
+  hasAnswered?: boolean | undefined;
   signal?: AbortSignal | undefined;
   /** Called once each time that the wait for a lost agent starts. */
   onAway?: (() => void) | undefined;
@@ -97,8 +99,7 @@ export class Conversations {
    */
   async *follow(id: string, options: FollowOptions = {}): AsyncGenerator<ConversationEvent, void> {
     const { signal, onAway } = options;
-    let { after = 0 } = options;
-    let hasAnswered = false;
+    let { after = 0, hasAnswered = false } = options;
     const retry = new AwayRetry({
       connection: this.#caller,
       hasAnswered: () => hasAnswered,

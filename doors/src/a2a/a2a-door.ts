@@ -16,7 +16,9 @@ import { a2aError, httpStatusOf, refusal } from './errors.ts';
 import { FameTasks } from './fame-tasks.ts';
 import { handleHttpJson } from './http-json.ts';
 import { errorResponse, handleJsonRpc, readRequest } from './json-rpc.ts';
+import { OperationCalls } from './operation-calls.ts';
 import { RequestHandler } from './request-handler.ts';
+import type { TaskSource, TaskSourceDeps } from './task-source.ts';
 import { requestedVersion, versionOf } from './version.ts';
 
 /** Time for which a client may keep a card, in seconds. */
@@ -185,7 +187,7 @@ class Routes {
     reply.raw.once('close', () => left.abort(new FabricError('CALL_CANCELLED', 'The client has left')));
     const { client, principal } = visitor;
     const deps = { client, principal, agent, signal: left.signal, clock, log };
-    const source = agent.isChat ? new ChatTasks(deps) : new FameTasks(deps);
+    const source = sourceOf(deps);
     const base = this.#base(request);
     const card = cardOf(agent, { base, needsCredential: false, canPush: canPush(agent) });
     return new RequestHandler({
@@ -218,6 +220,13 @@ class Routes {
     stream.end();
     return reply;
   }
+}
+
+/** The tasks of an agent. One that cannot describe itself may be an agent of naylence with tasks. */
+function sourceOf(deps: TaskSourceDeps): TaskSource {
+  const { isChat, hasTasks, isDescribed } = deps.agent;
+  if (isChat) return new ChatTasks(deps);
+  return hasTasks || !isDescribed ? new FameTasks(deps) : new OperationCalls(deps);
 }
 
 /** True if the agent sends push notifications for A2A. */

@@ -15,6 +15,8 @@ import { agentMessage, dataPart, textPart, userMessage } from './parts.ts';
 const ANSWER = 'answer';
 /** Key in the metadata of an update: the cursor of its event in the conversation. The `id` of the SSE event has it too. */
 export const CURSOR = 'cursor';
+/** Label of a turn: the id of its message. */
+export const MESSAGE_ID = 'a2a_message_id';
 
 const STATES: Readonly<Record<TurnState, TaskState>> = {
   open: TaskState.TASK_STATE_WORKING,
@@ -98,9 +100,10 @@ export function historyOf(ids: TaskIds, turnId: string, events: readonly Convers
   for (const event of events) {
     if (!('turn_id' in event) || event.turn_id !== turnId) continue;
     const messageId = `${turnId}-${event.seq}`;
-    if (event.type === 'turn')
-      messages.push(userMessage({ ...ids, messageId }, [textPart(event.user_message)]));
-    else if (event.type === 'approval')
+    if (event.type === 'turn') {
+      const given = event.options?.metadata?.[MESSAGE_ID] ?? messageId;
+      messages.push(userMessage({ ...ids, messageId: given }, [textPart(event.user_message)]));
+    } else if (event.type === 'approval')
       messages.push(agentMessage({ ...ids, messageId }, questionParts([approvalOf(event)])));
     else if (event.type === 'approval_answer')
       messages.push(userMessage({ ...ids, messageId }, [textPart(answerText(event))]));

@@ -28,10 +28,9 @@ describe('SendMessage', () => {
         timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/),
       },
       artifacts: [{ artifactId: 'answer', parts: [{ text: 'Hello there' }] }],
-      history: [{ role: 'ROLE_USER', parts: [{ text: 'Hi' }] }],
+      history: [{ messageId: ID, role: 'ROLE_USER', parts: [{ text: 'Hi' }] }],
       metadata: { finish: 'stop', model: 'scripted' },
     });
-    expect(Object.keys(task)).not.toContain('status_message');
   });
 
   test('names the conversation and the turn in headers', async () => {

@@ -5,8 +5,9 @@ import { RequestMalformedError, TaskNotCancelableError, UnsupportedOperationErro
 import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
+import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
 import { type MessageAnswer, readAnswer } from './approval-answer.ts';
-import { historyOf, type TaskIds, taskOf, turnUpdates } from './chat-task.ts';
+import { historyOf, MESSAGE_ID, type TaskIds, taskOf, turnUpdates } from './chat-task.ts';
 import { listTurns } from './chat-task-list.ts';
 import { taskNotFound } from './errors.ts';
 import { messageKey } from './message-key.ts';
@@ -21,6 +22,12 @@ const CONTROL_TIMEOUT_MS = 10_000;
 /** Events that are read for the history of a task: its message and, as a rule, its questions and answers. */
 const HISTORY_EVENTS = 100;
 const MAX_PAGE_EVENTS = 500;
+
+/** The message of a new turn. */
+interface SentText {
+  readonly text: string;
+  readonly messageId: string;
+}
 
 export class ChatTasks implements TaskSource {
   readonly push = undefined;
@@ -39,7 +46,7 @@ export class ChatTasks implements TaskSource {
     const key = `a2a-${messageKey({ principal, agent: agent.address }, message)}`;
     const isNew = message.contextId === '';
     const ref = { conversation: isNew ? key : message.contextId, turn: key };
-    return this.#followed(ref, await this.#start(ref, text, isNew));
+    return this.#followed(ref, await this.#start(ref, { text, messageId: message.messageId }, isNew));
   }
 
   async get(id: string): Promise<Task> {
@@ -111,16 +118,16 @@ export class ChatTasks implements TaskSource {
    * Starts a turn, or joins it. Returns its report once the agent has accepted it. The turn then runs on without this caller.
    * @throws the error of a turn that was not accepted
    */
-  async #start(ref: TurnRef, text: string, isNew: boolean): Promise<TurnReport> {
+  async #start(ref: TurnRef, sent: SentText, isNew: boolean): Promise<TurnReport> {
     if (isNew) await this.#startConversation(ref.conversation);
     try {
-      return await this.#accepted(ref, text);
+      return await this.#accepted(ref, sent);
     } catch (error) {
       // A client may choose the id of a context.
       if (isNew || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
     }
     await this.#startConversation(ref.conversation);
-    return this.#accepted(ref, text);
+    return this.#accepted(ref, sent);
   }
 
   async #startConversation(id: string): Promise<void> {
@@ -132,12 +139,13 @@ export class ChatTasks implements TaskSource {
     }
   }
 
-  async #accepted(ref: TurnRef, text: string): Promise<TurnReport> {
+  async #accepted(ref: TurnRef, { text, messageId }: SentText): Promise<TurnReport> {
     const { client, agent, clock, signal } = this.#deps;
     const leave = new AbortController();
     const conversation = client.conversation(agent.address, { id: ref.conversation, isResumed: true });
     const turn = conversation.stream(text, {
       turnId: ref.turn,
+      options: takesMetadata(agent) ? { metadata: { [MESSAGE_ID]: messageId } } : undefined,
       onLeave: 'continue',
       signal: AbortSignal.any([signal, leave.signal]),
     });
@@ -212,7 +220,8 @@ export class ChatTasks implements TaskSource {
     const { text, seq = 0, approvals = [] } = report;
     const view = { turnId: ref.turn, text, approvals };
     const { signal } = this.#deps;
-    const events = () => this.#conversations.follow(ref.conversation, { after: seq, signal });
+    const events = () =>
+      this.#conversations.follow(ref.conversation, { after: seq, hasAnswered: true, signal });
     return {
       task: await this.#task(ref, report),
       updates: () => turnUpdates(this.#idsOf(ref), view, events()),
@@ -223,6 +232,10 @@ export class ChatTasks implements TaskSource {
     return { taskId: taskIdOf(this.#deps.agent.address, ref), contextId: ref.conversation };
   }
 }
+
+/** True if the turns of the agent take labels, which they do since 0.2. */
+const takesMetadata = ({ raw: { options } }: FabricCard): boolean =>
+  Array.isArray(options) && options.includes('metadata');
 
 const isOpen = (state: TurnReport['state']): boolean => state === 'open' || state === 'input-required';
 

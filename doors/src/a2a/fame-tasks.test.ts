@@ -160,12 +160,6 @@ test('files are refused before the agent is called', async () => {
   expect((await rpc(kit, 'SendMessage', { message }, options)).error.code).toBe(-32005);
 });
 
-test('an agent without tasks supports no messages', async () => {
-  await using kit = await doorKit(a2aDoor, { agents: [defineAgent({ address: 'worker@fame.fabric' })] });
-  const { error } = await rpc(kit, 'SendMessage', { message: messageOf('Go', ID) }, options);
-  expect(error).toMatchObject({ code: -32004, data: [{ metadata: { code: expect.any(String) } }] });
-});
-
 describe('ListTasks', () => {
   test('has the tasks of the caller, page by page', async () => {
     await using kit = await worker(() => 'done');

@@ -83,6 +83,7 @@ export class RequestHandler implements A2ARequestHandler {
       const historyLength = checkedHistoryLength(configuration?.historyLength);
       const push = this.#checkedPush(configuration?.taskPushNotificationConfig);
       const followed = await this.#source.send(checked, push);
+      if ('message' in followed) return followed.message;
       const { id } = followed.task;
       if (configuration?.returnImmediately) return this.#shown(followed.task, historyLength);
       await settled(followed);
@@ -101,6 +102,10 @@ export class RequestHandler implements A2ARequestHandler {
       checkedHistoryLength(configuration?.historyLength);
       return this.#source.send(checked, this.#checkedPush(configuration?.taskPushNotificationConfig));
     });
+    if ('message' in followed) {
+      yield { payload: { $case: 'message', value: followed.message } };
+      return;
+    }
     yield this.#first(followed, configuration?.historyLength);
     if (isSettled(followed.task.status?.state)) return;
     for await (const update of this.#updates(followed)) {

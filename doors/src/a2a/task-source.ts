@@ -19,6 +19,9 @@ export interface FollowedTask {
   updates(): AsyncIterable<StreamResponse>;
 }
 
+/** The answer to a message: a task, or the message of an agent that has no tasks. */
+export type Sent = FollowedTask | { readonly message: Message };
+
 export interface TaskPage {
   tasks: Task[];
   /** Empty on the last page. */
@@ -47,7 +50,7 @@ export interface TaskSource {
   /** Undefined if the agent cannot send notifications. */
   readonly push?: PushConfigs | undefined;
   /** Starts a task, or continues the task that the message names. A message that is sent again joins the work of the first one. */
-  send(message: Message, push: TaskPushNotificationConfig | undefined): Promise<FollowedTask>;
+  send(message: Message, push: TaskPushNotificationConfig | undefined): Promise<Sent>;
   /** Returns a task that has ended or waits for input, or the message of an agent that needed no task. */
   outcome(id: string): Promise<Task | Message>;
   /** @throws TaskNotFoundError, also for the tasks of others */
