@@ -55,8 +55,8 @@ function naylenceRow({ name, isRead, same = [], refuses, note }: NaylenceVariabl
   return `| \`${name}\` | ${effects.filter((text) => text !== '').join('; ')} | ${cell(note)} |`;
 }
 
-const failureRow = ({ revision, scenario, isUnscored, reason }: ExpectedFailure): string =>
-  `| \`${revision}\` | \`${scenario}\` | ${isUnscored ? 'no' : 'yes'} | ${cell(reason)} |`;
+const failureRow = ({ revision, scenario, checks, isUnscored, reason }: ExpectedFailure): string =>
+  `| \`${revision}\` | \`${scenario}\` | ${checks.length} | ${isUnscored ? 'no' : 'yes'} | ${cell(reason)} |`;
 
 /** Variables that each kind of process reads. */
 export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable[]])[] = [

@@ -33,8 +33,26 @@ export function decodeTask(text: string): TaskIds | undefined {
   return extra === undefined ? undefined : { ...(ids as TurnIds), createdAt: extra };
 }
 
-/** What a call continues that waited for its client: a turn, or an operation with a state of its own. */
-export type CallState = { readonly turn: TurnIds } | { readonly operation: string };
+/** A task of an agent with task methods. */
+export interface AgentTaskIds {
+  readonly address: string;
+  readonly taskId: string;
+}
+
+export const encodeAgentTask = (task: AgentTaskIds & { readonly createdAt: string }): string =>
+  encodeId('job_', { agent: task.address, conversation: task.taskId, extra: task.createdAt });
+
+export function decodeAgentTask(text: string): (AgentTaskIds & { createdAt: string }) | undefined {
+  const { agent, conversation, extra } = decodeId('job_', text) ?? {};
+  if (agent === undefined || conversation === undefined || extra === undefined) return undefined;
+  return { address: agent, taskId: conversation, createdAt: extra };
+}
+
+/** What a call continues that waited for its client: a turn, an agent's task, or an operation with a state of its own. */
+export type CallState =
+  | { readonly turn: TurnIds }
+  | { readonly task: AgentTaskIds }
+  | { readonly operation: string };
 
 const OPERATION = 'op_';
 
@@ -44,12 +62,18 @@ const OPERATION = 'op_';
  */
 export const encodeTurnState = (ids: TurnIds): string => encode('wait_', ids);
 
+/** The `requestState` of an agent's task that asks for input. */
+export const encodeJobState = ({ address, taskId }: AgentTaskIds): string =>
+  encodeId('ask_', { agent: address, conversation: taskId });
+
 /** The `requestState` of an operation. The agent protects it, if it must not change on its way. */
 export const encodeOperationState = (state: string): string => OPERATION + state;
 
 /** Reads a `requestState`. Undefined if this door did not make it. */
 export function decodeState(text: string): CallState | undefined {
   if (text.startsWith(OPERATION)) return { operation: text.slice(OPERATION.length) };
+  const job = decodeId('ask_', text);
+  if (job) return { task: { address: job.agent, taskId: job.conversation } };
   const turn = decode('wait_', text);
   return turn && { turn };
 }

@@ -1,6 +1,7 @@
 // The path /mcp, for both eras of the protocol. Since 2026-07-28 each request stands alone, and closing it cancels it. Before, clients open
 // a session with `initialize`, and a call goes on when its response is not read; a request without a session is served by itself.
 import type { IncomingHttpHeaders } from 'node:http';
+import { FabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
@@ -25,6 +26,8 @@ const SESSION_HEADER = 'mcp-session-id';
 /** Code of this protocol for an unknown session, and for other refusals of the transport. */
 const SESSION_UNKNOWN = -32_001;
 const SERVER_ERROR = -32_603;
+/** Maximum number of messages of a batch. Only versions before 2025-06-18 have batches. */
+const MAX_BATCH = 100;
 
 interface Exchange {
   readonly request: FastifyRequest;
@@ -56,6 +59,8 @@ export class McpEndpoint {
     });
     const web = webRequest(request, left.signal);
     const exchange: Exchange = { request, reply, visitor, web };
+    if (Array.isArray(request.body) && request.body.length > MAX_BATCH)
+      throw new FabricError('REQUEST_INVALID', `A batch has at most ${MAX_BATCH} messages.`);
     const answer = (await isLegacyRequest(web.clone(), request.body))
       ? this.#legacy(exchange)
       : this.#modern(exchange);

@@ -2,7 +2,8 @@
 // of a task names its turn, and the agent that runs the turn answers for it.
 import { type Client, isUndecided, type TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
-import { decodeTask, type TaskIds, type TurnIds } from './ids.ts';
+import { answered, taskView } from './agent-task.ts';
+import { type AgentTaskIds, decodeAgentTask, decodeTask, type TaskIds, type TurnIds } from './ids.ts';
 import { visitorOf } from './request-context.ts';
 import {
   canElicit,
@@ -25,42 +26,90 @@ interface TaskParams {
 const UNKNOWN: ReadonlySet<string> = new Set([
   'CONVERSATION_UNKNOWN',
   'TURN_UNKNOWN',
+  'TASK_UNKNOWN',
   'AUTH_FORBIDDEN',
   'METHOD_NOT_FOUND',
   'PARAMS_INVALID',
   'ADDRESS_INVALID',
 ]);
 
+/** A task by its id: the turn of a chat agent, or the task of an agent with task methods. */
+interface PolledTask {
+  get(canElicit: boolean): Promise<TaskView>;
+  /** Passes responses of the client on. Those to other requests have no effect. */
+  answer(responses: Readonly<Record<string, unknown>>): Promise<unknown>;
+  cancel(): Promise<unknown>;
+}
+
 export function addTaskMethods(server: TaskServer): void {
-  const add = (
-    method: string,
-    run: (task: TaskIds, params: TaskParams, context: ServerContext) => Promise<object>,
-  ): void => {
-    server.setRequestHandler(method, { params: TASK_PARAMS }, async (params, context) => {
+  const add = (method: string, run: (task: PolledTask, context: ServerContext) => Promise<object>): void => {
+    server.setRequestHandler(method, { params: TASK_PARAMS }, async ({ taskId }, context) => {
       if (!canPoll(capabilitiesOf(server, context))) throw tasksMissing();
-      const task = decodeTask(params.taskId);
-      if (!task) throw unknownTask();
-      return { ...(await run(task, params, context)) };
+      const { client } = visitorOf(context);
+      const turn = decodeTask(taskId);
+      const job = decodeAgentTask(taskId);
+      if (!turn && !job) throw unknownTask();
+      return {
+        ...(await run(turn ? polledTurn(client, taskId, turn) : polledJob(client, taskId, job!), context)),
+      };
     });
   };
-  add('tasks/get', async (task, { taskId }, context) => {
-    const client = visitorOf(context).client;
-    return viewOf(taskId, task, client, canElicit(capabilitiesOf(server, context)));
-  });
-  add('tasks/update', async (task, _, context) => {
-    const { client } = visitorOf(context);
-    await reportOf(client, task);
-    const conversation = client.conversation(task.address, { id: task.conversationId, isResumed: true });
-    // The library takes the responses out of the parameters.
-    await answerForms(conversation, context.mcpReq.inputResponses ?? {});
+  add('tasks/get', (task, context) => task.get(canElicit(capabilitiesOf(server, context))));
+  add('tasks/update', async (task, { mcpReq }) => {
+    await task.answer(mcpReq.inputResponses ?? {}); // the library takes the responses out of the parameters
     return {};
   });
-  add('tasks/cancel', async (task, _, context) => {
-    const { client } = visitorOf(context);
-    await reportOf(client, task);
-    await client.conversation(task.address, { id: task.conversationId, isResumed: true }).cancel(task.turnId);
+  add('tasks/cancel', async (task) => {
+    await task.cancel();
     return {};
   });
+}
+
+function polledTurn(client: Client, taskId: string, task: TaskIds): PolledTask {
+  const conversation = client.conversation(task.address, { id: task.conversationId, isResumed: true });
+  return {
+    get: (elicits) => viewOf(taskId, task, client, elicits),
+    async answer(responses) {
+      await reportOf(client, task);
+      await answerForms(conversation, responses);
+    },
+    async cancel() {
+      await reportOf(client, task);
+      await conversation.cancel(task.turnId);
+    },
+  };
+}
+
+function polledJob(
+  client: Client,
+  id: string,
+  { address, taskId, createdAt }: AgentTaskIds & { createdAt: string },
+): PolledTask {
+  const tasks = client.task(address);
+  return {
+    get: async (elicits) => {
+      try {
+        return taskView(id, createdAt, await known(tasks.get(taskId)), elicits);
+      } catch (error) {
+        if (!isUndecided(error)) throw error;
+        return awayTask(id, { createdAt });
+      }
+    },
+    answer: (responses) => known(answered(client, address, taskId, responses)),
+    cancel: () =>
+      known(tasks.cancel(taskId)).catch((error: unknown) => {
+        if (!isFabricError(error, 'TASK_NOT_CANCELABLE')) throw error; // it has ended
+      }),
+  };
+}
+
+/** @throws {ProtocolError} if the task does not exist for this caller */
+async function known<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw isFabricError(error) && UNKNOWN.has(error.code) ? unknownTask() : error;
+  }
 }
 
 /** The task now. A turn whose agent is away for a while is still working. */
@@ -79,14 +128,8 @@ async function viewOf(taskId: string, task: TaskIds, client: Client, elicits: bo
   }
 }
 
-/** @throws {ProtocolError} if the turn does not exist for this caller */
-async function reportOf(client: Client, { address, conversationId, turnId }: TurnIds): Promise<TurnReport> {
-  try {
-    return await client.conversations(address).turn(conversationId, turnId);
-  } catch (error) {
-    throw isFabricError(error) && UNKNOWN.has(error.code) ? unknownTask() : error;
-  }
-}
+const reportOf = (client: Client, { address, conversationId, turnId }: TurnIds): Promise<TurnReport> =>
+  known(client.conversations(address).turn(conversationId, turnId));
 
 /** The whole text of a reply that is too long for a report. */
 async function textOf(client: Client, { address, conversationId, turnId }: TurnIds): Promise<string> {

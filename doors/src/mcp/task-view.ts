@@ -75,10 +75,10 @@ const failureOf = ({ error }: TurnReport): CallToolResult =>
   );
 
 /** The view of a task whose agent does not answer at the moment. Its turn goes on when the agent returns. */
-export const awayTask = (taskId: string, { createdAt }: TaskIds): TaskView => ({
+export const awayTask = (taskId: string, { createdAt }: Pick<TaskIds, 'createdAt'>): TaskView => ({
   taskId,
   status: 'working',
-  statusMessage: 'The agent is away. The turn goes on when it returns.',
+  statusMessage: 'The agent is away. The task goes on when it returns.',
   createdAt,
   lastUpdatedAt: createdAt,
   ttlMs: null,

@@ -1,10 +1,14 @@
-// The Tasks extension: a turn that outlives the request of its client.
-import { ToolSet, tool } from '@fame-fabric/agents';
+// The Tasks extension: turns and tasks of agents that outlive the request of their client.
+import { defineAgent, ToolSet, tool } from '@fame-fabric/agents';
 import { callChunks, gate } from '@fame-fabric/agents/testing';
-import { expect, test } from 'vitest';
+import { systemClock } from '@fame-fabric/shared';
+import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { makeDoorApp } from '../door-app.ts';
+import { DEFAULT_DOOR_OPTIONS } from '../doors.ts';
 import { type DoorKit, doorKit } from '../testing.ts';
 import { mcpDoor } from './mcp-door.ts';
+import { ERAS, mcpClient } from './testing/mcp-client.ts';
 
 const META = {
   'io.modelcontextprotocol/protocolVersion': '2026-07-28',
@@ -14,7 +18,7 @@ const TASKS = { extensions: { 'io.modelcontextprotocol/tasks': {} } };
 
 /** Sends a request. Returns the status and the message. */
 async function post(
-  kit: DoorKit,
+  kit: Pick<DoorKit, 'inject'>,
   method: string,
   params: Record<string, unknown>,
   { capabilities = TASKS as object, as = 'ada' } = {},
@@ -60,6 +64,22 @@ test('a turn that takes long is a task, and the task has the result in the end',
     content: [{ type: 'text', text: 'One two' }],
     structuredContent: { answer: 'One two', state: 'completed' },
   });
+});
+
+test('another door answers for a task', async () => {
+  const pause = gate();
+  await using kit = await doorKit(mcpDoor, { replies: [['One', pause, ' two']] });
+  const { taskId } = (await post(kit, 'tools/call', ask)).result;
+  const deps = { fabric: kit.fabric, options: DEFAULT_DOOR_OPTIONS, clock: systemClock, log: kit.log };
+  const origins = kit.sentinel.host.origins;
+  const other = await makeDoorApp(
+    { door: mcpDoor, plugin: mcpDoor.plugin(deps), origins, log: kit.log },
+    DEFAULT_DOOR_OPTIONS,
+  );
+  expect((await post(other, 'tasks/get', { taskId })).result.status).toBe('working');
+  pause.open();
+  await expect.poll(async () => (await post(other, 'tasks/get', { taskId })).result.status).toBe('completed');
+  await other.close();
 });
 
 test('a short turn is answered directly', async () => {
@@ -133,4 +153,102 @@ test('a task asks a person, and tasks/update has the answer', async () => {
   ).toBeUndefined();
   await expect.poll(async () => (await get()).status).toBe('completed');
   expect(paid).toEqual([7]);
+});
+
+describe('an agent with task methods', () => {
+  const order = (pause = gate()) => {
+    const agent = defineAgent({
+      address: 'order@fame.fabric',
+      description: 'Orders an article.',
+      tasks: {
+        async start({ message }, task) {
+          task.progress('Looking');
+          pause.arrive?.();
+          await Promise.race([
+            pause.wait,
+            new Promise((_, reject) => task.signal.addEventListener('abort', reject)),
+          ]);
+          const answer = await task.ask('Which color?');
+          return { ordered: message.parts[0], answer: answer.parts[0] };
+        },
+      },
+    });
+    return { agent, pause };
+  };
+  const call = { name: 'order', arguments: { message: 'a lamp' } };
+  const text = (value: string) => ({ type: 'text', text: value });
+
+  test.each(ERAS)('is a tool that asks with a form: %s', async (era) => {
+    const { agent, pause } = order();
+    pause.open();
+    await using kit = await doorKit(mcpDoor, { agents: [agent] });
+    await using mcp = await mcpClient(kit, { era, as: 'ada', capabilities: { elicitation: {} } });
+    const asked: string[] = [];
+    mcp.client.setRequestHandler('elicitation/create', ({ params }) => {
+      asked.push(params.message);
+      return { action: 'accept', content: { answer: 'red' } };
+    });
+    await mcp.client.connect(mcp.transport);
+    const result = await mcp.client.callTool(call);
+    expect(asked).toEqual(['Which color?']);
+    expect(result.structuredContent).toEqual({ ordered: text('a lamp'), answer: text('red') });
+  });
+
+  test.each(ERAS)('tells a client without forms how to answer: %s', async (era) => {
+    const { agent, pause } = order();
+    pause.open();
+    await using kit = await doorKit(mcpDoor, { agents: [agent] });
+    await using mcp = await mcpClient(kit, { era, as: 'ada' });
+    await mcp.client.connect(mcp.transport);
+    const { structuredContent } = await mcp.client.callTool(call);
+    expect(structuredContent).toMatchObject({ state: 'input-required', question: 'Which color?' });
+    const { task_id } = structuredContent as { task_id: string };
+    const result = await mcp.client.callTool({ name: 'order', arguments: { message: 'blue', task_id } });
+    expect(result.structuredContent).toEqual({ ordered: text('a lamp'), answer: text('blue') });
+  });
+
+  test('is a task for a client that polls, and only for its principal', async () => {
+    const { agent, pause } = order();
+    await using kit = await doorKit(mcpDoor, { agents: [agent] });
+    const capabilities = { ...TASKS, elicitation: {} };
+    const { taskId, status } = (await post(kit, 'tools/call', call, { capabilities })).result;
+    expect(status).toBe('working');
+    const get = async () => (await post(kit, 'tasks/get', { taskId }, { capabilities })).result;
+    expect((await post(kit, 'tasks/get', { taskId }, { as: 'bea' })).error).toMatchObject({ code: -32602 });
+    pause.open();
+    await expect.poll(async () => (await get()).status).toBe('input_required');
+    const [key] = Object.keys((await get()).inputRequests);
+    const inputResponses = { [key!]: { action: 'accept', content: { answer: 'red' } } };
+    await post(kit, 'tasks/update', { taskId, inputResponses }, { capabilities });
+    await expect.poll(async () => (await get()).status).toBe('completed');
+    expect((await get()).result.structuredContent).toMatchObject({ answer: text('red') });
+  });
+
+  test('tasks/cancel cancels it, also twice', async () => {
+    const { agent } = order();
+    await using kit = await doorKit(mcpDoor, { agents: [agent] });
+    const { taskId } = (await post(kit, 'tools/call', call)).result;
+    for (let i = 0; i < 2; i++) expect((await post(kit, 'tasks/cancel', { taskId })).error).toBeUndefined();
+    expect((await post(kit, 'tasks/get', { taskId })).result.status).toBe('cancelled');
+  });
+
+  test('a client that cancels its call cancels the task', async () => {
+    const { agent } = order();
+    await using kit = await doorKit(mcpDoor, { agents: [agent] });
+    await using mcp = await mcpClient(kit, { era: '2026-07-28', as: 'ada' });
+    await mcp.client.connect(mcp.transport);
+    const stop = new AbortController();
+    const started = Promise.withResolvers<unknown>();
+    const key = { 'fame/idempotency_key': 'k1' };
+    const cancelled = mcp.client.callTool(
+      { ...call, _meta: key },
+      { signal: stop.signal, onprogress: started.resolve },
+    );
+    await started.promise;
+    stop.abort();
+    await expect(cancelled).rejects.toThrow();
+    await expect
+      .poll(async () => (await mcp.client.callTool({ ...call, _meta: key })).content)
+      .toEqual([expect.objectContaining({ text: expect.stringContaining('TASK_FAILED') })]);
+  });
 });

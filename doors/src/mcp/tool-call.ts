@@ -4,6 +4,7 @@ import type { ModelOptions, ToolResult } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
+import { callAgentTask, type TaskCaller } from './agent-task.ts';
 import { type CallState, idsOfKey } from './ids.ts';
 import { type ClientSide, callOperation } from './operation-call.ts';
 import { ProgressReporter } from './progress.ts';
@@ -29,7 +30,8 @@ interface Call {
   readonly deps: ServerDeps;
   readonly context: ServerContext;
   readonly visitor: Visitor;
-  readonly table: ToolTable;
+  /** Lists the agents, and asks those that are new for their operations. */
+  table(): Promise<ToolTable>;
   readonly tool: string;
   readonly args: Arguments;
 }
@@ -44,20 +46,22 @@ export async function callTool(
   const visitor = visitorOf(context);
   const letGo = visitor.hold();
   try {
-    const table = new ToolTable(await visitor.agents(), deps.chatAddress);
+    const table = async () => new ToolTable(await visitor.agents(), deps.chatAddress);
     const call: Call = { server, deps, context, visitor, table, tool: name, args };
     if (name === ASK_AGENT) return await askAgent(call);
-    const target = table.target(name);
+    const target = (await table()).target(name);
     if (!target) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`);
     if (target.kind === 'turn') return await turn(call, target.card, textArgument(args, 'user_message'));
     const key = keyOf(context);
-    return await callOperation(target, args, {
+    const shared = {
       client: visitor.client,
       signal: context.mcpReq.signal,
       progress: progressOf(call),
       callId: key === undefined ? undefined : idsOfKey(visitor.principal, name, key).callId,
-      side: clientSideOf(call),
-    });
+    };
+    if (target.kind === 'task')
+      return await callAgentTask(target.address, args, { ...shared, ...taskSideOf(call, target.address) });
+    return await callOperation(target, args, { ...shared, side: clientSideOf(call) });
   } catch (error) {
     if (context.mcpReq.signal.aborted || error instanceof ProtocolError || !isFabricError(error)) throw error;
     return errorResult(error);
@@ -92,7 +96,7 @@ async function turn(call: Call, card: AgentCard, message: string | undefined): P
     canElicit: canElicit(declared),
     canPoll: canPoll(declared),
     responses: context.mcpReq.inputResponses,
-    answerTool: table.nameOf(card.address, 'answer_approval') ?? 'answer_approval',
+    answerTool: async () => (await table()).nameOf(card.address, 'answer_approval') ?? 'answer_approval',
   });
 }
 
@@ -138,6 +142,21 @@ function clientSideOf({ server, context }: Call): ClientSide {
     capabilities: capabilitiesOf(server, context),
     ...(inputResponses ? { inputResponses } : {}),
     ...(state ? { requestState: state.operation } : {}),
+  };
+}
+
+/** The client's side of the call of an agent's task. */
+function taskSideOf(
+  { server, context }: Call,
+  address: string,
+): Pick<TaskCaller, 'canElicit' | 'canPoll' | 'asked'> {
+  const declared = capabilitiesOf(server, context);
+  const state = context.mcpReq.requestState<CallState>();
+  if (state && (!('task' in state) || state.task.address !== address)) throw otherState();
+  return {
+    canElicit: canElicit(declared),
+    canPoll: canPoll(declared),
+    asked: state && { taskId: state.task.taskId, responses: context.mcpReq.inputResponses ?? {} },
   };
 }
 

@@ -1,5 +1,6 @@
 // The tools of one principal: the operations of the agents that it may call, and `ask_agent`.
 import type { AgentCard, AgentOperation, JsonSchema } from '../fabric/agent-card.ts';
+import { TASK_ID } from './agent-task.ts';
 import { META } from './results.ts';
 import type { Tool } from './sdk.ts';
 import { longToolName, type OperationRef, toolNames } from './tool-names.ts';
@@ -19,8 +20,8 @@ export interface ToolTarget extends OperationRef {
   readonly card: AgentCard;
   readonly description: string | undefined;
   readonly params: JsonSchema | undefined;
-  /** `turn` for the turns of a chat agent. */
-  readonly kind: 'turn' | 'stream' | 'call';
+  /** `turn` for the turns of a chat agent, `task` for the task of an agent with task methods. */
+  readonly kind: 'turn' | 'task' | 'stream' | 'call';
   /** True if the operation declares the parameter `_mcp`. */
   readonly takesClientSide: boolean;
 }
@@ -102,13 +103,28 @@ function targetsOf(card: AgentCard): ToolTarget[] {
         takesClientSide: Object.hasOwn((params?.properties ?? {}) as object, CLIENT_SIDE),
       }),
     );
-  if (!isChat) return targets;
+  if (!isChat) return card.hasTasks ? [...targets, taskTarget(card)] : targets;
   const turn = card.operations.find(({ name }) => name === 'run_turn');
   return [
     ...targets,
     { card, address, operation: 'run_turn', ...turnOf(turn), kind: 'turn', takesClientSide: false },
   ];
 }
+
+/** The task of an agent has no name, so that its tool has that of the agent. */
+const taskTarget = (card: AgentCard): ToolTarget => ({
+  card,
+  address: card.address,
+  operation: card.name,
+  description:
+    card.description ??
+    'Runs the task of an agent. A `message` by itself is its text; other arguments are its data.',
+  params: { type: 'object', properties: { message: { type: 'string' }, [TASK_ID]: TASK_ID_SCHEMA } },
+  kind: 'task',
+  takesClientSide: false,
+});
+
+const TASK_ID_SCHEMA = { type: 'string', description: 'The task that asked for input, to answer it.' };
 
 const turnOf = (operation: AgentOperation | undefined): Pick<ToolTarget, 'description' | 'params'> => ({
   description:
@@ -139,6 +155,9 @@ function toolOf(name: string, { card, operation, description, params, kind }: To
     _meta: { [META.agent]: card.address, [META.operation]: operation },
   };
 }
+
+const _sourceOf = (kind: ToolTarget['kind'], operation: string, { address }: AgentCard): string =>
+  kind === 'task' ? `Task of the agent ${address}.` : `Operation ${operation} of the agent ${address}.`;
 
 /** Arguments of a tool are an object. Parameters that have positions only stand in `args`. */
 function objectSchema(params: JsonSchema | undefined): Tool['inputSchema'] {

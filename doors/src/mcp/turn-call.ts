@@ -42,8 +42,8 @@ export interface TurnCaller {
   readonly canPoll: boolean;
   /** Responses to forms, by the id of the call of the agent. */
   readonly responses?: Readonly<Record<string, unknown>> | undefined;
-  /** Name of the tool that answers approvals. */
-  readonly answerTool: string;
+  /** Returns the name of the tool that answers approvals. */
+  answerTool(): Promise<string>;
 }
 
 /** Time after which the call of a client that polls becomes a task, in ms. Shorter turns are answered directly. */
@@ -72,7 +72,7 @@ export async function callTurn(request: TurnRequest, caller: TurnCaller): Promis
           inputRequests: formsOf(end.approvals),
           requestState: encodeTurnState(request),
         }
-      : waitingResult(request, end.approvals, caller.answerTool);
+      : waitingResult(request, end.approvals, await caller.answerTool());
   } catch (error) {
     if (caller.signal.aborted) throw error;
     return errorResult(error, metaOf(request), hintOf(error, request));

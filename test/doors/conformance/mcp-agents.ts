@@ -1,7 +1,8 @@
 // Agents that act out the scenarios of the conformance suite of MCP. The door names a tool after its agent and its operation, so that
 // the agents have the names of the scenarios: `test_simple_text` is the operation `simple_text` of the agent `test`.
-import { type Agent, defineAgent, operation } from '@fame-fabric/agents';
-import { AgentError } from '@fame-fabric/shared';
+import { type Agent, defineAgent, operation, type TaskHandler } from '@fame-fabric/agents';
+import { AgentError, systemClock, type TaskSendParams } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
 import { questions } from './mcp-questions.ts';
 
@@ -51,4 +52,35 @@ const greet = defineAgent({
   },
 });
 
-export const conformanceAgents = (): Agent[] => [test, greet];
+/** An agent whose task has the name of a tool of the suite. */
+const tasking = (name: string, start: TaskHandler['start']): Agent =>
+  defineAgent({ address: `${name}@fame.fabric`, tasks: { start } });
+
+const dataOf = ({ message }: TaskSendParams): Record<string, unknown> => {
+  const [part] = message.parts;
+  return part?.type === 'data' ? part.data : {};
+};
+
+/** The suite says how long these tasks take. */
+const seconds = (count: number, task: Parameters<TaskHandler['start']>[1]): Promise<void> =>
+  pause(systemClock, count * 1_000, task.signal);
+
+const tasks: Agent[] = [
+  tasking('slow_compute', async (params, task) => {
+    await seconds(Number(dataOf(params).seconds ?? 0), task);
+    return 'computed';
+  }),
+  tasking('failing_job', async (_params, task) => {
+    await seconds(1, task);
+    throw new AgentError('TEST_FAILED', 'This job fails');
+  }),
+  tasking('protocol_error_job', () => {
+    throw new Error('This job has a fault');
+  }),
+  tasking(
+    'confirm_delete',
+    async (_params, task) => `deleted: ${JSON.stringify(await task.ask('Delete it?'))}`,
+  ),
+];
+
+export const conformanceAgents = (): Agent[] => [test, greet, ...tasks];

@@ -25,7 +25,6 @@ const SUITE = '@modelcontextprotocol/conformance';
 interface Check {
   readonly id: string;
   readonly status: string;
-  readonly errorMessage?: string;
 }
 
 let sentinel: RunningSentinel;
