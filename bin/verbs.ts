@@ -185,6 +185,31 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 2,
     load: () => import('./verbs/chat.ts'),
   },
+  acp: {
+    about: 'serve a chat agent to an editor, over the Agent Client Protocol on stdin and stdout',
+    usage: 'npx fame-fabric acp [--agent ADDRESS] [--url URL] [--system TEXT] [--model NAME]',
+    examples: [
+      'npx fame-fabric acp',
+      'npx fame-fabric acp --agent team@fame.fabric',
+      'npx fame-fabric acp --url wss://fabric.example/fame/v1/attach/ws/downstream',
+    ],
+    flags: {
+      agent: { type: 'string', value: 'ADDRESS', about: 'the chat agent (FAME_CHAT_ADDRESS)' },
+      url: {
+        type: 'string',
+        value: 'URL',
+        about: 'admission URL of the sentinel (FAME_DIRECT_ADMISSION_URL)',
+      },
+      system: {
+        type: 'string',
+        value: 'TEXT',
+        about: 'system prompt of new sessions (FAME_SYSTEM_PROMPT)',
+      },
+      model: { type: 'string', value: 'NAME', about: 'the model of the turns, one that the agent offers' },
+    },
+    maxPositionals: 0,
+    load: () => import('./verbs/acp.ts'),
+  },
   call: {
     about: 'call an operation of an agent and print its result',
     usage: 'npx fame-fabric call ADDRESS METHOD [JSON] [--stream] [--timeout TIME] [--json]',

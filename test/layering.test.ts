@@ -174,6 +174,7 @@ const LIBRARIES = {
   ],
   fastify: ['doors/src/fastify.ts', 'sentinel/src/http/http.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
+  '@agentclientprotocol/sdk': ['doors/src/acp/sdk.ts'],
   '@modelcontextprotocol/client': ['agents/src/tools/mcp/mcp-session.ts'],
   jose: [
     'sentinel/src/access/tokens/claims.ts',

@@ -38,7 +38,7 @@ describe('a definition', () => {
     });
     const { description, inputSchema } = first(entry);
     expect(description).toBe('Reads a\nfile 👍');
-    expect(inputSchema.properties.path).toEqual({
+    expect((inputSchema.properties as { path: object }).path).toEqual({
       type: 'string',
       description: 'The path',
       enum: ['👨\u200d👩'],

@@ -2,13 +2,16 @@
 // digest covers every part that has an effect.
 import { createHash } from 'node:crypto';
 import { canonicalJson, cutText } from '@fame-fabric/shared/internal';
-import { type JsonSchemaObject, tidySchema } from '../schema/json-schema.ts';
+
+/** A JSON Schema of type object. */
+export type McpSchema = Readonly<Record<string, unknown>> & { readonly type: 'object' };
 
 /** The parts of a definition that have an effect here. */
 export interface McpDefinition {
   readonly name: string;
   readonly description: string;
-  readonly inputSchema: JsonSchemaObject;
+  /** As the server lists it, except for hidden characters. */
+  readonly inputSchema: McpSchema;
   /** True if the server says that repeating a call is harmless: it reads only, or is idempotent. */
   readonly isRepeatable: boolean;
 }
@@ -84,8 +87,8 @@ function readDefinition(name: string, entry: Record<string, unknown>): McpDefini
   if (!isObject(inputSchema) || inputSchema.type !== 'object') return 'its parameters are not an object';
   if (depthOf(inputSchema, MAX_SCHEMA_DEPTH) > MAX_SCHEMA_DEPTH)
     return `its parameters are nested deeper than ${MAX_SCHEMA_DEPTH} levels`;
-  const schema = withVisibleTexts(inputSchema) as JsonSchemaObject;
-  const { properties = {} } = schema as Partial<JsonSchemaObject>;
+  const schema = withVisibleTexts(inputSchema) as McpSchema;
+  const { properties = {} } = schema;
   if (!isObject(properties) || !Object.values(properties).every(isObject))
     return 'its parameters are not a JSON Schema';
   if (schema.required !== undefined && !Array.isArray(schema.required))
@@ -96,7 +99,7 @@ function readDefinition(name: string, entry: Record<string, unknown>): McpDefini
   return {
     name,
     description: cutText(visible(typeof description === 'string' ? description : ''), MAX_DESCRIPTION_CHARS),
-    inputSchema: tidySchema(schema),
+    inputSchema: schema,
     isRepeatable: readOnlyHint === true || idempotentHint === true,
   };
 }

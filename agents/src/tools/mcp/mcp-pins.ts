@@ -19,11 +19,7 @@ const PinFile = z.object({
         definition: z.object({
           name: z.string(),
           description: z.string(),
-          inputSchema: z.looseObject({
-            type: z.literal('object'),
-            properties: z.record(z.string(), z.looseObject({})),
-            required: z.array(z.string()).optional(),
-          }),
+          inputSchema: z.looseObject({ type: z.literal('object') }),
           isRepeatable: z.boolean(),
         }),
       }),
@@ -46,9 +42,7 @@ export function readPins(path: string): readonly McpDefinition[] | undefined {
   }
   const parsed = text.length <= MAX_FILE_CHARS ? PinFile.safeParse(parseJson(text)) : undefined;
   if (!parsed?.success) throw damaged(path, 'it is not a file of this program');
-  return parsed.data.tools.map((entry) => {
-    const { sha256 } = entry;
-    const definition = entry.definition as McpDefinition;
+  return parsed.data.tools.map(({ sha256, definition }) => {
     if (digestOf(definition) !== sha256)
       throw damaged(path, `the definition of ${definition.name} does not match its hash`);
     return definition;

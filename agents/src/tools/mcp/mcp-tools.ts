@@ -2,7 +2,7 @@
 // tools, so a replay does not call the server.
 import { FabricError, silentLog, systemClock } from '@fame-fabric/shared';
 import { z } from 'zod';
-import { type JsonSchemaObject, zodOfSchema } from '../schema/json-schema.ts';
+import { type JsonSchemaObject, tidySchema, zodOfSchema } from '../schema/json-schema.ts';
 import { type AnyTool, ToolError } from '../tool.ts';
 import { ToolSet } from '../tool-set.ts';
 import {
@@ -160,7 +160,7 @@ function toolOf(server: McpServer, definition: McpDefinition, options: McpToolsO
   const { prefix = '', approve, timeoutMs = DEFAULT_CALL_TIMEOUT_MS, maxResultChars } = options;
   const { description, inputSchema, isRepeatable } = definition;
   const name = modelName(prefix, definition.name);
-  const schema = withOpenAlternatives(inputSchema);
+  const schema = withOpenAlternatives(tidySchema(inputSchema as unknown as JsonSchemaObject));
   const needsApproval = approve === true || approve?.includes(definition.name);
   return Object.freeze({
     name,

@@ -1,0 +1,17 @@
+// The only file that imports the ACP library, so that another library or version changes one file.
+export {
+  type AgentContext,
+  agent,
+  type ContentBlock,
+  type InitializeRequest,
+  type InitializeResponse,
+  type ListSessionsResponse,
+  methods,
+  ndJsonStream,
+  type PermissionOption,
+  PROTOCOL_VERSION,
+  type PromptResponse,
+  RequestError,
+  type SessionUpdate,
+  type StopReason,
+} from '@agentclientprotocol/sdk';
