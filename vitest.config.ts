@@ -22,6 +22,9 @@ const punctual = [
   'test/integration/{agent-killed,concurrency,first-token,late-answer,sentinel-drain,sentinel-killed}.test.ts',
 ];
 
+/** Unmodified clients of the OpenAI door, which are installed on demand. */
+const clients = 'test/doors/openai/*.test.ts';
+
 /** Tests of the command that start it as a process. */
 const processes = 'bin/{client,fame,local}.test.ts';
 
@@ -71,7 +74,7 @@ export default defineConfig({
             workflows,
             'test/{conformance,doors,interop,compose,integration,mermaid,promises}/**/*.test.ts',
           ],
-          exclude: [...exclude, ...slow, ...punctual, autobahn],
+          exclude: [...exclude, ...slow, ...punctual, autobahn, clients],
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
@@ -97,6 +100,19 @@ export default defineConfig({
           exclude,
           maxWorkers: 1,
           sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // Clients in JavaScript and Python, which it installs: `npm run test-doors`, a separate step in continuous integration.
+          name: 'doors',
+          setupFiles,
+          globalSetup: ['test/doors/openai/install.ts'],
+          include: [clients],
+          exclude,
+          maxWorkers: 2,
+          sequence: { groupOrder: 5 },
         },
       },
       {

@@ -14,13 +14,14 @@ const MAX_LINES = 30;
 
 /**
  * Guides whose programs run elsewhere: those in Python in `npm run interop-python`, projects in `packaging/create-app.test.ts`, pages in
- * `browser/pages.test.ts`, settings of editors in `integration/acp.test.ts`. The guide of the MCP door has commands only.
+ * `browser/pages.test.ts`, those of OpenAI clients in `doors/openai/guide.test.ts`, settings of editors in `integration/acp.test.ts`. The guide of the MCP door has commands only.
  */
 const OTHER_GUIDES = [
   'docs/guides/python.md',
   'docs/guides/project.md',
   'docs/guides/web.md',
   'docs/guides/mcp.md',
+  'docs/guides/openai.md',
   'docs/guides/editors.md',
 ];
 

@@ -23,7 +23,7 @@ export interface SentRun {
   readonly answer: string | undefined;
 }
 
-export interface PlacedMessage {
+interface PlacedMessage {
   readonly index: number;
   readonly message: ModelMessage;
 }

@@ -113,7 +113,7 @@ const FINISH: Readonly<Record<FinishReason, OpenAiFinish>> = {
 const finishOf = ({ finish = 'stop' }: DoneEvent): OpenAiFinish => FINISH[finish] ?? 'stop';
 
 /** The usage of a turn, which may have several model calls. Zeros where the agent does not know it. */
-export function usageOf(usage: TurnUsage = {}): object {
+function usageOf(usage: TurnUsage = {}): object {
   const { prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0 } = usage;
   const { total_tokens = prompt_tokens + completion_tokens } = usage;
   return {

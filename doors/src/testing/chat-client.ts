@@ -15,7 +15,7 @@ export interface ChatReply {
   readonly isDone: boolean;
 }
 
-export interface ChatBody {
+interface ChatBody {
   readonly id: string;
   readonly choices: readonly {
     message: { content: string | null; tool_calls?: unknown[] };
@@ -26,7 +26,7 @@ export interface ChatBody {
   readonly [field: string]: unknown;
 }
 
-export interface ChatChunk {
+interface ChatChunk {
   readonly choices: readonly {
     delta: { role?: string; content?: string; tool_calls?: unknown[] };
     finish_reason: string | null;

@@ -1,0 +1,3 @@
+// The clients of `package.json`, for test files that the compiler checks without them.
+export { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+export { generateText, jsonSchema, Output, stepCountIs, streamText, tool } from 'ai';
