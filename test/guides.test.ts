@@ -20,6 +20,7 @@ const OTHER_GUIDES = [
   'docs/guides/python.md',
   'docs/guides/project.md',
   'docs/guides/web.md',
+  'docs/guides/http.md',
   'docs/guides/mcp.md',
   'docs/guides/openai.md',
   'docs/guides/editors.md',

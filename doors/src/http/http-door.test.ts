@@ -47,10 +47,10 @@ test('lists the agents by address', async () => {
   const response = await kit.inject({ url: '/agents' });
   expect(response.json()).toMatchObject({
     agents: [
-      { address: 'chat@fame.fabric', isChat: true, url: 'http://localhost:80/agents/chat@fame.fabric' },
+      { address: 'chat@fame.fabric', chat: true, url: 'http://localhost:80/agents/chat@fame.fabric' },
       {
         address: 'math@fame.fabric',
-        isChat: false,
+        chat: false,
         operations: ['add', 'count', 'nothing', 'fail', 'who'],
       },
     ],

@@ -20,7 +20,7 @@ export const httpDoor: Door = {
       const agents = (await visitor.agents()).map(({ address, description, isChat, operations }) => ({
         address,
         description,
-        isChat,
+        chat: isChat,
         operations: operations.map(({ name }) => name),
         url: `${baseUrlOf(request, options.publicUrl)}${pathOf(address)}`,
       }));
@@ -47,8 +47,8 @@ export const httpDoor: Door = {
         address,
         description,
         version,
-        isChat,
-        hasTasks,
+        chat: isChat,
+        tasks: hasTasks,
         model,
         models,
         note,
