@@ -41,6 +41,7 @@ if (import.meta.main) {
     edit(join(folder, 'package.json'), (text) => withVersion(text, names, version));
   }
   edit('sentinel/src/identity.ts', (text) => text.replace(/(?<=SOFTWARE = 'fame-fabric\/)[^']+/, version));
+  edit('doors/src/mcp/mcp-door.ts', (text) => text.replace(/(?<=VERSION = ')[^']+/, version));
   execFileSync('npm', ['install', '--package-lock-only', '--ignore-scripts'], {
     cwd: ROOT,
     stdio: 'inherit',

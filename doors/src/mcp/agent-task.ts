@@ -1,5 +1,5 @@
-// The task of an agent with task methods as a tool with the name of the agent: it runs to its end, asks the client's user on the way, and is
-// a task of the Tasks extension for a client that polls.
+// The task of an agent with task methods as a tool with the name of the agent. The tool waits for the end of the task, and passes its questions
+// to the user of the client. For a client that polls it is a task of the Tasks extension.
 import type { Client, Task } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId, type TaskStatus } from '@fame-fabric/shared';
 import { encodeAgentTask, encodeJobState } from './ids.ts';

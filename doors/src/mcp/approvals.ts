@@ -55,7 +55,7 @@ export function answerOf(response: unknown): ApprovalAnswer | undefined {
   return { approve: content.approve, note };
 }
 
-/** Says how an approval can be answered by a client that shows no forms. */
+/** Instructions for a client that shows no forms. */
 export const howToAnswer = (approvals: readonly PendingApproval[], answerTool: string): string =>
   [
     'The turn waits for a person:',

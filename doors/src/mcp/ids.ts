@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { decodeId, encodeId } from '../shared/opaque-id.ts';
 
-/** A turn, wherever it runs. */
+/** A turn of a chat agent. */
 export interface TurnIds {
   readonly address: string;
   readonly conversationId: string;
@@ -21,7 +21,7 @@ function decode(prefix: string, text: string): (TurnIds & { extra: string | unde
 
 /** A turn that a client polls as a task. */
 export interface TaskIds extends TurnIds {
-  /** ISO 8601, as the client was told it: it is needed while the agent is away. */
+  /** ISO 8601. Kept in the id for the time in which the agent is away. */
   readonly createdAt: string;
 }
 
@@ -48,7 +48,7 @@ export function decodeAgentTask(text: string): (AgentTaskIds & { createdAt: stri
   return { address: agent, taskId: conversation, createdAt: extra };
 }
 
-/** What a call continues that waited for its client: a turn, an agent's task, or an operation with a state of its own. */
+/** State of a call that waited for its client: a turn, an agent's task, or the state of an operation. */
 export type CallState =
   | { readonly turn: TurnIds }
   | { readonly task: AgentTaskIds }

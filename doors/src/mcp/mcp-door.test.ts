@@ -3,6 +3,7 @@ import { defineAgent, operation } from '@fame-fabric/agents';
 import { AgentError } from '@fame-fabric/shared';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import manifest from '../../package.json' with { type: 'json' };
 import { doorKit } from '../testing.ts';
 import { mcpDoor } from './mcp-door.ts';
 import { ERAS, mcpClient } from './testing/mcp-client.ts';
@@ -140,6 +141,13 @@ describe.each(ERAS)('%s', (era) => {
     });
     expect(other).toMatchObject({ isError: true, _meta: { 'fame/error': { code: 'TURN_CONFLICT' } } });
   });
+});
+
+test('the version of the server is that of the package', async () => {
+  await using kit = await doorKit(mcpDoor, {});
+  await using mcp = await mcpClient(kit, { era: '2026-07-28' });
+  await mcp.client.connect(mcp.transport);
+  expect(mcp.client.getServerVersion()).toMatchObject({ name: 'fame-fabric', version: manifest.version });
 });
 
 const INITIALIZE = {

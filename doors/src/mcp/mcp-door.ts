@@ -3,7 +3,7 @@ import type { FabricError } from '@fame-fabric/shared';
 import type { Door, DoorDeps, Refusal } from '../door.ts';
 import { McpEndpoint } from './mcp-endpoint.ts';
 
-/** Version of this software, as clients see it. */
+/** Version of this software, as clients see it. `npm run set-version` changes it. */
 const VERSION = '0.2.0';
 const PARSE_ERROR = -32_700;
 const INTERNAL_ERROR = -32_603;

@@ -35,7 +35,7 @@ export interface ClientSide {
   readonly capabilities: DeclaredCapabilities;
   /** Responses to the requests that the operation returned, by their keys. They come from the client and may be anything. */
   readonly inputResponses?: Readonly<Record<string, unknown>> | undefined;
-  /** The `requestState` that the operation returned. A client can change it on the way: sign it if that matters. */
+  /** The `requestState` that the operation returned. A client can change it: sign it if that matters. */
   readonly requestState?: string | undefined;
 }
 

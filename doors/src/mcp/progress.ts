@@ -10,6 +10,8 @@ export type SendProgress = (progress: {
 
 /** Least time between two notifications, in ms. */
 const INTERVAL_MS = 250;
+/** Steps that are reported without that pause. A fast stream of items would otherwise fill the memory for a slow reader. */
+const MAX_FAST_STEPS = 100;
 const MAX_MESSAGE_CHARS = 4_000;
 
 export class ProgressReporter {
@@ -18,6 +20,7 @@ export class ProgressReporter {
   #last = -1;
   #sentAt = Number.NEGATIVE_INFINITY;
   #text = '';
+  #steps = 0;
   #failure: unknown;
 
   constructor(send: SendProgress, clock: Clock) {
@@ -31,16 +34,21 @@ export class ProgressReporter {
     if (this.#clock.monotonic() - this.#sentAt >= INTERVAL_MS) this.#flush();
   }
 
-  /** Reports a step. */
+  /** Reports a step. Steps that arrive too fast are left out. */
   note(message: string): void {
     if (this.#text !== '') this.#flush();
-    this.#report({ progress: Math.floor(this.#last) + 1, message });
+    if (this.#mayStep()) this.#report({ progress: Math.floor(this.#last) + 1, message });
   }
 
-  /** Reports the number that an operation gives itself. A number that does not rise is left out. */
+  /** Reports the number that an operation gives itself. A number that does not rise, or arrives too fast, is left out. */
   value(progress: number, total: number | undefined, message: string | undefined): void {
-    if (progress > this.#last)
+    if (progress > this.#last && this.#mayStep())
       this.#report({ progress, ...(total === undefined ? {} : { total }), ...(message ? { message } : {}) });
+  }
+
+  #mayStep(): boolean {
+    this.#steps++;
+    return this.#steps <= MAX_FAST_STEPS || this.#clock.monotonic() - this.#sentAt >= INTERVAL_MS;
   }
 
   #flush(): void {

@@ -38,7 +38,7 @@ export function resultOf(answer: unknown): CallToolResult {
 
 /**
  * Turns an error into a result that the model can read. `_meta['fame/error']` has its code.
- * @param hint a sentence that says how to go on
+ * @param hint advice on the next call
  */
 export function errorResult(
   error: unknown,

@@ -194,7 +194,7 @@ describe('an agent with task methods', () => {
     expect(result.structuredContent).toEqual({ ordered: text('a lamp'), answer: text('red') });
   });
 
-  test.each(ERAS)('tells a client without forms how to answer: %s', async (era) => {
+  test.each(ERAS)('is answered by a second call of a client without forms: %s', async (era) => {
     const { agent, pause } = order();
     pause.open();
     await using kit = await doorKit(mcpDoor, { agents: [agent] });

@@ -174,7 +174,7 @@ function withoutClientSide(schema: Tool['inputSchema']): Tool['inputSchema'] {
   return { ...rest, properties, ...(others.length > 0 ? { required: others } : {}) };
 }
 
-// `x-mcp-header` tells clients to copy a parameter into a header, which this door does not check. A faulty one hides the tool.
+// With `x-mcp-header`, clients copy a parameter into a header, which this door does not check. A faulty one hides the tool.
 const withoutHeaders = (schema: JsonSchema): Exclude<Tool['inputSchema']['properties'], undefined> =>
   JSON.parse(
     JSON.stringify(schema, (key, value: unknown) =>

@@ -1,5 +1,5 @@
 // One turn as the call of a tool: it reports progress while the reply streams, and ends with the reply, with a question to a person, or
-// as a task. The turn lives at the agent: whoever calls with the same turn id joins it.
+// as a task. The turn lives at the agent: another call with its turn id joins it.
 import {
   type Client,
   type Conversation,
@@ -96,7 +96,7 @@ async function endOf(
     if (end.kind === 'task') reading.catch(() => {}); // it ends with the abort below
     return end;
   } catch (error) {
-    // The client has cancelled the call: the turn ends too, and that outcome matters to nobody.
+    // The client has cancelled the call, and reads no outcome.
     if (caller.signal.aborted) await conversation.cancel(request.turnId).catch(() => {});
     throw error;
   } finally {

@@ -61,7 +61,7 @@ const dataOf = ({ message }: TaskSendParams): Record<string, unknown> => {
   return part?.type === 'data' ? part.data : {};
 };
 
-/** The suite says how long these tasks take. */
+/** Waits for a time that the suite demands. */
 const seconds = (count: number, task: Parameters<TaskHandler['start']>[1]): Promise<void> =>
   pause(systemClock, count * 1_000, task.signal);
 
