@@ -276,13 +276,73 @@ describe('HTTP+JSON', () => {
 
   test('refuses other versions and content types', async () => {
     await using kit = await chat();
-    for (const headers of [{}, V3, { 'a2a-version': '99.0' }])
-      expect((await post(kit, `${base}/message:send`, '{}', headers)).json().error.details[0].reason).toBe(
-        'VERSION_NOT_SUPPORTED',
-      );
+    const refused = await post(kit, `${base}/message:send`, '{}', { 'a2a-version': '99.0' });
+    expect(refused.statusCode).toBe(400);
+    expect(refused.json().error.details[0].reason).toBe('VERSION_NOT_SUPPORTED');
     const response = await post(kit, `${base}/message:send`, '{}', { ...V1, 'content-type': 'text/plain' });
     expect(response.statusCode).toBe(415);
     expect(response.json().error.details[0].reason).toBe('CONTENT_TYPE_NOT_SUPPORTED');
+  });
+});
+
+describe('HTTP+JSON of version 0.3', () => {
+  const base = `${CHAT}/v1`;
+  const message = {
+    messageId: ID,
+    role: 'ROLE_USER',
+    content: [{ text: 'Hi' }, { data: { data: { a: 1 } } }],
+  };
+
+  test.each([
+    ['the header 0.3', V3],
+    ['no header', {}],
+  ])('is served with %s', async (_name, headers) => {
+    await using kit = await chat();
+    const configuration = { blocking: true };
+    const sent = await post(kit, `${base}/message:send`, { message, configuration }, headers);
+    expect(sent.headers['content-type']).toContain('application/json');
+    const { task } = sent.json();
+    expect(task).toMatchObject({
+      status: { state: 'TASK_STATE_COMPLETED' },
+      artifacts: [{ artifactId: 'answer', parts: [{ text: 'Hello there' }] }],
+      history: [{ messageId: ID, role: 'ROLE_USER', content: [{ text: 'Hi\n{"a":1}' }] }],
+    });
+    expect((await get(kit, `${base}/tasks/${task.id}`, headers)).json()).toEqual(task);
+    const canceled = await post(kit, `${base}/tasks/${task.id}:cancel`, 'null', headers);
+    expect([canceled.statusCode, canceled.json().code]).toEqual([400, -32002]);
+    const unknown = await get(kit, `${base}/tasks/nope`, headers);
+    expect([unknown.statusCode, unknown.json()]).toEqual([
+      404,
+      { code: -32001, message: expect.any(String) },
+    ]);
+    expect((await get(kit, `${base}/tasks`, headers)).statusCode).toBe(404);
+    expect((await post(kit, `${base}/message:send`, '[', headers)).statusCode).toBe(400);
+    expect((await get(kit, `${base}/card`, headers)).json().code).toBe(-32004);
+  });
+
+  test('streams, and marks the last status', async () => {
+    await using kit = await chat();
+    const response = await kit.inject({
+      method: 'POST',
+      url: `${base}/message:stream`,
+      headers: { ...V3, 'content-type': 'application/json' },
+      payload: JSON.stringify({ request: message }),
+      payloadAsStream: true,
+    });
+    const updates = await readUpdates(response.stream()).rest();
+    expect(textAfter(updates)).toBe('Hello there');
+    const last = updates.at(-1)!;
+    if (last.statusUpdate) expect(last.statusUpdate.final).toBe(true);
+    else expect(last.task.status.state).toBe('TASK_STATE_COMPLETED');
+  });
+
+  test('refuses files', async () => {
+    await using kit = await chat();
+    const file = {
+      ...message,
+      content: [{ file: { fileWithUri: 'https://example.org/a.png', mimeType: 'image/png' } }],
+    };
+    expect((await post(kit, `${base}/message:send`, { message: file }, V3)).json().code).toBe(-32005);
   });
 });
 
@@ -300,6 +360,7 @@ describe('cards', () => {
         { url, protocolBinding: 'JSONRPC', protocolVersion: '1.0' },
         { url: `${url}/v1`, protocolBinding: 'HTTP+JSON', protocolVersion: '1.0' },
         { url, protocolBinding: 'JSONRPC', protocolVersion: '0.3' },
+        { url, protocolBinding: 'HTTP+JSON', protocolVersion: '0.3' },
       ],
       capabilities: { streaming: true, pushNotifications: false, extendedAgentCard: false },
       skills: [{ id: 'chat', tags: ['chat'] }],

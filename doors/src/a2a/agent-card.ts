@@ -1,6 +1,5 @@
 // The A2A card of an agent, from its description.
 import type { AgentCard, AgentInterface, AgentSkill, SecurityRequirement, SecurityScheme } from '@a2a-js/sdk';
-import { duplicateInterfacesForLegacy } from '@a2a-js/sdk/compat/v0_3';
 import { LegacyRestTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
 import { type A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
 import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
@@ -10,21 +9,18 @@ const DEFAULT_VERSION = '1.0.0';
 const TEXT = 'text/plain';
 const DATA = 'application/json';
 
-export interface CardOptions {
-  /** URL of the port, without a slash at its end. */
-  readonly base: string;
-  /** True if the sentinel asks callers for a credential. */
-  readonly needsCredential: boolean;
-  /** True if the agent sends push notifications for A2A. */
-  readonly canPush: boolean;
-}
-
 /** The path of an agent below the port. */
 export const agentPath = (address: string): string =>
   `/a2a/${encodeURIComponent(address).replaceAll('%40', '@')}`;
 
-/** Makes the card of an agent. */
-export function cardOf(agent: FabricCard, { base, needsCredential, canPush }: CardOptions): AgentCard {
+/** True if the agent sends push notifications for A2A. */
+const canPush = ({ isChat, raw }: FabricCard): boolean => !isChat && raw.a2aPush === true;
+
+/**
+ * Makes the card of an agent. `base` is the URL of the port, without a slash at its end. `needsCredential` is true if the sentinel asks
+ * callers for a credential.
+ */
+export function cardOf(agent: FabricCard, base: string, needsCredential: boolean): AgentCard {
   const { address, name, description = `The agent at ${address}.`, version = DEFAULT_VERSION } = agent;
   return {
     name,
@@ -34,7 +30,7 @@ export function cardOf(agent: FabricCard, { base, needsCredential, canPush }: Ca
     provider: undefined,
     capabilities: {
       streaming: true,
-      pushNotifications: canPush,
+      pushNotifications: canPush(agent),
       extendedAgentCard: needsCredential,
       extensions: [],
     },
@@ -61,18 +57,17 @@ export const publicCardOf = (address: string, base: string): AgentCard =>
       isDescribed: false,
       raw: {},
     },
-    { base, needsCredential: true, canPush: false },
+    base,
+    true,
   );
 
-/** Version 0.3 is served over JSON-RPC only. */
-const interfacesOf = (url: string): AgentInterface[] =>
-  duplicateInterfacesForLegacy(
-    [
-      { url, protocolBinding: 'JSONRPC', tenant: '', protocolVersion: '1.0' },
-      { url: `${url}/v1`, protocolBinding: 'HTTP+JSON', tenant: '', protocolVersion: '1.0' },
-    ],
-    ['JSONRPC'],
-  );
+// Clients of version 0.3 append `/v1` to the URL of HTTP+JSON themselves.
+const interfacesOf = (url: string): AgentInterface[] => [
+  { url, protocolBinding: 'JSONRPC', tenant: '', protocolVersion: '1.0' },
+  { url: `${url}/v1`, protocolBinding: 'HTTP+JSON', tenant: '', protocolVersion: '1.0' },
+  { url, protocolBinding: 'JSONRPC', tenant: '', protocolVersion: '0.3' },
+  { url, protocolBinding: 'HTTP+JSON', tenant: '', protocolVersion: '0.3' },
+];
 
 const SCHEMES: Readonly<Record<string, SecurityScheme>> = Object.freeze({
   bearer: {

@@ -1,5 +1,5 @@
 // Chat agents through the A2A door over a fabric in memory: tasks, streams, approvals, retries and lists.
-import { ToolSet, tool } from '@fame-fabric/agents';
+import { defineAgent, operation, ToolSet, tool } from '@fame-fabric/agents';
 import { callTools, gate, type Scripted } from '@fame-fabric/agents/testing';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -104,6 +104,16 @@ describe('SendMessage', () => {
     const { task } = (await rpc(kit, 'SendMessage', params)).result;
     expect(task.history).toBeUndefined();
     expect((await rpc(kit, 'GetTask', { id: task.id, historyLength: 5 })).result.history).toHaveLength(1);
+  });
+
+  test('an agent that cannot report its turns runs none', async () => {
+    let runs = 0;
+    const run = (): string => `run ${++runs}`;
+    const old = defineAgent({ address: 'old@fame.fabric', operations: { run_turn: operation({ run }) } });
+    await using kit = await doorKit(a2aDoor, { agents: [old] });
+    const { error } = await rpc(kit, 'SendMessage', { message: messageOf('Hi', ID) }, { url: '/a2a/old' });
+    expect(error).toMatchObject({ code: -32004 });
+    expect(runs).toBe(0);
   });
 
   test('data becomes JSON, and files are refused', async () => {

@@ -43,6 +43,11 @@ export class ChatTasks implements TaskSource {
     if (message.taskId !== '') return this.#continue(message);
     const text = textOf(message.parts);
     const { principal, agent } = this.#deps;
+    // Without reports, a turn would run and its task could not be read.
+    if (!agent.operations.some(({ name }) => name === 'get_turn'))
+      throw new UnsupportedOperationError(
+        'The agent cannot report its turns. Agents of Fame Fabric 0.2 and later can.',
+      );
     const key = `a2a-${messageKey({ principal, agent: agent.address }, message)}`;
     const isNew = message.contextId === '';
     const ref = { conversation: isNew ? key : message.contextId, turn: key };

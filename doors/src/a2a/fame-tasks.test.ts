@@ -152,6 +152,29 @@ test('an agent may answer with a message instead of a task', async () => {
   expect(result.message.taskId).toBeUndefined();
 });
 
+test('version 0.3 has files and data in its own form over HTTP+JSON', async () => {
+  await using kit = await worker((_params, task) => {
+    task.progress({ total: 2 });
+    task.progress({ parts: [{ type: 'file', file: { mimeType: 'text/plain', bytes: 'aGk=' } }] });
+    task.progress({ parts: [{ type: 'file', file: { uri: 'https://example.org/a' } }] });
+    return 'done';
+  });
+  const message = { messageId: ID, role: 'ROLE_USER', content: [{ text: 'Go' }] };
+  const response = await kit.inject({
+    method: 'POST',
+    url: `${options.url}/v1/message:send`,
+    headers: { 'content-type': 'application/json' },
+    payload: { message },
+  });
+  const { task } = response.json();
+  expect(task.artifacts.flatMap(({ parts }: Json) => parts)).toEqual([
+    { data: { data: { total: 2 } } },
+    { file: { fileWithBytes: 'aGk=', mimeType: 'text/plain' } },
+    { file: { fileWithUri: 'https://example.org/a' } },
+  ]);
+  expect(task.status.message).toMatchObject({ role: 'ROLE_AGENT', content: [{ text: 'done' }] });
+});
+
 test('files are refused before the agent is called', async () => {
   await using kit = await worker(() => 'done');
   const message = messageOf('', ID, {
@@ -232,6 +255,24 @@ describe('push notifications', () => {
         .statusCode,
     ).toBe(204);
     expect((await kit.inject({ url: `${base}/one`, headers })).statusCode).toBe(404);
+  });
+
+  test('over HTTP+JSON of version 0.3', async () => {
+    await using kit = await asking();
+    const { id } = await send(kit, messageOf('Go', ID));
+    const base = `${options.url}/v1/tasks/${id}/pushNotificationConfigs`;
+    const headers = { 'a2a-version': '0.3', 'content-type': 'application/json' };
+    const authentication = { schemes: ['Bearer'], credentials: 'secret' };
+    const payload = { pushNotificationConfig: { ...config('one'), authentication } };
+    const created = await kit.inject({ method: 'POST', url: base, headers, payload });
+    const expected = { name: `tasks/${id}/pushNotificationConfigs/one`, ...payload };
+    expect([created.statusCode, created.json()]).toEqual([201, expected]);
+    expect((await kit.inject({ url: base, headers })).json()).toEqual({ configs: [expected] });
+    expect((await kit.inject({ url: `${base}/one`, headers })).json()).toEqual(expected);
+    expect(
+      (await kit.inject({ method: 'DELETE', url: `${base}/one`, headers: { 'a2a-version': '0.3' } }))
+        .statusCode,
+    ).toBe(204);
   });
 
   test.each<[string, Json]>([

@@ -2,7 +2,8 @@
 import { VersionNotSupportedError } from '@a2a-js/sdk/errors';
 import type { FastifyRequest } from '../fastify.ts';
 
-export type Version = '1.0' | '0.3';
+const SUPPORTED = ['1.0', '0.3'] as const;
+export type Version = (typeof SUPPORTED)[number];
 
 /** Returns the version that a request names, without its patch number. Undefined if it names none. */
 export function requestedVersion({
@@ -18,15 +19,12 @@ export function requestedVersion({
 }
 
 /** Returns the version to serve. @throws VersionNotSupportedError */
-export function versionOf(
-  request: Pick<FastifyRequest, 'headers' | 'query'>,
-  supported: readonly Version[],
-): Version {
+export function versionOf(request: Pick<FastifyRequest, 'headers' | 'query'>): Version {
   const requested = requestedVersion(request) ?? '0.3';
-  const version = supported.find((one) => one === requested);
+  const version = SUPPORTED.find((one) => one === requested);
   if (version === undefined)
     throw new VersionNotSupportedError(
-      `A2A-Version is ${requested.slice(0, 32)}; this interface supports ${supported.join(' and ')}. An empty header means 0.3.`,
+      `A2A-Version is ${requested.slice(0, 32)}; the door supports ${SUPPORTED.join(' and ')}. An empty header means 0.3.`,
     );
   return version;
 }
