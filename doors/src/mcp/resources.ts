@@ -36,11 +36,11 @@ const UNKNOWN: ReadonlySet<string> = new Set([
 const has = (codes: ReadonlySet<string>, error: unknown): boolean =>
   isFabricError(error) && codes.has(error.code);
 
-export const uriOf = (address: string, conversationId: string): string =>
+const uriOf = (address: string, conversationId: string): string =>
   `${SCHEME}${encodeURIComponent(address)}/${encodeURIComponent(conversationId)}`;
 
 /** Reads the URI of a conversation. Undefined for any other URI. */
-export function readUri(uri: string): { address: string; conversationId: string } | undefined {
+function readUri(uri: string): { address: string; conversationId: string } | undefined {
   const [address, id, ...rest] = uri.startsWith(SCHEME) ? uri.slice(SCHEME.length).split('/') : [];
   if (!address || !id || rest.length > 0) return undefined;
   try {

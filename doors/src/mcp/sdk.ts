@@ -12,15 +12,11 @@ import {
 
 export {
   type CallToolResult,
-  type ContentBlock,
   createMcpHandler,
   type GetPromptResult,
   type InputRequiredResult,
-  isInitializeRequest,
   isInputRequiredResult,
-  isJSONRPCRequest,
   isLegacyRequest,
-  isSpecType,
   type McpHttpHandler,
   MissingRequiredClientCapabilityError,
   type Prompt,
@@ -29,7 +25,6 @@ export {
   type Resource,
   ResourceNotFoundError,
   type ServerContext,
-  type ServerEvent,
   type ServerEventBus,
   type StandardSchemaV1,
   type Tool,

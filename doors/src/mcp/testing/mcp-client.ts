@@ -6,7 +6,7 @@ import type { DoorKit } from '../../testing.ts';
 
 /** The two eras of the protocol. */
 export const ERAS = ['2026-07-28', '2025-11-25'] as const;
-export type Era = (typeof ERAS)[number];
+type Era = (typeof ERAS)[number];
 
 export interface McpClientOptions {
   readonly era: Era;
