@@ -14,6 +14,7 @@ import {
 } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
 import { EXPECTED_FAILURES, type ExpectedFailure } from '../doors/conformance/expected-failures.ts';
+import { FAILED } from '../doors/conformance/mcp-client-scenarios.ts';
 import { documentRows } from '../interop/matrix/table.ts';
 import { ROOT } from './processes.ts';
 
@@ -91,6 +92,13 @@ export const DOC_TABLES: readonly DocTable[] = [
     heading: `## ${suite}`,
     rows: failures.map(failureRow),
   })),
+  {
+    file: 'docs/conformance.md',
+    heading: '## MCP client',
+    rows: FAILED.map(
+      ({ scenarios, reason }) => `| ${scenarios.map((name) => `\`${name}\``).join(', ')} | ${reason} |`,
+    ),
+  },
 ];
 
 const isRow = (line: string): boolean => line.startsWith('| `');
