@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { AppCommand, RunFigures } from './app/app-driver.ts';
 import type { ModelCommand } from './app/model-server.ts';
 import { Child } from './child.ts';
-import { type Contestant, cpuUs, OURS, ROOT, rssKb, start } from './contestants.ts';
+import { type Contestant, cpuUs, freePort, OURS, ROOT, rssKb, start } from './contestants.ts';
 import { median } from './median.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(`app/${name}.ts`, import.meta.url));
@@ -42,8 +42,11 @@ export interface AppRow extends RunFigures {
   readonly peak: number;
 }
 
-/** `plain` is the plain server, `fabric` our client library, and `door` the OpenAI door of the same sentinel. */
-export type AppKind = 'plain' | 'fabric' | 'door';
+/**
+ * `plain` is the plain server, `fabric` our client library, `door` the OpenAI door of the same sentinel, and `remote door` that of
+ * `fame doors`, in a process of its own.
+ */
+export type AppKind = 'plain' | 'fabric' | 'door' | 'remote door';
 
 /** The rows of each contestant; those with the same index belong to one alternation. */
 export type AppRows = Record<AppKind, AppRow[]>;
@@ -70,7 +73,7 @@ export class ApplicationBench {
     this.#directory = mkdtempSync(join(ROOT, '.fame/bench-app-'));
   }
 
-  /** @param kinds the contestants; `door` needs `fabric` */
+  /** @param kinds the contestants; the doors need `fabric` */
   static async start(kinds: readonly AppKind[]): Promise<ApplicationBench> {
     const bench = new ApplicationBench();
     try {
@@ -80,6 +83,8 @@ export class ApplicationBench {
       if (kinds.includes('fabric')) servers.push(await bench.#startFabric(modelUrl));
       const fabric = servers.at(-1);
       if (kinds.includes('door') && fabric !== undefined) servers.push(bench.#doorOf(fabric));
+      if (kinds.includes('remote door') && fabric !== undefined)
+        servers.push(await bench.#startDoors(fabric));
       bench.#servers = servers;
       return bench;
     } catch (error) {
@@ -128,9 +133,28 @@ export class ApplicationBench {
     return { kind: 'door', url: `http://${host}/v1/chat/completions`, pids, users: this.#users() };
   }
 
-  /** URL at which nodes attach to the sentinel. */
-  get sentinelUrl(): string {
-    return this.#servers.find(({ kind }) => kind === 'fabric')!.url;
+  async #startDoors({ url: sentinelUrl, pids }: Server): Promise<Server> {
+    const port = await freePort();
+    const doors = spawn(process.execPath, ['dist/fame.js', 'doors'], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        ...OURS.env,
+        FAME_DATA_DIR: this.#directory,
+        FAME_DIRECT_ADMISSION_URL: sentinelUrl,
+        FAME_DOORS_PORT: String(port),
+      },
+      stdio: ['ignore', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'],
+    });
+    this.#children.push({ stop: () => void doors.kill('SIGKILL') });
+    await untilServed(`http://127.0.0.1:${port}/v1/models`);
+    const url = `http://127.0.0.1:${port}/v1/chat/completions`;
+    return { kind: 'remote door', url, pids: [doors.pid!, ...pids], users: this.#users() };
+  }
+
+  /** URL to which the users of a contestant connect. */
+  urlOf(kind: AppKind): string {
+    return this.#servers.find((server) => server.kind === kind)!.url;
   }
 
   #users(): Child<AppCommand> {
@@ -144,7 +168,7 @@ export class ApplicationBench {
 
   /** Runs a cell with all contestants in turn. */
   async run(cell: AppCell): Promise<AppRows> {
-    const rows: AppRows = { plain: [], fabric: [], door: [] };
+    const rows: AppRows = { plain: [], fabric: [], door: [], 'remote door': [] };
     for (let round = 0; round < cell.alternations; round++) {
       for (const server of round % 2 === 0 ? this.#servers : this.#servers.toReversed()) {
         rows[server.kind].push(await this.#measure(server, cell));
@@ -207,6 +231,19 @@ async function untilAttached(users: Child<AppCommand>, url: string): Promise<voi
     } catch (error) {
       if (performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function untilServed(url: string): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    try {
+      if ((await fetch(url)).ok) return;
+      throw new Error(`${url} is not served`);
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 }

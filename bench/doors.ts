@@ -3,7 +3,8 @@
 // 1. The delay of a chunk through the OpenAI door, beside that of our client library: streams at 50 chunks/s through one sentinel and one
 //    agent. The two take turns.
 // 2. The calls of a bystander, a native node with an agent of its own: their 99th percentile alone, beside these streams through our client,
-//    beside them through the door, and with requests of nearly 1 MiB too, which the door parses.
+//    beside them through the door, and with requests of nearly 1 MiB too, which the door parses. The same through the doors of `fame
+//    doors`, a process of its own.
 // 3. The CPU time per message of a sentinel whose doors are loaded and idle, to one with FAME_DOORS=none (goal 20).
 //
 // Streams and bodies take most of a machine with two cores, so every program on it is slower beside them. So the bystander beside the door
@@ -85,25 +86,25 @@ answerCommands<PosterCommand>(async (command) => {
 
 async function measureStreams(): Promise<void> {
   const here = fileURLToPath(import.meta.url);
-  const bench = await ApplicationBench.start(['fabric', 'door']);
+  const bench = await ApplicationBench.start(['fabric', 'door', 'remote door']);
   const bystander = new Child<{ cmd: string }>(fileURLToPath(new URL('bursts.ts', import.meta.url)), [
     'bystander',
-    bench.sentinelUrl,
+    bench.urlOf('fabric'),
   ]);
   const [posters, parser] = [new Child<PosterCommand>(here), new Child<PosterCommand>(here)];
   try {
     await bystander.request({ cmd: 'ready' });
     // A warm-up round, so that the code of all processes is compiled.
     await bench.run({ ...STREAMS, conversations: 50, chunks: 50, alternations: 1 });
-    const { fabric, door } = await bench.run(STREAMS);
-    const failed = [...fabric, ...door].reduce((sum, row) => sum + row.failed, 0);
+    const { fabric, door, 'remote door': remote } = await bench.run(STREAMS);
+    const failed = [...fabric, ...door, ...remote].reduce((sum, row) => sum + row.failed, 0);
     const added = (figure: 'delayP50' | 'delayP99' | 'firstP50'): number =>
       median(door.map((row, round) => row[figure] - fabric[round]![figure]));
-    for (const [name, rows] of Object.entries({ native: fabric, door })) {
+    for (const [name, rows] of Object.entries({ native: fabric, door, 'remote door': remote })) {
       const at = (figure: 'delayP50' | 'delayP99' | 'firstP50' | 'cpuUs'): string =>
         median(rows.map((row) => row[figure])).toFixed(1);
       print(
-        `${name.padEnd(7)} chunk ${at('delayP50')} ms, p99 ${at('delayP99')} ms | first chunk ${at('firstP50')} ms | CPU ${at('cpuUs')} us/turn`,
+        `${name.padEnd(11)} chunk ${at('delayP50')} ms, p99 ${at('delayP99')} ms | first chunk ${at('firstP50')} ms | CPU ${at('cpuUs')} us/turn`,
       );
     }
     record('failed turns', failed, 0, '');
@@ -118,7 +119,6 @@ async function measureStreams(): Promise<void> {
       return bystander.request<number>({ cmd: 'end' });
     };
     const streams = (kind: AppKind): Promise<unknown> => bench.runOnce(kind, STREAMS);
-    const doorUrl = `http://${new URL(bench.sentinelUrl).host}/v1/chat/completions`;
     const parserUrl = `http://127.0.0.1:${await parser.request<number>({ cmd: 'serve' })}/`;
     const statuses: Record<number, number> = {};
     const bodies = async (url: string, kind: AppKind): Promise<void> => {
@@ -135,7 +135,8 @@ async function measureStreams(): Promise<void> {
       'streams, native': () => streams('fabric'),
       'streams, door': () => streams('door'),
       'streams, native; bodies elsewhere': () => bodies(parserUrl, 'fabric'),
-      'streams and bodies, door': () => bodies(doorUrl, 'door'),
+      'streams and bodies, door': () => bodies(bench.urlOf('door'), 'door'),
+      'streams and bodies, remote door': () => bodies(bench.urlOf('remote door'), 'remote door'),
     };
     const p99: Record<string, number[]> = {};
     for (let round = 0; round < STREAMS.alternations; round++) {
@@ -160,6 +161,8 @@ async function measureStreams(): Promise<void> {
       ratio('streams and bodies, door', 'streams, native; bodies elsewhere'),
       2,
     );
+    const remoteRatio = ratio('streams and bodies, remote door', 'streams, native; bodies elsewhere');
+    print(`  figure  the same through the doors of another process: ${remoteRatio.toFixed(2)}x`);
     print(
       `  figure  streams and bodies through the door, to alone: ${ratio('streams and bodies, door', 'alone').toFixed(2)}x`,
     );

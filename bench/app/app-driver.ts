@@ -9,7 +9,7 @@ import type { Order } from './model-server.ts';
 import { nowUs } from './time.ts';
 
 export type AppCommand =
-  | { cmd: 'open'; kind: 'plain' | 'fabric' | 'door'; url: string; conversations: number }
+  | { cmd: 'open'; kind: keyof typeof CHATS; url: string; conversations: number }
   | ({ cmd: 'run'; turnsEach: number; spreadMs: number } & Order)
   | { cmd: 'close' };
 
@@ -136,7 +136,7 @@ async function fabricChat(url: string): Promise<Chat> {
   };
 }
 
-const CHATS = { plain: plainChat, fabric: fabricChat, door: doorChat } as const;
+const CHATS = { plain: plainChat, fabric: fabricChat, door: doorChat, 'remote door': doorChat } as const;
 
 const chats: Chat[] = [];
 

@@ -13,6 +13,16 @@ test('the key of a request depends on caller, path and body, and not on the orde
     expect(request(other).key).not.toBe(key);
 });
 
+test('different bodies have different hashes', () => {
+  const bodies = [
+    ...[1, '1', '1,', true, 'true', null, 'null', '', 12, -1, 1.5],
+    ...[[], [[]], [[], []], [''], [1], ['1'], [1, 2], [12], ['1', '2'], ['12'], ['1,2'], ['a', 1]],
+    ...[{}, { a: 1 }, { a: '1' }, { a: [1] }, { a: { b: 1 } }, { 'a:b': 1 }, { a: 1, b: 1 }, { a: {}, b: 1 }],
+    ...[{ __proto__: null, a: 2 }, JSON.parse('{"__proto__":1}')],
+  ];
+  expect(new Set(bodies.map((body) => request({ body }).body)).size).toBe(bodies.length);
+});
+
 test.each([
   ['2', 2],
   ['0', 0],
