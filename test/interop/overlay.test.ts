@@ -5,7 +5,7 @@ import { runFame, startOurAgent } from '../kit/commands.ts';
 import { PeerClient, startPeerAgent, startPeerSentinel } from '../kit/naylence.ts';
 import { closeLinks, connectLink, mathService } from '../kit/our-node.ts';
 import { stopAll } from '../kit/processes.ts';
-import { listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { type ListedNode, listNodes, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 
 /** The environment of the peer's nodes. Without an authorization profile they want a token. */
 const PEER_ENV = { FAME_SECURITY_PROFILE: 'overlay', FAME_AUTHORIZATION_PROFILE: 'noop' };
@@ -15,6 +15,13 @@ const PEER_MATH = 'math@fame.fabric';
 const OUR_MATH = 'our-math@fame.fabric';
 
 const connectSigned = (url: string) => connectLink(url, { signatures: createLinkSignatures() });
+
+/** The path that a sentinel assigns to a new node. */
+async function assignedPath(url: string): Promise<string> {
+  const link = await connectSigned(url);
+  await link.close();
+  return link.path;
+}
 
 afterAll(async () => {
   await closeLinks();
@@ -79,8 +86,11 @@ describe('sentinels', () => {
       const parent = await startOurSentinel({ env: OUR });
       const env = { ...PEER_ENV, FAME_DIRECT_ADMISSION_URL: parent.url, FAME_ADMISSION_PROFILE: 'open' };
       const child = await startPeerSentinel({ env });
-      // It admits nodes before it has its path below the parent, and then signs for another path than it told them.
       await expect.poll(() => listNodes(parent)).toHaveLength(1);
+      // The child admits nodes before it has received the answer of the parent. Later it signs with another path than it assigned to them,
+      // so they refuse its acks.
+      const [{ path }] = (await listNodes(parent)) as [ListedNode];
+      await expect.poll(() => assignedPath(child.url)).toContain(`${path}/`);
       return [parent, child] as const;
     },
   };
