@@ -40,6 +40,7 @@ export type ScopedCall = Pick<
   | 'caller'
   | 'callerServes'
   | 'corrId'
+  | 'acknowledge'
 >;
 
 export class CallScope implements OperationContext, LinkScope {
@@ -105,6 +106,9 @@ export class CallScope implements OperationContext, LinkScope {
   }
   callerServes(address: string): Promise<boolean> {
     return this.#call.callerServes(address);
+  }
+  acknowledge(): void {
+    this.#call.acknowledge?.();
   }
   get isStream(): boolean {
     return this.#call.isStream;

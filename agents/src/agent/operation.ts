@@ -74,6 +74,8 @@ export interface OperationContext {
   readonly state: AgentState;
   /** The request of a durable operation; undefined in other operations. */
   readonly delivery?: Delivery | undefined;
+  /** Acknowledges the request of an operation with `journals` to a sender that asks for it. Without effect otherwise. */
+  acknowledge?(): void;
   readonly log: Logger;
   /**
    * Calls other agents. The calls carry the trace id, the remaining hops and the remaining time of this one, and are cancelled when
@@ -108,6 +110,12 @@ export interface OperationOptions<P extends ParamsSchema, R = unknown> {
    */
   durable?: boolean | undefined;
   /**
+   * True if the operation writes its requests to a store of its own, and recognizes a repeated one. A sender that asks for an
+   * acknowledgement gets it when the operation calls `context.acknowledge()`, or with the answer.
+   * @default false, requests are acknowledged when they arrive
+   */
+  journals?: boolean | undefined;
+  /**
    * Returns the result, or yields items if it is an async generator. On the wire null ends a stream, so an item is never
    * null. A FabricError travels to the caller with its code; any other error becomes INTERNAL with a log id.
    */
@@ -122,6 +130,7 @@ export interface Operation<Input = unknown, Result = unknown> extends OperationT
   readonly immediate: boolean;
   readonly mayTakeLong: boolean;
   readonly durable: boolean;
+  readonly journals: boolean;
   readonly params: ParamsSchema;
   /** Returns the arguments in `params`. @throws {PARAMS_INVALID} with the parameter and its fault */
   read(params: unknown): unknown;
@@ -151,6 +160,7 @@ export function operation<P extends ParamsSchema = z.ZodObject<Record<never, nev
     immediate: options.immediate ?? false,
     mayTakeLong: options.mayTakeLong ?? streams,
     durable: options.durable ?? false,
+    journals: options.journals ?? false,
     params,
     read,
     keyOf: (args) => options.key?.(args as z.output<P>),

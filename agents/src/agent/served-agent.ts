@@ -158,6 +158,7 @@ export class ServedAgent implements Serving, Service {
     try {
       this.#accept(call);
     } catch (error) {
+      call.acknowledge?.();
       if (isFabricError(error)) call.refuse(error);
       else this.#fail(call, error);
     }
@@ -213,7 +214,8 @@ export class ServedAgent implements Serving, Service {
   /** True for requests and messages that are journaled before they are acknowledged. */
   isDurable(payload: unknown): boolean {
     if (!isRpcRequest(payload)) return this.#options.durableMessages === true;
-    return this.#operations.get(payload.method)?.durable ?? false;
+    const operation = this.#operations.get(payload.method);
+    return operation !== undefined && (operation.durable || operation.journals);
   }
 
   /** @throws {METHOD_NOT_FOUND | PARAMS_INVALID} if this version of the agent cannot run a stored request */
@@ -281,6 +283,8 @@ export class ServedAgent implements Serving, Service {
 
   #forget(call: IncomingCall, scope: CallScope): void {
     this.#calls.delete(call);
+    // The sender need not repeat a request that is answered.
+    call.acknowledge?.();
     scope.dispose();
   }
 

@@ -55,6 +55,8 @@ export class Incoming implements IncomingCall {
   readonly #owner: IncomingOwner;
   readonly #rpcId: string | number;
   acknowledge: (() => void) | undefined;
+  /** True after the service has acknowledged the request. */
+  isAcknowledged = false;
   #isOver = false;
   #flow: SendFlow | undefined;
   #abort: AbortController | undefined;

@@ -187,7 +187,7 @@ export interface IncomingCall {
   push(item: unknown): Promise<void>;
   /** Ends a stream. */
   end(): void;
-  /** Acknowledges the request to its sender. Present if the sender asks for it and the service journals the request. */
+  /** Acknowledges the request to its sender; later calls have no effect. Present if the sender asks for it and the service journals the request. */
   readonly acknowledge?: (() => void) | undefined;
 }
 
@@ -202,7 +202,8 @@ export interface Service {
   onMessage?(payload: unknown, envelope: Envelope, acknowledge?: () => void): unknown;
   /**
    * True if the service journals this message. The service then acknowledges it, and recognizes a repeated one, which the link does
-   * for other messages. A durable message that is rejected before its acknowledgement is refused. @default false
+   * for other messages and for repetitions of an open call. A durable message that is rejected before its acknowledgement is refused.
+   * @default false
    */
   isDurable?(payload: unknown): boolean;
 }

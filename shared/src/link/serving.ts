@@ -102,7 +102,11 @@ export class Serving implements IncomingOwner {
         : undefined;
     if (isRpcRequest(payload)) {
       const call = new Incoming(this, neighbor, to ?? binding.address, envelope, payload);
-      call.acknowledge = later?.send;
+      if (later)
+        call.acknowledge = () => {
+          if (!call.isAcknowledged) later.send();
+          call.isAcknowledged = true;
+        };
       this.#onRequest(binding, call, size);
     } else if (isRpcAnswer(payload)) {
       this.#log.debug('an answer does not have the form of a JSON-RPC reply', { address: to });
@@ -146,9 +150,9 @@ export class Serving implements IncomingOwner {
     const key = this.#keyFor(call);
     // A repetition of an open request. The answer to the first one answers both.
     if (key === undefined) {
-      this.#returned(call);
-      // The journal may have it already, and the first acknowledgement was lost.
-      if (call.acknowledge) this.#dispatch(binding, call);
+      const first = this.#returned(call);
+      // The first acknowledgement was lost, or the service has not accepted the request yet.
+      if (first?.isAcknowledged) call.acknowledge?.();
       return;
     }
     if (key !== call.corrId) this.#sharedIds++;
@@ -203,12 +207,12 @@ export class Serving implements IncomingOwner {
     return this.#open.has(key) ? undefined : key;
   }
 
-  // The caller of a repeated request waits for its answer.
-  #returned({ corrId, replyTo }: Incoming): void {
-    if (this.#abandoned.size === 0) return;
+  // The caller of a repeated request waits for its answer. Returns the call of the first one.
+  #returned({ corrId, replyTo }: Incoming): Incoming | undefined {
     const open = this.#open.get(corrId);
     const call = open?.replyTo === replyTo ? open : this.#open.get(longKey(corrId, replyTo));
     if (call) for (const calls of this.#abandoned) calls.delete(call);
+    return call;
   }
 
   /** Cancels the open calls that came through `neighbor` after a time, unless their callers send the requests again. */

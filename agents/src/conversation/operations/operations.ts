@@ -54,6 +54,8 @@ export function conversationOperations(
   }
   const turnParams = turnParamsOf(maxMessageChars);
   const immediate = true;
+  // The journal has their requests, and recognizes repeated ones.
+  const journals = true;
   // These wait: for a turn, for its end, or for another process that holds the conversation.
   const mayTakeLong = true;
 
@@ -85,6 +87,7 @@ export function conversationOperations(
       messages,
       isEphemeral,
     });
+    context.acknowledge?.();
     const task = { sessionId, history };
     const userMessage = options.opening?.(settings.payload ?? {});
     if (userMessage === undefined) return taskOf(view, task);
@@ -107,6 +110,7 @@ export function conversationOperations(
   return {
     start_task: operation({
       immediate,
+      journals,
       mayTakeLong,
       description: 'Starts a conversation and returns its task.',
       params: startTaskParams,
@@ -122,6 +126,7 @@ export function conversationOperations(
     }),
     fork: operation({
       immediate,
+      journals,
       description:
         'Starts a conversation with the history of another one, up to one of its turns, and returns its task.',
       params: forkParams,
@@ -142,6 +147,7 @@ export function conversationOperations(
     }),
     run_turn: operation({
       immediate,
+      journals,
       mayTakeLong,
       description:
         'Sends a message to a conversation and returns the whole reply, or the report of the turn.',
@@ -157,6 +163,7 @@ export function conversationOperations(
     }),
     run_turn_stream: operation({
       immediate,
+      journals,
       description: 'Sends a message to a conversation and streams the reply as events.',
       params: turnParams.extend({ after: z.int().min(0).optional(), include: include.optional(), owner }),
       async *run(params, context): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
@@ -172,6 +179,7 @@ export function conversationOperations(
     }),
     cancel_turn: operation({
       immediate,
+      journals,
       mayTakeLong,
       description:
         'Cancels the running turn of a conversation, or the one with the given id. Returns false if there was none.',
@@ -181,6 +189,7 @@ export function conversationOperations(
     }),
     answer_approval: operation({
       immediate,
+      journals,
       mayTakeLong,
       description:
         'Approves or refuses a call that waits for approval. The answer is durable when the operation returns.',
@@ -205,6 +214,7 @@ export function conversationOperations(
     }),
     end_conversation: operation({
       immediate,
+      journals,
       mayTakeLong,
       description: 'Ends a conversation and its running turn.',
       params: z.object({ conversation_id: conversationId, owner }),

@@ -28,6 +28,7 @@ const taskParams = taskQueryParams.extend({ owner });
 /** Builds the task methods on the conversations of `host`. */
 export function taskOperations(host: ConversationHost, sendTask: SendTask): Record<string, Operation> {
   const immediate = true;
+  const journals = true;
   const mayTakeLong = true;
 
   /** Returns the id in the store of a task's conversation. @throws {CONVERSATION_UNKNOWN} also for those of others */
@@ -52,12 +53,14 @@ export function taskOperations(host: ConversationHost, sendTask: SendTask): Reco
   return {
     'tasks/send': operation({
       immediate,
+      journals,
       mayTakeLong,
       params: taskSendParams,
       run: (params, context) => sendTask(params as TaskSendParams, context),
     }),
     'tasks/sendSubscribe': operation({
       immediate,
+      journals,
       params: taskSendParams,
       async *run(params, context) {
         try {
@@ -96,6 +99,7 @@ export function taskOperations(host: ConversationHost, sendTask: SendTask): Reco
     }),
     'tasks/cancel': operation({
       immediate,
+      journals,
       mayTakeLong,
       params: taskParams,
       async run(params, context) {

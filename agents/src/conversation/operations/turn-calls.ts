@@ -8,7 +8,7 @@ import type { LiveTurn } from '../live-turn.ts';
 import type { Answer } from '../requests.ts';
 import type { TurnParams } from './turn-params.ts';
 
-/** Accepts the turn of a call, or joins it. */
+/** Accepts the turn of a call, or joins it, and acknowledges the request when the turn is in the journal. */
 export async function acceptTurn(
   host: ConversationHost,
   params: TurnParams & Pick<Named, 'owner'>,
@@ -19,7 +19,7 @@ export async function acceptTurn(
   const { retry_key: key, retry_count: count } = params;
   const caller = await identifiedCaller(context);
   const { principal, limits } = caller;
-  return host.turn({
+  const turn = await host.turn({
     conversationId: await host.reach(caller, params.conversation_id, params.owner),
     principal,
     limits,
@@ -33,6 +33,8 @@ export async function acceptTurn(
     ttl,
     answerTo: { replyTo, callId, isStream, ...(answer ? { answer } : {}) },
   });
+  context.acknowledge?.();
+  return turn;
 }
 
 /** The conversation of a call, by its public id. */
