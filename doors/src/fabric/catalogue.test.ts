@@ -52,6 +52,24 @@ test('an agent that refuses the caller is hidden, and one that cannot answer is 
   expect(asked.slice(4).sort()).toEqual(['hidden@x', 'slow@x']);
 });
 
+test('a list of many agents that do not answer takes bounded time', async () => {
+  const clock = new ManualClock();
+  let asked = 0;
+  const catalogue = new Catalogue({
+    clock,
+    addresses: () => Array.from({ length: 500 }, (_, i) => ({ address: `a${i}@x`, attach: '1' })),
+    async describe() {
+      asked++;
+      if (asked % 64 === 0) clock.advance(2_000);
+      throw new FabricError('CALL_TIMEOUT', 'no answer');
+    },
+  });
+  const listed = await catalogue.list();
+  expect(clock.monotonic()).toBeLessThanOrEqual(8_000);
+  expect(listed.length).toBe(asked);
+  expect(asked).toBeLessThan(500);
+});
+
 test('an agent is found by its name if only one has it', async () => {
   const { catalogue } = catalogueOf({
     'one@x': () => DESCRIBED,

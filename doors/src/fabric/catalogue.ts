@@ -7,7 +7,9 @@ import { type AgentCard, agentCard, nameOf, plainCard } from './agent-card.ts';
 /** Time in which an agent must describe itself, in ms. Without an answer it is listed by its address alone. */
 const DESCRIBE_MS = 2_000;
 /** Descriptions that are requested at the same time. */
-const PARALLEL = 16;
+const PARALLEL = 64;
+/** Time after which a list requests no further descriptions, in ms. It leaves out the agents that it has not asked. */
+const LIST_MS = 5_000;
 /** Maximum number of listed agents. */
 const MAX_AGENTS = 1_024;
 /** Time after which an agent that was refused or did not answer is asked again, in ms. */
@@ -68,8 +70,10 @@ export class Catalogue {
   ): Promise<(AgentCard | undefined)[]> {
     const cards: (AgentCard | undefined)[] = new Array(addresses.length).fill(undefined);
     let next = 0;
+    const { clock } = this.#deps;
+    const deadline = clock.monotonic() + LIST_MS;
     const work = async (): Promise<void> => {
-      for (let i = next++; i < addresses.length; i = next++) {
+      for (let i = next++; i < addresses.length && clock.monotonic() < deadline; i = next++) {
         const address = addresses[i]!;
         cards[i] = await this.#card(address, served.get(address));
       }

@@ -1,6 +1,6 @@
 // The pool of links: one for each principal, closed when idle, when its credential ends, and to make room.
 import { Client } from '@fame-fabric/client';
-import { isFabricError, Link } from '@fame-fabric/shared';
+import { FabricError, isFabricError, Link } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock, ScriptedSentinel, settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { Catalogue } from './catalogue.ts';
@@ -132,6 +132,30 @@ test('a failed attach is reported to each of its requests, and the next one trie
   const both = [links.acquire(failing), links.acquire(failing)];
   for (const one of both) await expect(one).rejects.toThrow('no sentinel');
   expect(links.size).toBe(0);
+  await links.acquire(identity('ada'));
+});
+
+test('an exceeded quota of the sentinel keeps its code and its pause', async () => {
+  const { links, identity } = poolOf();
+  const details = { code: 'QUOTA_EXCEEDED', retryAfterMs: 700 };
+  const refusedBy = new FabricError('LINK_REFUSED', 'too many attaches', { details });
+  const failing: Identity = { ...identity('ada'), connect: () => Promise.reject(refusedBy) };
+  await expect(links.acquire(failing)).rejects.toMatchObject({
+    code: 'QUOTA_EXCEEDED',
+    details: { retryAfterMs: 700 },
+  });
+});
+
+test('attaches at the same time are bounded', async () => {
+  const { links, identity } = poolOf({ maxLinks: 1_000 });
+  const pending = Promise.withResolvers<never>();
+  const waiting = Array.from({ length: 64 }, (_, i) =>
+    links.acquire({ ...identity(`p${i}`), connect: () => pending.promise }),
+  );
+  expect(await codeOf(links.acquire(identity('ada')))).toBe('QUOTA_EXCEEDED');
+  pending.reject(new Error('refused'));
+  await Promise.allSettled(waiting);
+  await settle();
   await links.acquire(identity('ada'));
 });
 

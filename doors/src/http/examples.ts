@@ -8,9 +8,11 @@ const MAX_DEPTH = 3;
 export const baseUrlOf = (request: FastifyRequest, publicUrl: string | undefined): string =>
   publicUrl ?? `${request.protocol}://${request.host}`;
 
-/** Path of an agent, or of one of its operations. */
-export const pathOf = (address: string, operation?: string): string =>
-  `/agents/${encodeURI(address)}${operation === undefined ? '' : `/${encodeURI(operation)}`}`;
+/** Path of an agent, or of one of its operations. Addresses may have slashes. */
+export const pathOf = (address: string, operation?: string): string => {
+  const agent = encodeURIComponent(address).replaceAll('%40', '@');
+  return `/agents/${agent}${operation === undefined ? '' : `/${encodeURI(operation)}`}`;
+};
 
 /** Returns a command that calls the operation. */
 export function curlOf(

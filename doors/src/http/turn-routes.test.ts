@@ -39,6 +39,15 @@ test('a conversation that the caller names is started, also in the header', asyn
   expect(kit.model.requests[1]!.messages).toHaveLength(4);
 });
 
+test('an id of any characters survives the headers', async () => {
+  await using kit = await kitWith(['one', 'two']);
+  const first = await kit.inject(turn({ user_message: 'a', conversation_id: 'größe/1 %' }));
+  const header = String(first.headers['x-conversation-id']);
+  const second = await kit.inject(turn({ user_message: 'b' }, { 'x-conversation-id': header }));
+  expect(second.json().conversation_id).toBe('größe/1 %');
+  expect((await kit.inject({ url: String(first.headers.location) })).json()).toMatchObject({ text: 'one' });
+});
+
 test('a request with the same Idempotency-Key runs one turn, and with another message it is a conflict', async () => {
   await using kit = await kitWith(['once']);
   const key = { 'idempotency-key': 'k1', 'x-conversation-id': 'c' };

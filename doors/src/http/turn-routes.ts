@@ -10,7 +10,7 @@ import { type EventStream, sse } from '../shared/sse.ts';
 import { findAgent } from './find-agent.ts';
 import { httpError } from './http-error.ts';
 import { sendJson, wantsEvents } from './json.ts';
-import { eventOf, turnHeaders } from './turn-run.ts';
+import { eventOf, idInHeader, turnHeaders } from './turn-run.ts';
 
 interface TurnRequest {
   Params: { name: string; turn: string };
@@ -92,19 +92,11 @@ const errorFields = (event: ConversationEvent & { readonly type: 'error' }) => (
 /** @throws {REQUEST_INVALID} */
 function conversationOf({ headers }: FastifyRequest, inQuery: string | undefined): string {
   const header = headers['x-conversation-id'];
-  const id = inQuery ?? (typeof header === 'string' ? decoded(header) : undefined);
+  const id = inQuery ?? idInHeader(header);
   if (id !== undefined && id !== '') return id;
   throw new FabricError('REQUEST_INVALID', 'The conversation of the turn is missing', {
     details: { fix: 'Add ?conversation_id=ID. The Location header of a turn has the whole path.' },
   });
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** @throws {REQUEST_INVALID} */

@@ -90,6 +90,16 @@ export const turnHeaders = (
   location: `${pathOf(address)}/turns/${encodeURIComponent(turnId)}?conversation_id=${encodeURIComponent(conversationId)}`,
 });
 
+/** Reads an id as `turnHeaders` writes it. */
+export function idInHeader(value: string | readonly string[] | undefined): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
 /** An event as server-sent event. Its id is the cursor, which a client sends back as Last-Event-ID. */
 export const eventOf = (event: { readonly type: string; readonly seq?: number | undefined }) => ({
   event: event.type,
@@ -154,7 +164,7 @@ function readTurn(request: FastifyRequest, { principal }: Visitor, { address }: 
     text: typeof text === 'string' ? text : '',
     conversationId:
       textOf('conversation_id', fields.conversation_id, MAX_ID_CHARS) ??
-      textOf('X-Conversation-Id', headers['x-conversation-id'], MAX_ID_CHARS),
+      textOf('X-Conversation-Id', idInHeader(headers['x-conversation-id']), MAX_ID_CHARS),
     systemPrompt: textOf('system_prompt', fields.system_prompt, Number.POSITIVE_INFINITY),
     isEphemeral: fields.ephemeral === true ? true : undefined,
     turn: {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isLoopback, originFault, settingForPage, upgradeFault } from './origin.ts';
+import { isLoopback, originFault, requestFault, settingForPage, upgradeFault } from './origin.ts';
 
 const options = {
   allowedOrigins: ['https://app.example', 'http://localhost:5173', 'chrome-extension://known'],
@@ -192,4 +192,24 @@ test('loopback interfaces', () => {
   const are = (...addresses: string[]) => addresses.map(isLoopback);
   expect(are('127.0.0.1', '127.0.0.2', '::1', 'localhost')).toEqual([true, true, true, true]);
   expect(are('0.0.0.0', '::', '192.168.1.5')).toEqual([false, false, false]);
+});
+
+// A page behind a foreign DNS name that points here: its browser sends Origin with POST, and none with a GET to its own host.
+test.each<[string, string, string | undefined, { isOpen: boolean; isCredentialNeeded: boolean }, boolean]>([
+  ['GET', 'localhost:8000', undefined, { isOpen: false, isCredentialNeeded: false }, true],
+  ['GET', 'evil.example', undefined, { isOpen: false, isCredentialNeeded: false }, false],
+  ['POST', 'evil.example', undefined, { isOpen: false, isCredentialNeeded: true }, false],
+  ['GET', 'evil.example', undefined, { isOpen: true, isCredentialNeeded: false }, false],
+  ['HEAD', 'evil.example', undefined, { isOpen: true, isCredentialNeeded: false }, false],
+  ['POST', 'evil.example', 'http://evil.example', { isOpen: true, isCredentialNeeded: true }, false],
+  ['POST', 'service:8000', undefined, { isOpen: true, isCredentialNeeded: false }, true],
+  ['GET', 'service:8000', undefined, { isOpen: true, isCredentialNeeded: true }, true],
+  ['GET', '10.0.0.5:8000', undefined, { isOpen: true, isCredentialNeeded: false }, true],
+  ['GET', '[2001:db8::5]:8000', undefined, { isOpen: true, isCredentialNeeded: false }, true],
+  ['GET', 'sentinel:8000', undefined, { isOpen: true, isCredentialNeeded: false }, true],
+  ['GET', '10.0.0.5:8000', 'http://10.0.0.5:8000', { isOpen: true, isCredentialNeeded: true }, false],
+  ['POST', 'a/b@c', undefined, { isOpen: true, isCredentialNeeded: true }, false],
+  ['POST', '', undefined, { isOpen: true, isCredentialNeeded: true }, false],
+])('%s with the Host %s and the Origin %s on a port with %o', (method, host, origin, port, passes) => {
+  expect(requestFault({ host, origin }, method, { ...options, ...port }) === undefined).toBe(passes);
 });
