@@ -23,6 +23,7 @@ const OTHER_GUIDES = [
   'docs/guides/http.md',
   'docs/guides/mcp.md',
   'docs/guides/openai.md',
+  'docs/guides/responses.md',
   'docs/guides/editors.md',
 ];
 

@@ -166,6 +166,8 @@ const SINGLES: readonly Single[] = [
 
 const LIBRARIES = {
   ws: [
+    'doors/src/openai/responses/response-socket.ts',
+    'doors/src/openai/responses/response-sockets.ts',
     'sentinel/src/door/listener.ts',
     'sentinel/src/door/node-socket.ts',
     'sentinel/src/door/plain-socket.ts',

@@ -1,8 +1,15 @@
 // The web server below a door: limits, Origin and Host, CORS, and errors in the form of the protocol.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
-import { HTTP_IDLE_MS, type RequestOriginOptions, requestFault } from '@fame-fabric/shared/router';
-import type { Door } from './door.ts';
+import {
+  HTTP_IDLE_MS,
+  type RequestOriginOptions,
+  refuseOn,
+  requestFault,
+  upgradeFault,
+} from '@fame-fabric/shared/router';
+import type { Door, SocketHandler } from './door.ts';
 import {
   Fastify,
   type FastifyError,
@@ -17,6 +24,8 @@ import { statusOf } from './shared/status.ts';
 export interface DoorAppDeps {
   door: Door;
   plugin: FastifyPluginAsync;
+  /** @default the door has no WebSockets */
+  sockets?: SocketHandler | undefined;
   origins: RequestOriginOptions;
   log: Logger;
 }
@@ -24,13 +33,14 @@ export interface DoorAppDeps {
 /** The web server of one door, without a port. */
 export interface DoorApp {
   handle(request: IncomingMessage, response: ServerResponse): void;
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Sends a request without a connection, for tests. */
   readonly inject: FastifyInstance['inject'];
   close(): Promise<void>;
 }
 
 export async function makeDoorApp(
-  { door, plugin, origins, log }: DoorAppDeps,
+  { door, plugin, sockets, origins, log }: DoorAppDeps,
   { bodyBytes }: { bodyBytes: number },
 ): Promise<DoorApp> {
   const app = Fastify({
@@ -79,7 +89,16 @@ export async function makeDoorApp(
   return {
     handle: (request, response) => app.routing(request, response),
     inject: app.inject.bind(app),
-    close: async () => app.close(),
+    upgrade(request, socket, head) {
+      const fault = upgradeFault(request.headers, origins, origins.isOpen);
+      if (fault !== undefined) refuseOn(socket, 403, 'AUTH_FORBIDDEN', fault);
+      else if (sockets) sockets.upgrade(request, socket, head);
+      else refuseOn(socket, 404, 'NO_ROUTE', 'No WebSocket is served here');
+    },
+    async close() {
+      sockets?.close();
+      await app.close();
+    },
   };
 }
 

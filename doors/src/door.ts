@@ -1,4 +1,6 @@
 // The interface of a door: the routes of one protocol, and its form of an error.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Clock, FabricError, Logger } from '@fame-fabric/shared';
 import type { DoorName } from './config.ts';
 import type { DoorFabric } from './fabric/door-fabric.ts';
@@ -35,11 +37,21 @@ export interface Refusal {
   readonly body: unknown;
 }
 
+/** Serves the WebSockets of a door. */
+export interface SocketHandler {
+  /** Answers an upgrade whose Origin and Host were checked. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes all sockets. */
+  close(): void;
+}
+
 /** The routes of one protocol. `config.ts` lists their paths. */
 export interface Door {
   readonly name: DoorName;
   /** Creates the plugin that registers the routes. */
   plugin(deps: DoorDeps): FastifyPluginAsync;
+  /** Creates the handler of its WebSockets. @default the door has none */
+  sockets?(deps: DoorDeps): SocketHandler;
   /**
    * Writes an error in the form of the protocol: errors that a route throws, and those from before it, such as an unknown path, a body that
    * is too large, or a refused Origin.

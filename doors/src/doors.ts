@@ -1,8 +1,14 @@
 // The wiring of the doors: one fabric for all of them, and one web server for each, which loads with the first request to it. A door of a
 // large library then delays nothing else.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@fame-fabric/shared';
-import type { DoorHost, HttpDoors, RequestOriginOptions } from '@fame-fabric/shared/router';
+import {
+  type DoorHost,
+  type HttpDoors,
+  type RequestOriginOptions,
+  refuseOn,
+} from '@fame-fabric/shared/router';
 import { type DoorName, doorOfPath } from './config.ts';
 import type { Door, DoorOptions } from './door.ts';
 import { type DoorApp, makeDoorApp } from './door-app.ts';
@@ -46,21 +52,37 @@ export class RunningDoors implements HttpDoors {
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
-    const { url = '' } = request;
+    this.#withApp(
+      request,
+      (app) => app.handle(request, response),
+      (status) => response.writeHead(status).end(),
+    );
+  }
+
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#withApp(
+      request,
+      (app) => app.upgrade(request, socket, head),
+      (status) => refuseOn(socket, status, 'NO_ROUTE', 'No WebSocket is served here'),
+    );
+  }
+
+  #withApp(
+    { url = '' }: IncomingMessage,
+    use: (app: DoorApp) => void,
+    refuse: (status: number) => void,
+  ): void {
     const query = url.indexOf('?');
     const name = doorOfPath(query < 0 ? url : url.slice(0, query), this.#names);
     if (name === undefined) {
-      response.writeHead(404).end();
+      refuse(404);
       return;
     }
-    this.app(name).then(
-      (app) => app.handle(request, response),
-      (error: unknown) => {
-        this.#apps.delete(name);
-        this.#deps.log.error('cannot load a door', { door: name, error });
-        response.writeHead(500).end();
-      },
-    );
+    this.app(name).then(use, (error: unknown) => {
+      this.#apps.delete(name);
+      this.#deps.log.error('cannot load a door', { door: name, error });
+      refuse(500);
+    });
   }
 
   /** Loads a door. @throws the errors of its module */
@@ -76,8 +98,9 @@ export class RunningDoors implements HttpDoors {
   async #load(name: DoorName): Promise<DoorApp> {
     const { fabric, origins, clock, log } = this.#deps;
     const door = await LOADERS[name]();
-    const plugin = door.plugin({ fabric, options: this.#options, clock, log });
-    return makeDoorApp({ door, plugin, origins, log }, this.#options);
+    const deps = { fabric, options: this.#options, clock, log };
+    const plugin = door.plugin(deps);
+    return makeDoorApp({ door, plugin, sockets: door.sockets?.(deps), origins, log }, this.#options);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
 // The port of doors in a process of their own.
-import type { ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { type ServerResponse, request as send } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, expect, test } from 'vitest';
 import { DoorPort, type DoorPortOptions } from './port.ts';
@@ -20,6 +22,7 @@ async function portOf(handle: (response: ServerResponse) => void) {
   let isClosed = false;
   const doors = {
     handle: (_request: unknown, response: ServerResponse) => handle(response),
+    upgrade: (_request: unknown, socket: Duplex) => socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
     close: async () => {
       isClosed = true;
     },
@@ -54,6 +57,22 @@ test('a drain lets open responses finish and refuses new requests', async () => 
   expect(await (await answer).text()).toBe('late');
   await drained;
   expect(isClosed()).toBe(true);
+});
+
+test('upgrades go to the doors that claim their path', async () => {
+  const { number, port } = await portOf((response) => response.end());
+  const statusOf = async (path: string): Promise<number> => {
+    const request = send({
+      port: number,
+      path,
+      headers: { connection: 'upgrade', upgrade: 'websocket' },
+    }).end();
+    const [{ statusCode }] = await Promise.race([once(request, 'upgrade'), once(request, 'response')]);
+    request.destroy();
+    return statusCode;
+  };
+  expect([await statusOf('/agents'), await statusOf('/other')]).toEqual([101, 404]);
+  await port.drain(0);
 });
 
 test('a drain ends after its time', async () => {

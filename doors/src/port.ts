@@ -1,6 +1,7 @@
 // The port of doors in a process of their own, with the limits of a sentinel's port.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
 import {
   ClientAddresses,
@@ -12,6 +13,7 @@ import {
   limitServer,
   refusalBody,
   refuseMalformed,
+  refuseOn,
   SERVER_OPTIONS,
 } from '@fame-fabric/shared/router';
 
@@ -49,6 +51,7 @@ export class DoorPort {
     this.#slots = new ConnectionSlots(options.maxConnectionsPerAddress);
     this.#server = createServer(SERVER_OPTIONS, (request, response) => this.#answer(request, response));
     limitServer(this.#server);
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('clientError', refuseMalformed);
     if (!isLoopback(options.host)) this.#server.on('connection', (socket) => this.#connected(socket));
   }
@@ -110,6 +113,21 @@ export class DoorPort {
       if (this.#open.size === 0) this.#onIdle?.();
     });
     this.#deps.doors.handle(request, response);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { url = '' } = request;
+    const query = url.indexOf('?');
+    socket.on('error', () => {}); // a client that leaves while its door loads
+    const isClaimed = this.#deps.claims(query < 0 ? url : url.slice(0, query));
+    if (isClaimed && !this.#isDraining) this.#deps.doors.upgrade(request, socket, head);
+    else
+      refuseOn(
+        socket,
+        isClaimed ? 503 : 404,
+        isClaimed ? 'LINK_DRAINING' : 'NO_ROUTE',
+        'No WebSocket is served here',
+      );
   }
 
   /** Refuses new requests, lets open responses finish for up to `drainMs`, then closes the doors and the port. */

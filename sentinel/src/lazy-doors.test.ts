@@ -1,8 +1,11 @@
 // The doors of a sentinel load with the first request that they claim.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { PassThrough } from 'node:stream';
 import { settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { Access } from './access/access.ts';
+// Loaded here, so that its import at the first request resolves at once.
+import './door-host.ts';
 import { LazyDoors } from './lazy-doors.ts';
 import { makeTestParts } from './testing/sentinel-parts.ts';
 
@@ -23,6 +26,7 @@ function withDoors(open: () => Promise<unknown> = async () => undefined) {
           await open();
           return {
             handle: ({ url }) => void seen.push(`door ${url}`),
+            upgrade: ({ url }) => void seen.push(`upgrade ${url}`),
             close: async () => void seen.push('closed'),
           };
         },
@@ -42,7 +46,15 @@ function withDoors(open: () => Promise<unknown> = async () => undefined) {
     await settle();
     return status;
   };
-  return { lazy, seen, request, opened: () => opened };
+  const upgrade = async (url: string): Promise<{ isTaken: boolean; socket: PassThrough }> => {
+    const socket = new PassThrough();
+    const isTaken = lazy.onUpgrade({ url } as IncomingMessage, socket, Buffer.alloc(0));
+    // A client that leaves at once is no fault of the process.
+    socket.emit('error', new Error('reset'));
+    await settle();
+    return { isTaken, socket };
+  };
+  return { lazy, seen, request, upgrade, opened: () => opened };
 }
 
 test('other requests load no doors', async () => {
@@ -61,6 +73,19 @@ test('the doors load once, and decide by the path without the query', async () =
   await lazy.close();
   expect(seen).toContain('closed');
   expect(await request('/agents')).toBe(503);
+});
+
+test('an upgrade to a path of the doors is theirs', async () => {
+  const { upgrade, seen, lazy } = withDoors();
+  expect((await upgrade('/agents?x=1')).isTaken).toBe(true);
+  expect(seen).toEqual(['upgrade /agents?x=1']);
+  expect(lazy.onUpgrade({ url: '/other' } as IncomingMessage, new PassThrough(), Buffer.alloc(0))).toBe(
+    false,
+  );
+  await lazy.close();
+  const { isTaken, socket } = await upgrade('/agents');
+  expect(isTaken).toBe(true);
+  expect(String(socket.read())).toContain('503');
 });
 
 test('doors that cannot be loaded are tried again with the next request', async () => {

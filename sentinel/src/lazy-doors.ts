@@ -1,7 +1,8 @@
 // Passes requests to the doors, which load with the first request that they claim: a sentinel starts without them.
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Doors, HttpDoors, OriginOptions } from '@fame-fabric/shared/router';
-import { isLoopback } from '@fame-fabric/shared/router';
+import { isLoopback, refuseOn } from '@fame-fabric/shared/router';
 import type { RequestHandler } from './door/listener.ts';
 import type { DoorHostDeps, SentinelDoorHost } from './door-host.ts';
 
@@ -30,27 +31,47 @@ export class LazyDoors {
   }
 
   readonly onRequest: RequestHandler = (server, request, response) => {
-    const { doors, http } = this.#deps;
-    const { url = '' } = request;
-    const query = url.indexOf('?');
-    if (!doors.claims(query < 0 ? url : url.slice(0, query))) {
-      http(server, request, response);
+    if (!this.#claims(request)) {
+      this.#deps.http(server, request, response);
       return;
     }
+    this.#whenOpen(
+      (doors) => doors.handle(request, response),
+      () => unavailable(response),
+    );
+  };
+
+  /** Passes an upgrade to the doors. Returns false if none of them claims its path. */
+  readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): boolean => {
+    if (!this.#claims(request)) return false;
+    socket.on('error', () => {}); // a client that leaves while the doors load
+    this.#whenOpen(
+      (doors) => doors.upgrade(request, socket, head),
+      () => refuseOn(socket, 503, 'LINK_DRAINING', 'The sentinel is closing'),
+    );
+    return true;
+  };
+
+  #claims({ url = '' }: IncomingMessage): boolean {
+    const query = url.indexOf('?');
+    return this.#deps.doors.claims(query < 0 ? url : url.slice(0, query));
+  }
+
+  #whenOpen(use: (doors: HttpDoors) => void, refuse: () => void): void {
     if (this.#isClosed) {
-      unavailable(response);
+      refuse();
       return;
     }
     this.#opening ??= this.#open();
     this.#opening.then(
-      (open) => (this.#isClosed ? unavailable(response) : open.doors.handle(request, response)),
+      (open) => (this.#isClosed ? refuse() : use(open.doors)),
       (error: unknown) => {
         this.#opening = undefined;
         this.#deps.log.error('cannot load the doors', { error });
-        unavailable(response);
+        refuse();
       },
     );
-  };
+  }
 
   async #open(): Promise<OpenDoors> {
     const { access, doors, overlay } = this.#deps;

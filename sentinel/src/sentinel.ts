@@ -132,7 +132,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const http = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, portOptions, log);
   const doors = options.doors && new LazyDoors({ ...parts, http, doors: options.doors }, portOptions);
   const onRequest = doors?.onRequest ?? http;
-  const listener = new Listener({ ...parts, onRequest, tls }, portOptions);
+  const listener = new Listener({ ...parts, onRequest, onUpgrade: doors?.onUpgrade, tls }, portOptions);
   const closeUplinks = (): void => {
     for (const uplink of uplinks) uplink.close();
   };

@@ -4,6 +4,7 @@ import { visitorOf } from '../fabric/visitor-of.ts';
 import { ChatCompletions } from './chat-completions.ts';
 import { getModel, listModels } from './models.ts';
 import { openAiRefusal } from './openai-error.ts';
+import { ResponseSockets } from './responses/response-sockets.ts';
 import { responsesRoutes } from './responses/routes.ts';
 
 export const openAiDoor: Door = {
@@ -18,5 +19,6 @@ export const openAiDoor: Door = {
     await app.register(responsesRoutes(deps));
     app.post('/v1/chat/completions', (request, reply) => completions.create(request, reply));
   },
+  sockets: (deps) => new ResponseSockets(deps),
   refusal: openAiRefusal,
 };

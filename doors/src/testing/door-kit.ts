@@ -29,6 +29,8 @@ export interface DoorKitOptions extends Omit<MemoryDoorHostOptions, 'log'> {
 export interface DoorKit extends AsyncDisposable {
   /** Sends a request, as `inject` of fastify does. Its Host is localhost. With `payloadAsStream: true` the response can be read as it arrives. */
   readonly inject: DoorApp['inject'];
+  /** Answers an upgrade to a WebSocket. */
+  readonly upgrade: DoorApp['upgrade'];
   /** The model of the chat agent. */
   readonly model: ScriptedModel;
   /** Serves further agents. */
@@ -51,8 +53,10 @@ export async function doorKit(
   const sentinel = startMemoryDoorHost({ ...hostOptions, log });
   const all: DoorOptions = { ...DEFAULT_DOOR_OPTIONS, ...options };
   const fabric = new LinkFabric({ source: new EmbeddedSource(sentinel.host), clock, log }, all);
+  const deps = { fabric, options: all, clock, log };
+  const { origins } = sentinel.host;
   const app = await makeDoorApp(
-    { door, plugin: door.plugin({ fabric, options: all, clock, log }), origins: sentinel.host.origins, log },
+    { door, plugin: door.plugin(deps), sockets: door.sockets?.(deps), origins, log },
     all,
   );
   const model = scriptedModel(replies ?? []);
@@ -76,6 +80,7 @@ export async function doorKit(
   };
   return {
     inject: app.inject,
+    upgrade: app.upgrade,
     model,
     serve,
     client: new Client(clientLink),

@@ -61,3 +61,6 @@ export const textOf = (response: Json): string =>
     .flatMap((item) => (item.type === 'message' ? item.content : []))
     .map((part) => part.text)
     .join('');
+
+/** A response without its times: the door that sends it first reads its own clock, and the journal has that of the agent. */
+export const withoutTimes = ({ created_at: _created, completed_at: _completed, ...rest }: Json): Json => rest;

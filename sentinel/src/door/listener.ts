@@ -56,6 +56,8 @@ export interface ListenerDeps {
   access: Access;
   admission: Admission;
   onRequest: RequestHandler;
+  /** Takes upgrades to other paths than those of nodes. Returns false for an unknown path. @default none */
+  onUpgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => boolean) | undefined;
   clock: Clock;
   budget: QueueBudget;
   clients: ClientAddresses;
@@ -194,6 +196,7 @@ export class Listener {
     const query = url.indexOf('?');
     const match = ADMISSION_PATHS.exec(query < 0 ? url : url.slice(0, query));
     if (!match) {
+      if (this.#deps.onUpgrade?.(request, socket, head)) return;
       refuseOn(socket, 404, 'NO_ROUTE', `Nodes attach at ${ATTACH_PATH}/SYSTEM_ID`);
       return;
     }

@@ -1,6 +1,7 @@
 // The seam between a sentinel and the doors in its process. A door lets clients of another protocol reach agents over HTTP. The
 // sentinel passes requests to the doors without importing them, and the doors attach to it without importing it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '../async/clock.ts';
 import type { Dial } from '../link/transport.ts';
 import type { Logger } from '../log.ts';
@@ -45,6 +46,8 @@ export interface DoorHost {
 export interface HttpDoors {
   /** Answers a request whose path `claims` accepted. */
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Answers an upgrade to a WebSocket whose path `claims` accepted. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Ends open responses and closes the links. */
   close(): Promise<void>;
 }

@@ -11,6 +11,8 @@ export interface ProviderOptions {
 }
 export declare function createOpenAICompatible(options: ProviderOptions): (model: string) => Model;
 
+export declare function createOpenResponses(options: { name: string; url: string }): (model: string) => Model;
+
 interface Options {
   model: Model;
   prompt?: string;

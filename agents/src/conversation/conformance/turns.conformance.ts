@@ -80,6 +80,7 @@ export function turnsConformance(kind: AgentKind, store: StoreKind): void {
         accepted_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
         ended_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
         accepted_seq: expect.any(Number),
+        seq: expect.any(Number),
         duration_ms: expect.any(Number),
         first_token_ms: expect.any(Number),
         text,

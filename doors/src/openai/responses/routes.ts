@@ -1,6 +1,5 @@
 // The routes of /v1/responses and /v1/conversations.
-import { FabricError, isFabricError } from '@fame-fabric/shared';
-import { errorOfCode } from '@fame-fabric/shared/internal';
+import { FabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyPluginAsync } from '../../fastify.ts';
@@ -9,6 +8,7 @@ import { conversationRoutes } from './conversations.ts';
 import { createResponse, secondsOf } from './create.ts';
 import { inputItems, pageOf, startItems } from './item-list.ts';
 import { readTurn, storedResponse } from './journal-reader.ts';
+import { inThisApi } from './param-names.ts';
 import { type ResponseRef, readResponseId, responseNotFound } from './response-ids.ts';
 import { startingAfter, streamStored } from './retrieve.ts';
 
@@ -20,6 +20,12 @@ export const responsesRoutes =
   async (app) => {
     const { fabric } = deps;
     const now = (): number => secondsOf(deps);
+    // The client for Python sends the type of JSON with no body.
+    const parseJson = app.getDefaultJsonParser('error', 'error');
+    app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+      if (body === '') done(null, undefined);
+      else void parseJson(request, String(body), done);
+    });
     app.setErrorHandler((error) => {
       throw inThisApi(error);
     });
@@ -73,37 +79,4 @@ function storedRef(id: string): ResponseRef {
   const ref = readResponseId(id);
   if (ref?.isStored) return ref;
   throw responseNotFound(id);
-}
-
-/** Names of parameters that agents name otherwise. */
-const PARAMS: Readonly<Record<string, string>> = {
-  max_tokens: 'max_output_tokens',
-  response_format: 'text.format',
-  user_message: 'input',
-  tool_results: 'input',
-  messages: 'input',
-  system_prompt: 'input',
-};
-
-/** Returns an error with the parameter of this API. An operation that the agent lacks is no path that the client lacks. */
-export function inThisApi(error: unknown): unknown {
-  if (!isFabricError(error)) return error;
-  const { code, message, details, retryable } = error;
-  if (code === 'METHOD_NOT_FOUND') {
-    return new FabricError('OPERATION_UNSUPPORTED', message, { details, cause: error });
-  }
-  if (code !== 'PARAMS_INVALID' || typeof details?.param === 'string') return error;
-  if (Array.isArray(details?.calls)) {
-    const ids = details.calls.join(', ');
-    return errorOfCode(code, `No tool output found for function call ${ids}.`, {
-      retryable,
-      details: { ...details, param: 'input' },
-      cause: error,
-    });
-  }
-  const [, option] = /^(?:options\.)?(\w+)/.exec(message) ?? [];
-  if (option === undefined) return error;
-  const param = PARAMS[option] ?? (message.startsWith('options.') ? option : undefined);
-  if (param === undefined) return error;
-  return errorOfCode(code, message, { retryable, details: { ...details, param }, cause: error });
 }

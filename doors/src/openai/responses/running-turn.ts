@@ -59,9 +59,9 @@ export class RunningTurn {
   static async start(
     visitor: Visitor,
     request: CreateRequest,
-    { retry, now }: { retry: Retry; now: number },
+    { retry, now, isKept }: { retry: Retry; now: number; isKept?: (id: string) => boolean },
   ): Promise<RunningTurn> {
-    const place = await placeOf(visitor, request, retry);
+    const place = await placeOf(visitor, request, retry, isKept);
     return new RunningTurn(visitor, request, { retry, place, now });
   }
 

@@ -30,12 +30,23 @@ export interface Place {
 export const MAX_HISTORY_TURNS = 200;
 
 /**
- * Finds or creates the conversation of a request.
+ * Finds or creates the conversation of a request. `isKept` tells whether a response that is not stored can be continued nevertheless.
  * @throws {PARAMS_INVALID | NO_ROUTE | CONVERSATION_UNKNOWN | TURN_IN_PROGRESS | OPERATION_UNSUPPORTED}
  */
-export async function placeOf(visitor: Visitor, request: CreateRequest, retry: Retry): Promise<Place> {
+export async function placeOf(
+  visitor: Visitor,
+  request: CreateRequest,
+  retry: Retry,
+  isKept: (id: string) => boolean = () => false,
+): Promise<Place> {
   const { previousId, conversation } = request;
-  if (previousId !== undefined) return afterPrevious(visitor, request, previousId, retry);
+  if (previousId !== undefined) {
+    const previous = readResponseId(previousId);
+    if (previous && (previous.isStored || isKept(previousId))) {
+      return afterPrevious(visitor, request, { ...previous, id: previousId }, retry);
+    }
+    throw previousNotFound(previousId);
+  }
   if (conversation !== undefined) return inConversation(visitor, request, conversation, retry);
   return inNewConversation(visitor, request, retry);
 }
@@ -91,11 +102,9 @@ async function inConversation(
 async function afterPrevious(
   visitor: Visitor,
   request: CreateRequest,
-  previousId: string,
+  previous: ResponseRef & { readonly id: string },
   retry: Retry,
 ): Promise<Place> {
-  const previous = readResponseId(previousId);
-  if (!previous?.isStored) throw previousNotFound(previousId);
   const card = await agentOf(visitor, request, previous.agent);
   refuseAnswers(request);
   const conversations = visitor.client.conversations(card.address);
@@ -103,7 +112,7 @@ async function afterPrevious(
   try {
     const end = await endOf(conversations, previous);
     const systemMessage = await systemMessageOf(conversations, card, id, request);
-    if (request.isStored && (await isFree(conversations, id, end, retry))) {
+    if (request.isStored === previous.isStored && (await isFree(conversations, id, end, retry))) {
       const conversation = visitor.client.conversation(card.address, { id, isResumed: true });
       return { card, conversation, turn: newTurnId(retry, false), isNew: false, systemMessage };
     }
@@ -111,7 +120,7 @@ async function afterPrevious(
     return { card, conversation, turn: newTurnId(retry, true, conversation.id), isNew: true, systemMessage };
   } catch (error) {
     const isUnknown = isFabricError(error, 'CONVERSATION_UNKNOWN') || isFabricError(error, 'TURN_UNKNOWN');
-    throw isUnknown ? previousNotFound(previousId) : error;
+    throw isUnknown ? previousNotFound(previous.id) : error;
   }
 }
 

@@ -1,0 +1,40 @@
+// Errors of agents with the names of this API for their parameters.
+import { FabricError, isFabricError } from '@fame-fabric/shared';
+import { errorOfCode } from '@fame-fabric/shared/internal';
+
+/** Names of parameters that agents name otherwise. */
+const PARAMS: Readonly<Record<string, string>> = {
+  max_tokens: 'max_output_tokens',
+  response_format: 'text.format',
+  user_message: 'input',
+  tool_results: 'input',
+  messages: 'input',
+  system_prompt: 'input',
+};
+
+/** Returns an error with the parameter of this API. An operation that the agent lacks is no path that the client lacks. */
+export function inThisApi(error: unknown): unknown {
+  if (!isFabricError(error)) return error;
+  const { code, message, details, retryable } = error;
+  if (code === 'METHOD_NOT_FOUND') {
+    return new FabricError('OPERATION_UNSUPPORTED', message, { details, cause: error });
+  }
+  if (code !== 'PARAMS_INVALID' || typeof details?.param === 'string') return error;
+  if (Array.isArray(details?.calls)) {
+    const ids = details.calls.join(', ');
+    return errorOfCode(code, `No tool output found for function call ${ids}.`, {
+      retryable,
+      details: { ...details, param: 'input' },
+      cause: error,
+    });
+  }
+  const [, option] = /^(?:options\.)?(\w+)/.exec(message) ?? [];
+  if (option === undefined) return error;
+  const param = PARAMS[option] ?? (message.startsWith('options.') ? option : undefined);
+  if (param === undefined) return error;
+  return errorOfCode(code, message, { retryable, details: { ...details, param }, cause: error });
+}
+
+/** An error that is no FabricError is a fault of the door. Its text stays here. */
+export const asFabricError = (error: unknown): FabricError =>
+  isFabricError(error) ? error : new FabricError('INTERNAL', 'The door failed.', { cause: error });
