@@ -1,0 +1,171 @@
+// Sockets of nodes on real connections: pauses, slices of the event loop, pings, and the end of a connection.
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { WebSocket, WebSocketServer } from 'ws';
+import { QueueBudget } from '../session/queue-budget.ts';
+import { MAX_BYTES_BEFORE_PONG, NodeSocket } from './node-socket.ts';
+import { READ_BYTES } from './read-buffer.ts';
+
+let server: Server;
+let client: WebSocket;
+let node: NodeSocket;
+let socket: Socket;
+let received: string[];
+/** Runs at each message. */
+let onMessage: (text: string) => void;
+/** Time that the clock advances at each look, in ms. */
+let tickMs: number;
+
+/** A clock that advances each time it is read. */
+class TickingClock extends ManualClock {
+  override monotonic(): number {
+    this.advance(tickMs);
+    return super.monotonic();
+  }
+}
+
+beforeEach(async () => {
+  received = [];
+  tickMs = 0;
+  onMessage = () => {};
+  const clock = new TickingClock();
+  const wsServer = new WebSocketServer({ noServer: true, clientTracking: false, autoPong: false });
+  server = createServer();
+  const opened = Promise.withResolvers<void>();
+  server.on('upgrade', (request, accepted, head) =>
+    wsServer.handleUpgrade(request, accepted, head, (ws) => {
+      socket = accepted as Socket;
+      const budget = new QueueBudget({ queueBytes: 8_388_608, queueTotalBytes: 50_331_648 });
+      node = new NodeSocket(ws, socket, { budget, clock, hasHead: head.length > 0 });
+      node.raiseLimits();
+      node.onMessage = (bytes) => {
+        const text = Buffer.from(bytes).toString('latin1', 0, 8);
+        received.push(text);
+        onMessage(text);
+      };
+      opened.resolve();
+    }),
+  );
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await Promise.all([once(client, 'open'), opened.promise]);
+});
+afterEach(() => {
+  client.terminate();
+  node.terminate();
+  server.close();
+});
+
+const send = (...texts: readonly string[]): void => {
+  for (const text of texts) client.send(Buffer.from(text));
+};
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const until = async (isTrue: () => boolean): Promise<void> => {
+  while (!isTrue()) await turn();
+};
+
+test('a paused node is not read any further, not even within a chunk, and continues after a turn', async () => {
+  onMessage = (text) => {
+    if (text !== 'two') node.pause();
+  };
+  // One write, so that the three arrive in one chunk.
+  const raw = (client as unknown as { _socket: Socket })._socket;
+  raw.cork();
+  send('one', 'two', 'three');
+  raw.uncork();
+  await until(() => received.length > 0);
+  for (let n = 0; n < 10; n++) await turn();
+  expect(received).toEqual(['one']);
+  node.resume();
+  expect(received).toEqual(['one']);
+  await until(() => received.length === 3);
+  node.resume();
+  send('four');
+  await until(() => received.length === 4);
+  expect(received).toEqual(['one', 'two', 'three', 'four']);
+});
+
+test('a pause that ends before its turn keeps the order', async () => {
+  onMessage = () => {
+    node.pause();
+    node.resume();
+  };
+  const texts = Array.from({ length: 200 }, (_, n) => `m${n}`);
+  send(...texts);
+  await until(() => received.length === texts.length);
+  expect(received).toEqual(texts);
+});
+
+test('a socket that has used its slice waits for the next turn, and loses nothing', async () => {
+  tickMs = 3;
+  const perTurn: number[] = [];
+  let count = 0;
+  onMessage = () => {
+    if (count++ > 0) return;
+    setImmediate(() => {
+      perTurn.push(count);
+      count = 0;
+    });
+  };
+  const texts = Array.from({ length: 64 }, (_, n) => `m${n}`.padEnd(READ_BYTES / 4));
+  // In the first rounds, the system learns to keep more bytes of the connection.
+  for (let round = 0; round < 20; round++) {
+    received = [];
+    // The system has them before the first one is read.
+    socket.pause();
+    send(...texts);
+    for (let n = 0; n < 20; n++) await turn();
+    socket.resume();
+    await until(() => received.length === texts.length);
+    expect(received).toEqual(texts.map((text) => text.slice(0, 8)));
+  }
+  // A full buffer has four of these messages, of which the first may have begun before it.
+  expect(Math.max(...perTurn)).toBeLessThanOrEqual(4);
+});
+
+test('a ping is answered, unless the owner of the socket refuses it', async () => {
+  const pongs: string[] = [];
+  client.on('pong', (data) => pongs.push(String(data)));
+  const sizes: number[] = [];
+  node.onPing = (size) => {
+    sizes.push(size);
+    return sizes.length !== 2;
+  };
+  for (const text of ['a', 'bb', 'ccc']) client.ping(text);
+  send('end');
+  await until(() => received.length === 1);
+  await until(() => pongs.length === 2);
+  expect([sizes, pongs]).toEqual([
+    [1, 2, 3],
+    ['a', 'ccc'],
+  ]);
+});
+
+test('a node that sends pings and does not read gets no pongs, so that they do not fill the memory', async () => {
+  const pongs: string[] = [];
+  client.on('pong', (data) => pongs.push(String(data)));
+  client.pause();
+  while (node.bufferedBytes < MAX_BYTES_BEFORE_PONG) {
+    node.send(Buffer.alloc(60_000));
+    node.flush();
+  }
+  const held = node.bufferedBytes;
+  for (let n = 0; n < 100; n++) client.ping('x'.repeat(100));
+  send('end');
+  await until(() => received.length === 1);
+  expect(node.bufferedBytes).toBeLessThanOrEqual(held);
+  expect(pongs).toEqual([]);
+});
+
+test('messages that arrive after the close are ignored', async () => {
+  const closed = once(client, 'close');
+  send('before');
+  await until(() => received.length === 1);
+  node.close(4000, 'over');
+  send('after');
+  expect((await closed)[0]).toBe(4000);
+  expect(received).toEqual(['before']);
+});
