@@ -3,7 +3,6 @@ export {
   type AgentContext,
   agent,
   type ContentBlock,
-  type InitializeRequest,
   type InitializeResponse,
   type ListSessionsResponse,
   methods,

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { canonicalJson, cutText } from '@fame-fabric/shared/internal';
 
 /** A JSON Schema of type object. */
-export type McpSchema = Readonly<Record<string, unknown>> & { readonly type: 'object' };
+type McpSchema = Readonly<Record<string, unknown>> & { readonly type: 'object' };
 
 /** The parts of a definition that have an effect here. */
 export interface McpDefinition {
@@ -17,7 +17,7 @@ export interface McpDefinition {
 }
 
 /** A tool that is not offered. */
-export interface RefusedDefinition {
+interface RefusedDefinition {
   readonly name: string;
   readonly reason: string;
 }

@@ -18,7 +18,7 @@ export interface McpUrl {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
-export interface McpSettings {
+interface McpSettings {
   /** Name of the server in logs and errors, and the kit of its tools. @default 'mcp' */
   readonly name?: string | undefined;
   /** Names of the tools to offer, as the server has them. @default all */
