@@ -267,6 +267,7 @@ describe('errors', () => {
     ['messages', { messages: undefined }],
     ['messages', { messages: [] }],
     ['messages', { messages: [user('a'), assistant('b')] }],
+    ['messages', { messages: [user('  ')] }],
     ['messages[0]', { messages: ['hi'] }],
     ['messages[0].role', { messages: [{ role: 'robot', content: 'x' }] }],
     ['messages[0].content', { messages: [user(null)] }],

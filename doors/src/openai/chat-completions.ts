@@ -1,5 +1,6 @@
 // `POST /v1/chat/completions`: runs a turn and answers with the whole completion, or with its chunks.
 import { FabricError } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
 import type { DoorDeps } from '../door.ts';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
@@ -78,7 +79,7 @@ export class ChatCompletions {
     const reading = new AbortController();
     const left = leftSignal(reply);
     const registered = this.#readings.add(place, () => turn.cancel());
-    left.addEventListener('abort', () => {
+    onAbort(left, () => {
       registered.leave();
       if (!answer.isComplete) this.#readings.lose(retryKey);
     });

@@ -47,12 +47,12 @@ export function readMessages(value: unknown): SentMessages {
   }
   const first = placed.findLastIndex(({ message }) => message.role === 'assistant') + 1;
   const fresh = placed.slice(first);
-  const texts = fresh.flatMap(({ message }) => (message.role === 'user' ? [message.content] : []));
+  const texts = fresh.flatMap(({ message }) => (isQuestion(message) ? [message.content] : []));
   const results = fresh.flatMap(({ message }) =>
     message.role === 'tool' ? [{ tool_call_id: message.tool_call_id, content: message.content }] : [],
   );
   if (texts.length === 0 && results.length === 0) {
-    throw invalid('messages', 'must end with a message of the user or of a tool.');
+    throw invalid('messages', 'must end with a message of the user that has text, or of a tool.');
   }
   const before = placed.slice(0, first);
   return {
@@ -129,11 +129,16 @@ function partText(part: unknown, at: string): string {
   throw invalid(`${at}.type`, `must be text: parts of the type ${kind} are not supported.`);
 }
 
+/** True for a message of the user with text. An agent takes an empty one as a request to open the conversation. */
+const isQuestion = (message: ModelMessage): message is Extract<ModelMessage, { role: 'user' }> =>
+  message.role === 'user' && message.content.trim() !== '';
+
 function runsOf(before: readonly PlacedMessage[]): SentRun[] {
   const runs: { texts: string[]; answer: string | undefined }[] = [];
   let isOpen = false;
   for (const { message } of before) {
     if (message.role === 'user') {
+      if (!isQuestion(message)) continue;
       if (isOpen) runs.at(-1)!.texts.push(message.content);
       else runs.push({ texts: [message.content], answer: undefined });
       isOpen = true;

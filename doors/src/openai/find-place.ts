@@ -66,6 +66,8 @@ class Path {
   /** Questions of the request that were matched before the current conversation. */
   #from = 0;
   #isFork = false;
+  /** The last turn on the way that the request repeats. A request for another answer has the same body as the first one. */
+  #join: Place | undefined;
 
   constructor(request: PlaceRequest) {
     this.#request = request;
@@ -81,7 +83,8 @@ class Path {
     for (const { text } of turns.questions) this.#known.add(text);
     const { history, text } = questionsOf(sent, this.#known);
     const repeated = this.#repeated(turns);
-    if (repeated) return { place: { type: 'join', id: turns.id, turnId: repeated.id, text } };
+    if (repeated) this.#join = { type: 'join', id: turns.id, turnId: repeated.id, text };
+    if (this.#join && repeated?.isOpen) return { place: this.#join };
     const rest = history.slice(this.#from);
     const results = sent.results.map(({ tool_call_id }) => tool_call_id);
     const next = results.length > 0 ? resultsHash(results) : comparable(text);
@@ -103,6 +106,7 @@ class Path {
     const isCalled = results.length === 0 || called !== undefined;
     const isEnd = kept === turns.questions.length && at === turns.last;
     if (used === rest.length && isEnd && isCalled) {
+      if (this.#join) return { place: this.#join };
       if (turns.last?.isOpen) throw inProgress();
       return { place: { type: 'next', id: turns.id, text } };
     }
@@ -110,6 +114,7 @@ class Path {
     const id = branchId(turns.id, at?.id, question);
     const branch = await this.read(id);
     if (branch) return { branch: this.#enter(branch, used) };
+    if (this.#join) return { place: this.#join };
     if (used < rest.length || !isCalled) return { place: { type: 'start', id, text } };
     const from = at ? { conversation_id: turns.id, turn_id: at.id } : turns.forkedFrom;
     if (!from) return { place: { type: 'start', id, text } };

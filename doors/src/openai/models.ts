@@ -30,9 +30,12 @@ export async function getModel(visitor: Visitor, name: string): Promise<Model> {
   return modelOf(await chatAgent(visitor, name));
 }
 
-/** Finds the chat agent that a client names as its model. @throws {NO_ROUTE} model_not_found */
+/**
+ * Finds the chat agent that a client names as its model. An agent that cannot describe itself may be one.
+ * @throws {NO_ROUTE} model_not_found
+ */
 export async function chatAgent(visitor: Visitor, name: string): Promise<AgentCard> {
   const agent = await visitor.agent(name);
-  if (!agent?.isChat) throw modelNotFound(name);
+  if (!agent || (agent.isDescribed && !agent.isChat)) throw modelNotFound(name);
   return agent;
 }

@@ -31,10 +31,15 @@ export const errorBody = (error: FabricError, status: number): { error: OpenAiEr
  * Writes an error in the form of the API. `x-should-retry` tells the official clients whether a repetition can help. They would
  * repeat each 409, 429 and 5xx.
  */
-export const openAiRefusal = (error: FabricError, status: number): Refusal => ({
-  headers: { 'x-should-retry': String(error.retryable && !isOutcome(error)) },
-  body: errorBody(error, status),
-});
+export function openAiRefusal(error: FabricError, given: number): Refusal {
+  // The agent lacks an operation, such as the tools of the caller. A path that does not exist has another code.
+  const status = error.code === 'METHOD_NOT_FOUND' ? 501 : given;
+  return {
+    status,
+    headers: { 'x-should-retry': String(error.retryable && !isOutcome(error)) },
+    body: errorBody(error, status),
+  };
+}
 
 /** True for an error with which a turn ended: a repeated request joins that turn. */
 const isOutcome = ({ code }: FabricError): boolean => /^(?:MODEL|TOOL)_|^TURN_TIMEOUT$/.test(code);

@@ -1,6 +1,7 @@
 // Readers that leave before the end of their turn. A client may only have lost its connection, so the turn goes on for a moment, in
 // which a repeated request can join it.
 import type { Clock } from '@fame-fabric/shared';
+import { onAbort } from '@fame-fabric/shared/internal';
 
 export interface GraceOptions<E> {
   /** Called with each event until the reader leaves. */
@@ -25,13 +26,12 @@ export async function readWithGrace<E>(
   const onLeft = (): void => {
     timer = clock.after(graceMs, cancel);
   };
-  if (left.aborted) onLeft();
-  else left.addEventListener('abort', onLeft, { once: true });
+  const stopListening = onAbort(left, onLeft);
   try {
     for await (const event of events) if (!left.aborted) await onEvent(event);
   } finally {
     timer?.stop();
-    left.removeEventListener('abort', onLeft);
+    stopListening();
   }
 }
 
