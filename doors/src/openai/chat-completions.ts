@@ -8,6 +8,7 @@ import { visitorOf } from '../fabric/visitor-of.ts';
 import type { FastifyReply, FastifyRequest } from '../fastify.ts';
 import { type ConversationKey, conversationKey, isHelperPrompt } from '../shared/conversation-key.ts';
 import { GRACE_MS, Readings, readWithGrace } from '../shared/grace.ts';
+import { leftSignal } from '../shared/left-signal.ts';
 import { retryOf } from '../shared/retry-key.ts';
 import { type Answer, StreamedAnswer, WholeAnswer } from './chat-answer.ts';
 import { type ChatRequest, readChatRequest } from './chat-request.ts';
@@ -123,15 +124,4 @@ function keyOf(
   const { runs, texts } = messages;
   const lone = runs.length === 0 && texts.length === 1 ? texts[0] : undefined;
   return isHelperPrompt(headers, metadata, lone) ? undefined : conversationKey(headers, metadata);
-}
-
-/** Aborts when the client has left before the end of the response. */
-function leftSignal({ raw }: FastifyReply): AbortSignal {
-  const left = new AbortController();
-  const onClose = (): void => {
-    if (!raw.writableFinished) left.abort();
-  };
-  if (raw.closed) onClose();
-  else raw.once('close', onClose);
-  return left.signal;
 }

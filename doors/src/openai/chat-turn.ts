@@ -38,14 +38,16 @@ export class ChatTurn {
   readonly #conversation: Conversation;
   readonly #place: Place;
   readonly #options: ModelOptions | undefined;
+  readonly #isEphemeral: boolean;
   #turnId: string;
   #isDone = false;
 
-  private constructor(request: TurnRequest, place: Place, turnId: string) {
+  private constructor(request: TurnRequest, place: Place, turnId: string, isEphemeral: boolean) {
     const { visitor, agent } = request;
     this.#request = request;
     this.#place = place;
     this.#turnId = turnId;
+    this.#isEphemeral = isEphemeral;
     this.#options = optionsFor(request);
     this.#conversation = visitor.client.conversation(agent.address, { id: place.id, isResumed: true });
   }
@@ -70,11 +72,7 @@ export class ChatTurn {
     if (place.type === 'start') await start(request, place.id, !isKept);
     if (place.type === 'fork') await fork(request, place);
     const turnId = place.type === 'join' ? place.turnId : newTurnId(retry, hasHistory, random);
-    return new ChatTurn(request, place, turnId);
-  }
-
-  get isEphemeral(): boolean {
-    return this.#place.id.startsWith(EPHEMERAL);
+    return new ChatTurn(request, place, turnId, !isKept);
   }
 
   /** Id of the turn, also of one that the request has joined. */
@@ -84,7 +82,7 @@ export class ChatTurn {
 
   get conversationId(): string {
     const name = readTurnId(this.#turnId);
-    return this.isEphemeral && name ? EPHEMERAL + name.random : this.#place.id;
+    return this.#isEphemeral && name ? EPHEMERAL + name.random : this.#place.id;
   }
 
   /**
@@ -128,7 +126,7 @@ export class ChatTurn {
    * another request, which ends its conversation.
    */
   async end(): Promise<void> {
-    if (!this.isEphemeral) return;
+    if (!this.#isEphemeral) return;
     const { visitor, agent } = this.#request;
     if (await this.#hasEnded()) {
       await visitor.client.conversation(agent.address, { id: this.conversationId, isResumed: true }).end();

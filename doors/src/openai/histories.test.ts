@@ -252,6 +252,13 @@ describe('D10: a client with an id that sends new messages only', () => {
   });
 });
 
+test('an id of the form of ephemeral conversations is one of the client', async () => {
+  await using kit = await open();
+  const headers = { 'x-conversation-id': 'once-mine' };
+  for (const text of ['one', 'two']) await chat(kit, { messages: [user(text)] }, headers);
+  expect(await conversationsOf(kit)).toEqual([{ id: 'once-mine', turns: 2, from: undefined }]);
+});
+
 describe('D10: failed turns', () => {
   test.each(SHAPES)('$name: a message after one without an answer is a turn of its own', async (shape) => {
     const fail = () => [{ fail: new Error('no answer') }];
