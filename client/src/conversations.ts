@@ -50,6 +50,8 @@ export interface ForkOptions {
   id?: string | undefined;
   /** Model of the new conversation, one that the agent allows. @default the agent's own */
   model?: string | undefined;
+  /** True if lists omit the new conversation, and the agent deletes it 15 minutes after its end. @default false */
+  isEphemeral?: boolean | undefined;
 }
 
 const TIMEOUT_MS = 30_000;
@@ -150,10 +152,10 @@ export class Conversations {
    */
   async fork(
     id: string,
-    { at, id: forkId = newId(), model }: ForkOptions,
+    { at, id: forkId = newId(), model, isEphemeral }: ForkOptions,
     options: Pick<ConversationOptions, 'turnTimeoutMs' | 'reconnectTimeoutMs' | 'clock'> = {},
   ): Promise<Conversation> {
-    await this.#call('fork', { conversation_id: id, at, id: forkId, model });
+    await this.#call('fork', { conversation_id: id, at, id: forkId, model, ephemeral: isEphemeral });
     return new Conversation(this.#caller, this.address, { ...options, id: forkId, isResumed: true });
   }
 

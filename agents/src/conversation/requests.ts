@@ -21,8 +21,7 @@ export interface StartRequest {
   isEphemeral?: boolean | undefined;
 }
 
-export interface ForkRequest
-  extends Omit<StartRequest, 'options' | 'messages' | 'isEphemeral' | 'sharedWith'> {
+export interface ForkRequest extends Omit<StartRequest, 'options' | 'messages' | 'sharedWith'> {
   /** Id of the origin in the store. */
   conversationId: string;
   /** Id of the last turn to copy. The turn must have ended. */

@@ -39,6 +39,25 @@ export function forksConformance(kind: AgentKind, store: StoreKind): void {
       expect(await history(origin)).toContain('two');
     });
 
+    test('an ephemeral fork is in no list', async () => {
+      const local = { principal: 'local' };
+      const listed = async (): Promise<string[]> => {
+        const page = { limit: 200 };
+        const { conversations } = await subject.call<{ conversations: { id: string }[] }>(
+          'list_conversations',
+          page,
+          local,
+        );
+        return conversations.map(({ id }) => id);
+      };
+      const params = { conversation_id: origin, at: first };
+      const { id } = await subject.call<{ id: string }>('fork', { ...params, ephemeral: true });
+      const plain = await subject.call<{ id: string }>('fork', params);
+      expect(await history(id)).toContain('one');
+      expect(await listed()).toContain(plain.id);
+      expect(await listed()).not.toContain(id);
+    });
+
     test('a fork of a fork, also after restarts and after the end of the origins', async () => {
       const middle = await fork(origin, first);
       const second = await subject.turn(middle, 'apart', 'Apart');

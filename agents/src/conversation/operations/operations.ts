@@ -130,7 +130,7 @@ export function conversationOperations(
       description:
         'Starts a conversation with the history of another one, up to one of its turns, and returns its task.',
       params: forkParams,
-      async run({ at, id, model, ...named }, context) {
+      async run({ at, id, model, ephemeral, ...named }, context) {
         const { callId } = context;
         const { principal } = await identifiedCaller(context);
         return taskOf(
@@ -141,6 +141,7 @@ export function conversationOperations(
             callId,
             principal,
             model: model ?? undefined,
+            isEphemeral: ephemeral ?? false,
           }),
         );
       },

@@ -115,6 +115,7 @@ export const forkParams = z.object({
   at: turnId,
   id: conversationId.nullish(),
   model: z.string().min(1).max(maxIdChars).nullish(),
+  ephemeral: z.boolean().nullish(),
   owner,
 });
 export type TurnParams = z.output<ReturnType<typeof turnParamsOf>>;

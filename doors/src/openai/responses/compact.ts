@@ -91,7 +91,10 @@ async function fromPrevious(visitor: Visitor, address: string, id: unknown, inpu
   if (messages.length > 0) throw invalid('input', 'has messages of the assistant. Send the new items only.');
   const conversations = visitor.client.conversations(address);
   try {
-    const conversation = await conversations.fork(previous.conversation, { at: previous.turn });
+    const conversation = await conversations.fork(previous.conversation, {
+      at: previous.turn,
+      isEphemeral: true,
+    });
     return { conversation, texts, results };
   } catch (error) {
     throw isUnknown(error) ? previousNotFound(String(id)) : error;

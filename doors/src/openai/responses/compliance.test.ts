@@ -158,5 +158,6 @@ describe('Open Responses', () => {
       expect(answer).toMatchObject({ status: 400 });
     }
     expect(await get(kit, `/v1/responses/${compacted.body.id}`)).toMatchObject({ status: 404 });
+    expect((await kit.client.conversations('chat@fame.fabric').list()).conversations).toHaveLength(1);
   });
 });

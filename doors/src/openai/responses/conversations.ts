@@ -15,7 +15,7 @@ import type { Item } from './resource.ts';
 import { conversationId, conversationNotFound, readConversationId } from './response-ids.ts';
 import { MAX_HISTORY_TURNS } from './turn-place.ts';
 
-interface ConversationResource {
+export interface ConversationResource {
   id: string;
   object: 'conversation';
   /** Seconds since the epoch. */
@@ -26,6 +26,8 @@ interface ConversationResource {
 type Params = { Params: { id: string; item?: string } };
 
 const START_TIMEOUT_MS = 30_000;
+/** Events of a conversation whose items can be listed. */
+const MAX_EVENTS = 100_000;
 
 export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
   const { fabric, options } = deps;
@@ -127,7 +129,12 @@ async function startOf(visitor: Visitor, ref: ConversationRef) {
 async function itemsOf(visitor: Visitor, ref: ConversationRef): Promise<Item[]> {
   const { conversations } = await startOf(visitor, ref);
   const events: ConversationEvent[] = [];
-  for await (const event of recorded(conversations, ref.conversation)) events.push(event);
+  for await (const event of recorded(conversations, ref.conversation)) {
+    events.push(event);
+    if (events.length > MAX_EVENTS) {
+      throw new FabricError('MESSAGE_TOO_LARGE', `The conversation has more than ${MAX_EVENTS} events.`);
+    }
+  }
   return conversationItems(events, ref);
 }
 

@@ -78,7 +78,8 @@ function optionsOf(body: Fields): ModelOptions {
   if (choice && choice.choice !== 'auto') options.tool_choice = choice.choice;
   if (isGiven(temperature)) options.temperature = numberOf(temperature, 'temperature');
   if (isGiven(maxTokens)) options.max_tokens = numberOf(maxTokens, 'max_output_tokens');
-  if (isGiven(truncation)) options.truncation = truncationOf(truncation);
+  // The default needs no option, which some agents do not take.
+  if (isGiven(truncation) && truncationOf(truncation) === 'disabled') options.truncation = 'disabled';
   const format = isFields(text) && isGiven(text.format) ? formatOf(text.format) : undefined;
   if (format) options.response_format = format;
   return options;
@@ -171,6 +172,8 @@ export function metadataOf(value: unknown): Record<string, string> {
   const pairs = Object.entries(value);
   if (pairs.length > MAX_PAIRS) throw invalid('metadata', `has more than ${MAX_PAIRS} pairs.`);
   for (const [key, text] of pairs) {
+    if (key.startsWith('fame:'))
+      throw invalid('metadata', 'has a key with the prefix fame:, which is reserved.');
     if (key === '' || key.length > 64)
       throw invalid('metadata', 'has a key that is empty or longer than 64 characters.');
     if (typeof text !== 'string' || text.length > 512)

@@ -246,6 +246,7 @@ describe('refusals', () => {
     [{ input: 'x', truncation: 'some' }, 'truncation'],
     [{ input: 'x', text: { format: { type: 'xml' } } }, 'text.format.type'],
     [{ input: 'x', metadata: { a: 1 } }, 'metadata.a'],
+    [{ input: 'x', metadata: { 'fame:request': '{}' } }, 'metadata'],
     [{ input: 'x', store: 'no' }, 'store'],
     [{ input: 'x', store: false, background: true }, 'store'],
     [{ input: 'x', previous_response_id: 'resp_x', conversation: 'conv_x' }, 'previous_response_id'],

@@ -2,7 +2,7 @@
 // specification of 2026-04-24; conversations, `background` and `cancelled` are those of OpenAI.
 import { hash } from '../../shared/retry-key.ts';
 
-export type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
+type ItemStatus = 'in_progress' | 'completed' | 'incomplete';
 
 export interface OutputText {
   type: 'output_text';
@@ -58,7 +58,7 @@ export interface AgentStepItem {
 export type OutputItem = MessageItem | FunctionCallItem | AgentStepItem;
 export type Item = OutputItem | FunctionCallOutputItem;
 
-export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
+type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
 
 export interface ResponseUsage {
   input_tokens: number;

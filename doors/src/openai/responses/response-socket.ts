@@ -19,6 +19,8 @@ import { errorEvent } from './turn-events.ts';
 
 /** Messages that wait for the response before them. */
 const MAX_WAITING = 16;
+/** Responses that are not stored and can be continued. */
+const MAX_KEPT = 64;
 /** Longest life of a connection, as the specification has it, in ms. */
 const MAX_LIFE_MS = 3_600_000;
 /** Time without progress after which a reader is given up, in ms. */
@@ -119,12 +121,21 @@ export class ResponseSocket {
     }
   }
 
-  /** Drops a response that is not stored, because its continuation failed. */
+  /** Keeps a response that is not stored, in place of the oldest one if there are too many. */
+  #keep(turn: RunningTurn): void {
+    this.#kept.set(turn.head.id, turn);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > MAX_KEPT) this.#forget(oldest);
+  }
+
+  /** Drops a response that is not stored, and its conversation unless another one continues that. */
   #forget(id: string | undefined): void {
     const turn = id === undefined ? undefined : this.#kept.get(id);
     if (!turn) return;
     this.#kept.delete(id!);
-    void turn.dispose();
+    const { conversation } = turn.ref;
+    const isUsed = [...this.#kept.values()].some(({ ref }) => ref.conversation === conversation);
+    if (!isUsed) void turn.dispose();
   }
 
   /** Sends the events of a turn. Returns false if it failed. @throws the refusal of the turn */
@@ -136,7 +147,7 @@ export class ResponseSocket {
       await turn.first();
       const begun = new ResponseBuilder(turn.head, turn.ref, { now: () => secondsOf(this.#deps) });
       builder = begun;
-      if (!turn.request.isStored) this.#kept.set(turn.head.id, turn);
+      if (!turn.request.isStored) this.#keep(turn);
       await this.#send(begun.begin());
       await readWithGrace(turn.events(), {
         left: this.#left.signal,

@@ -106,6 +106,17 @@ test('a response that is not stored leaves no conversation', async () => {
   expect(await kit.client.conversations(CHAT).list()).toMatchObject({ conversations: [] });
 });
 
+test('a response that continues another one and is not stored leaves the conversation as it was', async () => {
+  await using kit = await open({ replies: ['1', '2', '3'] });
+  const first = await respond(kit, { input: 'a' });
+  await respond(kit, { input: 'b', previous_response_id: first.body.id, store: false });
+  expect(asked(kit)).toEqual(['a', '1', 'b']);
+  const { conversations } = await kit.client.conversations(CHAT).list();
+  expect(conversations).toMatchObject([{ turns: 1 }]);
+  await respond(kit, { input: 'c', previous_response_id: first.body.id });
+  expect(asked(kit)).toEqual(['a', '1', 'c']);
+});
+
 describe('conversations', () => {
   test('keep the items of their responses', async () => {
     await using kit = await open({ replies: ['one', 'two'] });

@@ -116,7 +116,8 @@ async function afterPrevious(
       const conversation = visitor.client.conversation(card.address, { id, isResumed: true });
       return { card, conversation, turn: newTurnId(retry, false), isNew: false, systemMessage };
     }
-    const conversation = await conversations.fork(id, { at: previous.turn });
+    const isEphemeral = request.isStored ? undefined : true;
+    const conversation = await conversations.fork(id, { at: previous.turn, isEphemeral });
     return { card, conversation, turn: newTurnId(retry, true, conversation.id), isNew: true, systemMessage };
   } catch (error) {
     const isUnknown = isFabricError(error, 'CONVERSATION_UNKNOWN') || isFabricError(error, 'TURN_UNKNOWN');
