@@ -278,7 +278,9 @@ export const fenceBreaks = (
 /** Libraries that products import. */
 export const librariesOf = (tree: SourceTree): string[] => {
   const names = productsOf(tree).flatMap((file) => tree.imports.get(file)!.map(({ to }) => to));
-  return [...new Set(names)].filter((to) => !/\/|^node:/.test(to)).sort();
+  return [...new Set(names)]
+    .filter((to) => /^(?:@[^/]+\/.+|[^/:]+)$/.test(to) && !to.startsWith(SCOPE))
+    .sort();
 };
 
 /** Modules of Node and libraries for Node that one of `entries` would load in a browser. */

@@ -1,9 +1,6 @@
 // The A2A door: cards, JSON-RPC and HTTP+JSON. `request-handler.ts` has the operations; `chat-tasks.ts`, `fame-tasks.ts` and
 // `operation-calls.ts` the way to the agents. The door keeps nothing between requests.
 import { createHash } from 'node:crypto';
-import { AgentCard } from '@a2a-js/sdk';
-import { toLegacyHTTPError } from '@a2a-js/sdk/compat/v0_3/server';
-import { ContentTypeNotSupportedError, toRestErrorBody } from '@a2a-js/sdk/errors';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Door, DoorDeps } from '../door.ts';
 import type { FastifyPluginAsync, FastifyReply } from '../fastify.ts';
@@ -14,6 +11,7 @@ import { sendEvents } from './event-stream.ts';
 import { handleHttpJson } from './http-json.ts';
 import { errorResponse, handleJsonRpc, readRequest } from './json-rpc.ts';
 import { handleLegacyHttpJson } from './legacy-http-json.ts';
+import { AgentCard, ContentTypeNotSupportedError, toLegacyHTTPError, toRestErrorBody } from './sdk.ts';
 import { requestedVersion, type Version, versionOf } from './version.ts';
 
 /** Time for which a client may keep a card, in seconds. */

@@ -1,8 +1,15 @@
 // The A2A card of an agent, from its description.
-import type { AgentCard, AgentInterface, AgentSkill, SecurityRequirement, SecurityScheme } from '@a2a-js/sdk';
-import { LegacyRestTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
-import { type A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
 import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
+import {
+  type A2ARequestHandler,
+  type AgentCard,
+  type AgentInterface,
+  type AgentSkill,
+  LegacyRestTransportHandler,
+  type SecurityRequirement,
+  type SecurityScheme,
+  ServerCallContext,
+} from './sdk.ts';
 
 /** Version in the card of an agent that states none. */
 const DEFAULT_VERSION = '1.0.0';
@@ -10,8 +17,7 @@ const TEXT = 'text/plain';
 const DATA = 'application/json';
 
 /** The path of an agent below the port. */
-export const agentPath = (address: string): string =>
-  `/a2a/${encodeURIComponent(address).replaceAll('%40', '@')}`;
+const agentPath = (address: string): string => `/a2a/${encodeURIComponent(address).replaceAll('%40', '@')}`;
 
 /** True if the agent sends push notifications for A2A. */
 const canPush = ({ isChat, raw }: FabricCard): boolean => !isChat && raw.a2aPush === true;

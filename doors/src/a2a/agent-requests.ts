@@ -1,5 +1,4 @@
 // The agent of a request: its card, and the handler of its operations for the caller.
-import type { AgentCard, Task } from '@a2a-js/sdk';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
 import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
@@ -11,6 +10,7 @@ import { ChatTasks } from './chat-tasks.ts';
 import { FameTasks } from './fame-tasks.ts';
 import { OperationCalls } from './operation-calls.ts';
 import { RequestHandler } from './request-handler.ts';
+import type { AgentCard, Task } from './sdk.ts';
 import type { TaskSource, TaskSourceDeps } from './task-source.ts';
 
 /** A request below `/a2a`. Without `agent` it is for the chat agent. */

@@ -1,8 +1,7 @@
 // The answer of a person to the questions of a task, in a message: a data part, or a text that begins with yes or no.
-import type { Part } from '@a2a-js/sdk';
-import { RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { ApprovalAnswer } from '@fame-fabric/client';
 import { textOf } from './parts.ts';
+import { type Part, RequestMalformedError } from './sdk.ts';
 
 const MAX_NOTE_CHARS = 2_000;
 const DECISION = /^\s*(?:(yes|y|approve|approved|ok|allow)|(no|n|deny|denied|refuse|reject))\b[\s,.:;!-]*/i;

@@ -1,9 +1,9 @@
 // The list of the tasks of a chat agent: the turns of one conversation, or of the latest conversations of the caller. Agents have no
 // list of turns, so it is made from the events of the conversations, with a limit on the work of one request.
-import { type Task, TaskState } from '@a2a-js/sdk';
 import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { byPlace, pageOf, readPageToken, type TaskPlace } from './page-token.ts';
+import { type Task, TaskState } from './sdk.ts';
 import type { TurnRef } from './task-id.ts';
 import type { TaskPage, TaskQuery } from './task-source.ts';
 

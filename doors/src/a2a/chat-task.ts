@@ -1,4 +1,6 @@
 // The turn of a chat agent as an A2A task: the task of a report, and the updates of the events that follow it.
+import type { ConversationEvent, PendingApproval, TurnReport, TurnState } from '@fame-fabric/client';
+import { agentMessage, dataPart, textPart, userMessage } from './parts.ts';
 import {
   type Artifact,
   type Message,
@@ -7,9 +9,7 @@ import {
   type Task,
   TaskState,
   type TaskStatus,
-} from '@a2a-js/sdk';
-import type { ConversationEvent, PendingApproval, TurnReport, TurnState } from '@fame-fabric/client';
-import { agentMessage, dataPart, textPart, userMessage } from './parts.ts';
+} from './sdk.ts';
 
 /** The only artifact of a chat task. */
 const ANSWER = 'answer';
@@ -32,7 +32,7 @@ export interface TaskIds {
 }
 
 /** A question to a person. `call_id` is the id for its answer. */
-export type Approval = Pick<PendingApproval, 'call_id' | 'kind' | 'name' | 'args'>;
+type Approval = Pick<PendingApproval, 'call_id' | 'kind' | 'name' | 'args'>;
 
 /** Builds the task of a turn. `history` has its messages, oldest first. */
 export function taskOf(ids: TaskIds, report: TurnReport, history: Message[]): Task {

@@ -1,7 +1,5 @@
 // The tasks of a chat agent: each is a turn, in the conversation that its context names. A message starts a turn, and answers the
 // questions of a turn that waits for a person.
-import type { Message, Task } from '@a2a-js/sdk';
-import { RequestMalformedError, TaskNotCancelableError, UnsupportedOperationError } from '@a2a-js/sdk/errors';
 import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
@@ -12,6 +10,13 @@ import { listTurns } from './chat-task-list.ts';
 import { taskNotFound } from './errors.ts';
 import { messageKey } from './message-key.ts';
 import { textOf } from './parts.ts';
+import {
+  type Message,
+  RequestMalformedError,
+  type Task,
+  TaskNotCancelableError,
+  UnsupportedOperationError,
+} from './sdk.ts';
 import { type TurnRef, taskIdOf, turnRefOf } from './task-id.ts';
 import type { FollowedTask, TaskPage, TaskQuery, TaskSource, TaskSourceDeps } from './task-source.ts';
 

@@ -1,4 +1,7 @@
 // Errors in the form of A2A: the classes of the SDK, with our code in the metadata of `google.rpc.ErrorInfo`.
+import { FabricError, type Logger, newId } from '@fame-fabric/shared';
+import type { Refusal } from '../door.ts';
+import { statusOf } from '../shared/status.ts';
 import {
   A2AError,
   RequestMalformedError,
@@ -7,10 +10,7 @@ import {
   TaskNotFoundError,
   toRestErrorBody,
   UnsupportedOperationError,
-} from '@a2a-js/sdk/errors';
-import { FabricError, type Logger, newId } from '@fame-fabric/shared';
-import type { Refusal } from '../door.ts';
-import { statusOf } from '../shared/status.ts';
+} from './sdk.ts';
 
 type ErrorClass = new (options: {
   message: string;

@@ -1,8 +1,8 @@
 // Push notifications of agents with task methods. The agent keeps the configurations and sends the notifications, so they survive the
 // door.
-import type { TaskPushNotificationConfig } from '@a2a-js/sdk';
 import { isFabricError, newId, type PushNotificationConfig } from '@fame-fabric/shared';
 import { taskNotFound } from './errors.ts';
+import type { TaskPushNotificationConfig } from './sdk.ts';
 import type { PushConfigs, TaskSourceDeps } from './task-source.ts';
 
 /** Converts a configuration of a client. Without an id it gets a new one. */

@@ -1,13 +1,5 @@
 // A task of an agent with task methods as an A2A task. The fabric's tasks are an early A2A, so most fields only change their form.
 import {
-  type Artifact,
-  type Message,
-  type StreamResponse,
-  type Task,
-  TaskState,
-  type TaskStatus,
-} from '@a2a-js/sdk';
-import {
   type Artifact as FameArtifact,
   type Message as FameMessage,
   type TaskState as FameState,
@@ -17,6 +9,14 @@ import {
   type TaskEvent,
 } from '@fame-fabric/shared';
 import { messageOf, partsOf } from './parts.ts';
+import {
+  type Artifact,
+  type Message,
+  type StreamResponse,
+  type Task,
+  TaskState,
+  type TaskStatus,
+} from './sdk.ts';
 
 const STATES: Readonly<Record<FameState, TaskState>> = {
   submitted: TaskState.TASK_STATE_SUBMITTED,

@@ -1,7 +1,5 @@
 // The tasks of an agent with the task methods of the fabric, ours and those of naylence.
 import { isDeepStrictEqual } from 'node:util';
-import type { Message, Task, TaskPushNotificationConfig } from '@a2a-js/sdk';
-import { RequestMalformedError, UnsupportedOperationError } from '@a2a-js/sdk/errors';
 import {
   type AgentTasks,
   type Message as FameMessage,
@@ -17,6 +15,13 @@ import { a2aState, directMessage, idsOf, taskOf, taskUpdates } from './fame-task
 import { messageKey } from './message-key.ts';
 import { pageOf, readPageToken } from './page-token.ts';
 import { fameMessageOf } from './parts.ts';
+import {
+  type Message,
+  RequestMalformedError,
+  type Task,
+  type TaskPushNotificationConfig,
+  UnsupportedOperationError,
+} from './sdk.ts';
 import type {
   FollowedTask,
   PushConfigs,

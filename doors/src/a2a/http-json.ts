@@ -1,19 +1,19 @@
 // The HTTP+JSON binding of version 1.0: finds the operation of a request, and reads its parameters from the path, the query and the
 // body.
+import type { RequestHandler } from './request-handler.ts';
 import {
   AgentCard,
   ListTaskPushNotificationConfigsResponse,
   ListTasksResponse,
   Message,
+  RequestMalformedError,
   SendMessageRequest,
   StreamResponse,
   Task,
   TaskPushNotificationConfig,
   type TaskState,
   taskStateFromJSON,
-} from '@a2a-js/sdk';
-import { RequestMalformedError } from '@a2a-js/sdk/errors';
-import type { RequestHandler } from './request-handler.ts';
+} from './sdk.ts';
 
 export interface HttpJsonRequest {
   readonly method: string;

@@ -1,9 +1,13 @@
 // The JSON-RPC binding: reads a request, and calls the transport of its version.
 
-import { LegacyJsonRpcTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
-import { A2A_ERROR_CODE, toJsonRpcError } from '@a2a-js/sdk/errors';
-import { JsonRpcTransportHandler, ServerCallContext } from '@a2a-js/sdk/server';
 import type { RequestHandler } from './request-handler.ts';
+import {
+  A2A_ERROR_CODE,
+  JsonRpcTransportHandler,
+  LegacyJsonRpcTransportHandler,
+  ServerCallContext,
+  toJsonRpcError,
+} from './sdk.ts';
 import type { Version } from './version.ts';
 
 export interface JsonRpcResponse {

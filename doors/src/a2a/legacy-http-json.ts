@@ -1,9 +1,9 @@
 // HTTP+JSON of version 0.3: the JSON of its protocol buffers (a2a.proto, tag v0.3.0), converted from and to that of version 1.0. The
 // library has this conversion inside its express router only.
-import type { AgentCard } from '@a2a-js/sdk';
 import { legacyCardOf } from './agent-card.ts';
 import { type HttpJsonRequest, type HttpJsonResponse, handleHttpJson } from './http-json.ts';
 import type { RequestHandler } from './request-handler.ts';
+import type { AgentCard } from './sdk.ts';
 
 type Json = Record<string, unknown>;
 

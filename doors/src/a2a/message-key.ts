@@ -1,8 +1,8 @@
 // Idempotency by message id. The ids of a new conversation, turn or task are derived from the message, so that a message that is sent
 // again joins the work of the first one.
 import { createHash } from 'node:crypto';
-import type { Message } from '@a2a-js/sdk';
 import { newId } from '@fame-fabric/shared';
+import type { Message } from './sdk.ts';
 
 /** Shortest message id that identifies a message outside of a context. People who write requests by hand use ids such as `1`. */
 const MIN_UNIQUE_CHARS = 16;

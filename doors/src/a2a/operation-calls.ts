@@ -1,10 +1,9 @@
 // Agents with neither conversations nor tasks: a message calls one operation, and the answer is a message. There are no tasks.
-import type { Message, Task } from '@a2a-js/sdk';
-import { RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { AgentOperation } from '../fabric/agent-card.ts';
 import { taskNotFound } from './errors.ts';
 import { messageKey } from './message-key.ts';
 import { agentMessage, dataPart, textOf, textPart } from './parts.ts';
+import { type Message, RequestMalformedError, type Task } from './sdk.ts';
 import type { TaskPage, TaskSource, TaskSourceDeps } from './task-source.ts';
 
 /** Items of a streaming operation that an answer has. The call ends with them. */

@@ -1,5 +1,5 @@
 // The order of tasks and the tokens of pages: latest status first. A token names the last task of a page.
-import { RequestMalformedError } from '@a2a-js/sdk/errors';
+import { RequestMalformedError } from './sdk.ts';
 
 const MAX_TOKEN_CHARS = 2_048;
 
@@ -14,7 +14,7 @@ export interface TaskPlace {
 export const byPlace = (a: TaskPlace, b: TaskPlace): number =>
   b.at - a.at || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 
-export const pageTokenOf = ({ at, id }: TaskPlace): string =>
+const pageTokenOf = ({ at, id }: TaskPlace): string =>
   Buffer.from(JSON.stringify([at, id])).toString('base64url');
 
 /** Reads a token. Undefined for the first page. @throws RequestMalformedError */

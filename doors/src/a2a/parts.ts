@@ -1,8 +1,6 @@
 // The parts of messages and artifacts. Agents of the fabric take texts and data objects; their artifacts may also have files.
-import type { Message, Part } from '@a2a-js/sdk';
-import { Role } from '@a2a-js/sdk';
-import { ContentTypeNotSupportedError, RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { Message as FameMessage, Part as FamePart } from '@fame-fabric/shared';
+import { ContentTypeNotSupportedError, type Message, type Part, RequestMalformedError, Role } from './sdk.ts';
 
 type Data = Record<string, unknown>;
 

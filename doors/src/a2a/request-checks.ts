@@ -1,12 +1,13 @@
 // Checks of the parameters of a request. Everything that a client chooses has a limit.
+
 import {
   type ListTasksRequest,
   type Message,
+  RequestMalformedError,
   Role,
   type TaskPushNotificationConfig,
   TaskState,
-} from '@a2a-js/sdk';
-import { RequestMalformedError } from '@a2a-js/sdk/errors';
+} from './sdk.ts';
 import type { TaskQuery } from './task-source.ts';
 
 /** Maximum characters of an id that a client chooses: of a message, a context or a notification. */

@@ -1,5 +1,15 @@
 // The operations of A2A for one request, over the tasks of one agent. The transports of the SDK call it, in versions 1.0 and 0.3.
+import type { Logger } from '@fame-fabric/shared';
+import { a2aError } from './errors.ts';
 import {
+  checkedHistoryLength,
+  checkedMessage,
+  checkedQuery,
+  checkedTaskId,
+  checkPush,
+} from './request-checks.ts';
+import {
+  type A2ARequestHandler,
   type AgentCard,
   type CancelTaskRequest,
   type DeleteTaskPushNotificationConfigRequest,
@@ -10,28 +20,16 @@ import {
   type ListTasksRequest,
   type ListTasksResponse,
   type Message,
+  PushNotificationNotSupportedError,
   type SendMessageRequest,
   type StreamResponse,
   type SubscribeToTaskRequest,
   type Task,
+  TaskNotFoundError,
   type TaskPushNotificationConfig,
   TaskState,
-} from '@a2a-js/sdk';
-import {
-  PushNotificationNotSupportedError,
-  TaskNotFoundError,
   UnsupportedOperationError,
-} from '@a2a-js/sdk/errors';
-import type { A2ARequestHandler } from '@a2a-js/sdk/server';
-import type { Logger } from '@fame-fabric/shared';
-import { a2aError } from './errors.ts';
-import {
-  checkedHistoryLength,
-  checkedMessage,
-  checkedQuery,
-  checkedTaskId,
-  checkPush,
-} from './request-checks.ts';
+} from './sdk.ts';
 import type { FollowedTask, PushConfigs, TaskSource } from './task-source.ts';
 
 const TERMINAL: ReadonlySet<TaskState | undefined> = new Set([

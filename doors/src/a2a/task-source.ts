@@ -1,5 +1,8 @@
 // The tasks of one agent for one caller, as the request handler sees them. Chat agents and agents with task methods have one
 // implementation each. Neither has state: the agent keeps the tasks.
+import type { Client } from '@fame-fabric/client';
+import type { Clock, Logger } from '@fame-fabric/shared';
+import type { AgentCard } from '../fabric/agent-card.ts';
 import type {
   ListTasksRequest,
   Message,
@@ -7,10 +10,7 @@ import type {
   Task,
   TaskPushNotificationConfig,
   TaskState,
-} from '@a2a-js/sdk';
-import type { Client } from '@fame-fabric/client';
-import type { Clock, Logger } from '@fame-fabric/shared';
-import type { AgentCard } from '../fabric/agent-card.ts';
+} from './sdk.ts';
 
 /** A task with the updates that follow it. Without a reader the updates cost nothing. */
 export interface FollowedTask {
@@ -20,7 +20,7 @@ export interface FollowedTask {
 }
 
 /** The answer to a message: a task, or the message of an agent that has no tasks. */
-export type Sent = FollowedTask | { readonly message: Message };
+type Sent = FollowedTask | { readonly message: Message };
 
 export interface TaskPage {
   tasks: Task[];

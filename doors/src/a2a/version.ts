@@ -1,6 +1,6 @@
 // The protocol version of a request: the header A2A-Version, or the query parameter of that name. An empty one means 0.3.
-import { VersionNotSupportedError } from '@a2a-js/sdk/errors';
 import type { FastifyRequest } from '../fastify.ts';
+import { VersionNotSupportedError } from './sdk.ts';
 
 const SUPPORTED = ['1.0', '0.3'] as const;
 export type Version = (typeof SUPPORTED)[number];

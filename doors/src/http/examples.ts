@@ -26,7 +26,7 @@ export function curlOf(
 }
 
 /** Returns a value that fits the required part of a schema, as far as it can be told. */
-export function sampleOf(schema: JsonSchema, depth = 0): unknown {
+function sampleOf(schema: JsonSchema, depth = 0): unknown {
   const { type, enum: values, default: fallback, anyOf, examples, const: only } = schema;
   if (only !== undefined) return only;
   if (fallback !== undefined) return fallback;

@@ -25,7 +25,7 @@ export const wantsEvents = ({ headers }: FastifyRequest): boolean =>
   headers.accept?.includes('text/event-stream') ?? false;
 
 /** Returns the text of an answer: one line for a client that asks for JSON, else indented. Both end with a line break. */
-export const jsonText = (value: unknown, accept: string | undefined): string =>
+const jsonText = (value: unknown, accept: string | undefined): string =>
   `${JSON.stringify(value ?? null, null, accept?.includes('application/json') ? 0 : 2)}\n`;
 
 /** Answers with JSON. */

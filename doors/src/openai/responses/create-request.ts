@@ -28,7 +28,7 @@ export interface CreateRequest extends Settings {
 }
 
 /** Value of `include` for the steps of the agent itself. Validators of other clients refuse items that they do not know. */
-export const STEPS = 'fame:steps';
+const STEPS = 'fame:steps';
 
 /** Reads a body. @throws {PARAMS_INVALID} with the `param` that is at fault */
 export function readCreateRequest(body: unknown): CreateRequest {

@@ -105,7 +105,7 @@ export async function storedResponse(
   return builderOf(ref, turn, turn.settled.events, now);
 }
 
-export function builderOf(
+function builderOf(
   ref: ResponseRef,
   turn: RecordedTurn,
   events: readonly BuildEvent[],

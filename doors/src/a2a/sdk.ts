@@ -1,0 +1,48 @@
+// The only file of the door that imports `@a2a-js/sdk`.
+export {
+  AgentCard,
+  type AgentInterface,
+  type AgentSkill,
+  type Artifact,
+  type CancelTaskRequest,
+  type DeleteTaskPushNotificationConfigRequest,
+  type GetTaskPushNotificationConfigRequest,
+  type GetTaskRequest,
+  type ListTaskPushNotificationConfigsRequest,
+  ListTaskPushNotificationConfigsResponse,
+  type ListTasksRequest,
+  ListTasksResponse,
+  Message,
+  type Part,
+  Role,
+  type SecurityRequirement,
+  type SecurityScheme,
+  SendMessageRequest,
+  StreamResponse,
+  type SubscribeToTaskRequest,
+  Task,
+  TaskPushNotificationConfig,
+  TaskState,
+  type TaskStatus,
+  taskStateFromJSON,
+} from '@a2a-js/sdk';
+export {
+  LegacyJsonRpcTransportHandler,
+  LegacyRestTransportHandler,
+  toLegacyHTTPError,
+} from '@a2a-js/sdk/compat/v0_3/server';
+export {
+  A2A_ERROR_CODE,
+  A2AError,
+  ContentTypeNotSupportedError,
+  PushNotificationNotSupportedError,
+  RequestMalformedError,
+  restStatusFor,
+  TaskNotCancelableError,
+  TaskNotFoundError,
+  toJsonRpcError,
+  toRestErrorBody,
+  UnsupportedOperationError,
+  VersionNotSupportedError,
+} from '@a2a-js/sdk/errors';
+export { type A2ARequestHandler, JsonRpcTransportHandler, ServerCallContext } from '@a2a-js/sdk/server';
