@@ -13,6 +13,8 @@ const REQUESTS = Number(process.env.FAME_FUZZ_REQUESTS ?? 2_000);
 const SEED = Number(process.env.FAME_FUZZ_SEED ?? 20_251_130);
 const AT_ONCE = 16;
 const ANSWER_MS = 20_000;
+/** Enough for 50 requests/s. */
+const TIMEOUT_MS = 60_000 + REQUESTS * 20;
 /** Statuses of 500 and above that say why: an operation that an agent lacks, an agent that is gone or away, a time limit. */
 const SERVER_STATUSES = new Set([501, 502, 503, 504]);
 const STACK = /\n\s+at .+:\d+:\d+|node_modules|\.(?:ts|js):\d+/;
@@ -89,32 +91,36 @@ function faultOf({ status, text }: Answer): string | undefined {
   return undefined;
 }
 
-test.each(FUZZED_DOORS)(`D8: ${REQUESTS} random requests to the door %s`, async (door) => {
-  const random = randomOf(SEED);
-  const faults: string[] = [];
-  const statuses = new Map<number, number>();
-  let sent = 0;
-  const sender = async (): Promise<void> => {
-    while (sent < REQUESTS && faults.length < 5) {
-      sent++;
-      const request = nextRequest(door, random);
-      const describe = (what: string): string =>
-        `${what}: ${request.method} ${request.path.slice(0, 200)} ${JSON.stringify(request.headers).slice(0, 300)} ${request.body?.toString('latin1').slice(0, 400)}`;
-      try {
-        const answer = await send(request);
-        statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
-        const fault = faultOf(answer);
-        if (fault !== undefined) faults.push(`${describe(fault)} -> ${answer.text.slice(0, 400)}`);
-      } catch (error) {
-        faults.push(describe((error as Error).message));
+test.each(FUZZED_DOORS)(
+  `D8: ${REQUESTS} random requests to the door %s`,
+  async (door) => {
+    const random = randomOf(SEED);
+    const faults: string[] = [];
+    const statuses = new Map<number, number>();
+    let sent = 0;
+    const sender = async (): Promise<void> => {
+      while (sent < REQUESTS && faults.length < 5) {
+        sent++;
+        const request = nextRequest(door, random);
+        const describe = (what: string): string =>
+          `${what}: ${request.method} ${request.path.slice(0, 200)} ${JSON.stringify(request.headers).slice(0, 300)} ${request.body?.toString('latin1').slice(0, 400)}`;
+        try {
+          const answer = await send(request);
+          statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+          const fault = faultOf(answer);
+          if (fault !== undefined) faults.push(`${describe(fault)} -> ${answer.text.slice(0, 400)}`);
+        } catch (error) {
+          faults.push(describe((error as Error).message));
+        }
       }
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, sender));
-  console.log(door, Object.fromEntries([...statuses].sort(([a], [b]) => a - b)));
-  expect(faults).toEqual([]);
-  expect(statuses.get(200)).toBeGreaterThan(REQUESTS / 20);
-});
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, sender));
+    console.log(door, Object.fromEntries([...statuses].sort(([a], [b]) => a - b)));
+    expect(faults).toEqual([]);
+    expect(statuses.get(200)).toBeGreaterThan(REQUESTS / 20);
+  },
+  TIMEOUT_MS,
+);
 
 test('D8: the doors serve afterwards, hold no call, and logged no error', async () => {
   const body = Buffer.from(

@@ -1,6 +1,8 @@
 // Replays the sessions in the README: the same input must give the same answers.
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
 import { runFame, startOurAgent } from '../kit/commands.ts';
 import { cleanEnv, ROOT, startNode } from '../kit/processes.ts';
@@ -9,7 +11,7 @@ import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 const sessions = [
   ...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm),
 ].map(([, text]) => text!);
-const [conversation = '', ownAgent = '', team = ''] = sessions;
+const [conversation = '', ownAgent = '', team = '', overHttp = ''] = sessions;
 
 let sentinel: OurSentinel;
 beforeAll(async () => {
@@ -26,6 +28,13 @@ test('the first conversation', async () => {
   const { code, stdout } = await runFame(sentinel, ['chat', '--lines'], `${questions.join('\n')}\n`);
   expect(stdout.trim().split('\n')).toEqual(answers);
   expect(code).toBe(0);
+});
+
+test('the same agent over HTTP', async () => {
+  const [command = '', ...answer] = overHttp.trimEnd().split('\n');
+  const line = command.replace('$ ', '').replace('http://127.0.0.1:8000', sentinel.http);
+  const { stdout } = await promisify(execFile)('sh', ['-c', line]);
+  expect(stdout.trimEnd()).toBe(answer.join('\n'));
 });
 
 test('the example agent, called from the command line', async () => {

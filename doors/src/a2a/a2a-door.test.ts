@@ -240,11 +240,27 @@ describe('HTTP+JSON', () => {
     expect(typed.headers['content-type']).toContain('application/a2a+json');
   });
 
-  test.each<[string, string, string, number, string]>([
+  test.each<[string, string, string, number, string, string?]>([
     ['an unknown task', 'GET', '/tasks/nope', 404, 'TASK_NOT_FOUND'],
     ['an unknown task to cancel', 'POST', '/tasks/nope:cancel', 404, 'TASK_NOT_FOUND'],
     ['an unknown task to subscribe to', 'POST', '/tasks/nope:subscribe', 404, 'TASK_NOT_FOUND'],
-    ['a body that is no JSON', 'POST', '/message:send', 400, 'INVALID_PARAMS'],
+    ['a body that is not JSON', 'POST', '/message:send', 400, 'INVALID_PARAMS', '{'],
+    [
+      'a part without an object',
+      'POST',
+      '/message:send',
+      400,
+      'INVALID_PARAMS',
+      '{"message":{"parts":[null]}}',
+    ],
+    [
+      'an id of a wrong type',
+      'POST',
+      '/message:send',
+      400,
+      'INVALID_PARAMS',
+      '{"message":{"contextId":{"toString":1}}}',
+    ],
     ['a page that is too large', 'GET', '/tasks?pageSize=1000', 400, 'INVALID_PARAMS'],
     ['a number that is none', 'GET', '/tasks/x?historyLength=many', 400, 'INVALID_PARAMS'],
     ['push notifications', 'GET', '/tasks/x/pushNotificationConfigs', 400, 'PUSH_NOTIFICATION_NOT_SUPPORTED'],
@@ -257,10 +273,9 @@ describe('HTTP+JSON', () => {
     ],
     ['the extended card', 'GET', '/extendedAgentCard', 400, 'UNSUPPORTED_OPERATION'],
     ['an unknown operation', 'POST', '/message:shout', 404, 'INTERNAL_ERROR'],
-  ])('%s is refused', async (_name, method, path, status, reason) => {
+  ])('%s is refused', async (_name, method, path, status, reason, payload) => {
     await using kit = await chat();
     const headers = { ...V1, ...(method === 'POST' ? { 'content-type': 'application/json' } : {}) };
-    const payload = path === '/message:send' ? '{' : undefined;
     const response = await kit.inject({
       method: method as 'GET',
       url: base + path,

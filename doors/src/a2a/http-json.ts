@@ -39,13 +39,13 @@ export async function handleHttpJson(
   if (segments.length === 1) {
     switch (`${method} ${first}`) {
       case 'POST message:send': {
-        const result = await handler.sendMessage(SendMessageRequest.fromJSON(json()));
+        const result = await handler.sendMessage(read(SendMessageRequest, json()));
         return ok(
           'messageId' in result ? { message: Message.toJSON(result) } : { task: Task.toJSON(result) },
         );
       }
       case 'POST message:stream':
-        return { events: eventsOf(handler.sendMessageStream(SendMessageRequest.fromJSON(json()))) };
+        return { events: eventsOf(handler.sendMessageStream(read(SendMessageRequest, json()))) };
       case 'GET tasks':
         return ok(await listTasks(handler, query));
       case 'GET extendedAgentCard':
@@ -71,7 +71,7 @@ export async function handleHttpJson(
   const taskId = second;
   if (fourth === undefined) {
     if (method === 'POST') {
-      const config = TaskPushNotificationConfig.fromJSON({ ...json(), taskId });
+      const config = read(TaskPushNotificationConfig, { ...json(), taskId });
       const created = await handler.createTaskPushNotificationConfig(config);
       return { status: 201, body: TaskPushNotificationConfig.toJSON(created) };
     }
@@ -138,6 +138,15 @@ function bodyOf(text: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new RequestMalformedError('The body is not a JSON object.');
   return value as Record<string, unknown>;
+}
+
+/** Reads a value of the body. The library throws a TypeError for a field of a wrong type. @throws {RequestMalformedError} */
+function read<T>({ fromJSON }: { fromJSON(value: unknown): T }, value: unknown): T {
+  try {
+    return fromJSON(value);
+  } catch {
+    throw new RequestMalformedError('A field of the body has the wrong type.');
+  }
 }
 
 function textOf(query: HttpJsonRequest['query'], name: string): string {

@@ -133,6 +133,7 @@ test('a turn of another principal cannot be read or cancelled', async () => {
 test.each<[object, Record<string, string>, string]>([
   [{}, {}, 'REQUEST_INVALID'],
   [{ user_message: 7 }, {}, 'REQUEST_INVALID'],
+  [{ user_message: 'a', conversation_id: '\ud800' }, {}, 'REQUEST_INVALID'],
   [{ user_message: 'a', turn_id: 'x'.repeat(129) }, {}, 'REQUEST_INVALID'],
   [{ user_message: 'a' }, { 'last-event-id': '5' }, 'REQUEST_INVALID'],
   [{ user_message: 'a', turn_id: 't' }, { 'last-event-id': 'x' }, 'REQUEST_INVALID'],

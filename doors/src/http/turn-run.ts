@@ -187,7 +187,7 @@ const turnIdOf = (principal: string, address: string, key: string): string =>
 
 function textOf(name: string, value: unknown, maxChars: number): string | undefined {
   if (value === undefined || value === null || value === '') return undefined;
-  if (typeof value === 'string' && value.length <= maxChars) return value;
+  if (typeof value === 'string' && value.length <= maxChars && value.isWellFormed()) return value;
   throw new FabricError('REQUEST_INVALID', `${name} must be a text of at most ${maxChars} characters`);
 }
 
