@@ -121,6 +121,40 @@ test('headers are sent with each request, and a redirect to another host is not 
   expect(other.seen).toEqual([]);
 });
 
+test.each([
+  ['before it', 'reset'],
+  ['in the middle', 'cut'],
+  ['by an empty answer', 'end'],
+])(
+  'a connection over HTTP that breaks in an answer, %s, fails its call at once, and no other',
+  async (_, how) => {
+    let isArmed = false;
+    const states: string[] = [];
+    const [tools] = await overHttp({
+      onWait: (state) => states.push(state),
+      intercept(request, response) {
+        if (!isArmed || request.method !== 'POST') return false;
+        isArmed = false;
+        if (how === 'reset') {
+          request.socket.destroy();
+          return true;
+        }
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        response.write(': begin\n\n', () => (how === 'cut' ? request.socket.destroy() : response.end()));
+        return true;
+      },
+    });
+    const controller = new AbortController();
+    const other = use(tools, 'wait', {}, controller.signal);
+    await eventually(() => expect(states).toEqual(['started']));
+    isArmed = true;
+    expect(await use(tools, 'echo', { text: 'a' })).toMatchObject({ error: { code: 'MCP_UNAVAILABLE' } });
+    controller.abort();
+    expect(await other).toMatchObject({ error: { code: 'aborted' } });
+    expect(await use(tools, 'echo', { text: 'b' })).toMatchObject({ value: 'b' });
+  },
+);
+
 test('a server that refuses the credential, or does not answer, fails the start with its reason', async () => {
   const refusing = await startHttpTestServer({
     intercept: (_, response) => {

@@ -28,6 +28,8 @@ interface Connection {
   readonly openedAt: number;
   listedAt: number;
   isStale: boolean;
+  /** Number of calls in flight. */
+  calls: number;
 }
 
 export class McpServer {
@@ -72,11 +74,15 @@ export class McpServer {
       const connection = await this.#connect(signal);
       await this.#refresh(connection, signal);
       this.#checkConfirmed(confirmed);
+      connection.calls += 1;
       try {
         return await connection.session.callTool(confirmed.name, args, signal);
       } catch (error) {
         if (isFabricError(error, 'MCP_UNAVAILABLE')) this.#drop(connection);
         throw error;
+      } finally {
+        connection.calls -= 1;
+        this.#closeUnused(connection);
       }
     };
     try {
@@ -117,7 +123,7 @@ export class McpServer {
     let connection: Connection | undefined;
     try {
       const session = await open(
-        { ...this.#options, logger },
+        { ...this.#options, logger, clock },
         {
           onClose: (output) => {
             if (connection === undefined || this.#connection !== connection) return;
@@ -130,7 +136,7 @@ export class McpServer {
           },
         },
       );
-      connection = { session, openedAt, listedAt: openedAt, isStale: true };
+      connection = { session, openedAt, listedAt: openedAt, isStale: true, calls: 0 };
       this.#connection = connection;
       await this.#refresh(connection, undefined);
     } catch (error) {
@@ -174,12 +180,20 @@ export class McpServer {
     );
   }
 
-  /** Gives a connection up. The next call opens another one. */
+  /** Gives a connection up. The next call opens another one. Other calls over it may still end well. */
   #drop(connection: Connection): void {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
     this.#delay(connection.openedAt);
-    connection.session.close().catch(() => {}); // its process has ended, or is killed
+    this.#closeUnused(connection);
+  }
+
+  /** Closes a connection that was given up, when its last call has ended. */
+  #closeUnused(connection: Connection): void {
+    if (this.#connection === connection || connection.calls > 0) return;
+    connection.session.close().catch((error: unknown) => {
+      this.#deps.logger.debug('the connection of an MCP server did not close', { server: this.name, error });
+    });
   }
 
   /** Sets the time of the next start. A server that was stable before starts again at once. */

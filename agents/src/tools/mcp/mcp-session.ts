@@ -1,7 +1,7 @@
 // One connection to an MCP server, over the client library. The only file that imports the library, which loads when the first server is
 // configured.
 import { readFileSync } from 'node:fs';
-import { FabricError, type Logger } from '@fame-fabric/shared';
+import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
 import { cutText, errorMessage, LONGEST_TIMER_MS, redactUrl } from '@fame-fabric/shared/internal';
 import type {
   jsonSchemaValidator,
@@ -9,7 +9,7 @@ import type {
   SdkError as McpSdkError,
 } from '@modelcontextprotocol/client';
 import { ToolError } from '../tool.ts';
-import { boundedFetch } from './bounded-fetch.ts';
+import { BoundedFetch } from './bounded-fetch.ts';
 import { MAX_MESSAGE_BYTES, type McpProcess, type McpToolsOptions, secretsOf } from './mcp-options.ts';
 import type { McpResult } from './mcp-result.ts';
 
@@ -38,6 +38,7 @@ export type OpenMcpSession = (
     readonly name: string;
     readonly startTimeoutMs: number;
     readonly logger: Logger;
+    readonly clock: Clock;
   },
   events: McpSessionEvents,
 ) => Promise<McpSession>;
@@ -102,7 +103,8 @@ export const openMcpSession: OpenMcpSession = async (options, events) => {
     tooLarge = error;
     void client.close();
   };
-  const transport = await transportOf(options, library, { output, onTooLarge });
+  const bounded = new BoundedFetch(options.clock, onTooLarge);
+  const transport = await transportOf(options, library, { output, bounded });
   try {
     await client.connect(transport, { timeout: startTimeoutMs });
   } catch (error) {
@@ -122,7 +124,9 @@ export const openMcpSession: OpenMcpSession = async (options, events) => {
     async callTool(tool, args, signal) {
       try {
         // The tool run has a time limit of its own, which aborts `signal`.
-        return await client.callTool({ name: tool, arguments: args }, { signal, timeout: LONGEST_TIMER_MS });
+        return await bounded.watch(() =>
+          client.callTool({ name: tool, arguments: args }, { signal, timeout: LONGEST_TIMER_MS }),
+        );
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         if (isRefusal(error)) throw new ToolError(redact(errorMessage(error)), { cause: error });
@@ -139,12 +143,11 @@ export const openMcpSession: OpenMcpSession = async (options, events) => {
 async function transportOf(
   options: McpToolsOptions,
   { StreamableHTTPClientTransport }: Library,
-  { output, onTooLarge }: { output: OutputTail; onTooLarge: (error: Error) => void },
+  { output, bounded }: { output: OutputTail; bounded: BoundedFetch },
 ) {
   if ('url' in options) {
     const requestInit = { headers: { ...options.headers } };
-    const fetch = boundedFetch(onTooLarge);
-    return new StreamableHTTPClientTransport(new URL(options.url), { requestInit, fetch });
+    return new StreamableHTTPClientTransport(new URL(options.url), { requestInit, fetch: bounded.fetch });
   }
   const { command, args = [], env = {}, cwd } = options as McpProcess;
   const { StdioClientTransport } = await import('@modelcontextprotocol/client/stdio');
