@@ -5,6 +5,7 @@ import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
 import type { FastifyReply, FastifyRequest } from '../fastify.ts';
+import { onClosed } from '../shared/left-signal.ts';
 import { cardOf, publicCardOf } from './agent-card.ts';
 import { ChatTasks } from './chat-tasks.ts';
 import { FameTasks } from './fame-tasks.ts';
@@ -46,12 +47,12 @@ export class AgentRequests {
   async handler(request: AgentRequest, reply: FastifyReply): Promise<RequestHandler> {
     const { clock, log } = this.#deps;
     const { agent, visitor } = await this.#visit(request, reply);
-    const left = new AbortController();
-    reply.raw.once('close', () => left.abort(new FabricError('CALL_CANCELLED', 'The client has left')));
+    const ended = new AbortController();
+    onClosed(reply, () => ended.abort(new FabricError('CALL_CANCELLED', 'The client has left')));
     const { client, principal } = visitor;
     const base = this.#base(request);
     return new RequestHandler({
-      source: sourceOf({ client, principal, agent, signal: left.signal, clock, log }),
+      source: sourceOf({ client, principal, agent, signal: ended.signal, clock, log }),
       card: cardOf(agent, base, false),
       extendedCard: async () =>
         (await this.#needsCredential(request)) ? cardOf(agent, base, true) : undefined,

@@ -1,5 +1,6 @@
 // The caller of one request.
 import type { FastifyReply, FastifyRequest } from '../fastify.ts';
+import { onClosed } from '../shared/left-signal.ts';
 import type { DoorFabric, Visitor } from './door-fabric.ts';
 
 /**
@@ -12,7 +13,6 @@ export async function visitorOf(
   reply: FastifyReply,
 ): Promise<Visitor> {
   const visitor = await fabric.visit(request.raw);
-  if (reply.raw.closed) visitor.release();
-  else reply.raw.once('close', () => visitor.release());
+  onClosed(reply, () => visitor.release());
   return visitor;
 }

@@ -6,6 +6,7 @@ import type { DoorDeps } from '../door.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
 import type { FastifyReply, FastifyRequest } from '../fastify.ts';
+import { leftSignal, onClosed } from '../shared/left-signal.ts';
 import { ListWatch } from './list-watch.ts';
 import { mcpServer } from './mcp-server.ts';
 import { authOf, type ServerDeps } from './request-context.ts';
@@ -53,11 +54,7 @@ export class McpEndpoint {
 
   async handle(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const visitor = await visitorOf(this.#deps.fabric, request, reply);
-    const left = new AbortController();
-    reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) left.abort();
-    });
-    const web = webRequest(request, left.signal);
+    const web = webRequest(request, leftSignal(reply));
     const exchange: Exchange = { request, reply, visitor, web };
     if (Array.isArray(request.body) && request.body.length > MAX_BATCH)
       throw new FabricError('REQUEST_INVALID', `A batch has at most ${MAX_BATCH} messages.`);
@@ -80,7 +77,7 @@ export class McpEndpoint {
       keepAliveMs: this.#deps.options.heartbeatMs,
     });
     this.#handlers.add(handler);
-    reply.raw.once('close', () => this.#handlers.delete(handler));
+    onClosed(reply, () => this.#handlers.delete(handler));
     return handler.fetch(web, { parsedBody: request.body, authInfo: authOf(visitor) });
   }
 
@@ -95,10 +92,10 @@ export class McpEndpoint {
       return handler.fetch(web, options);
     }
     const endUse = this.#sessions.use(session);
-    reply.raw.once('close', endUse);
+    onClosed(reply, endUse);
     if (request.method === 'GET') {
       const stop = this.#watch.listen(visitor, () => void notifyOfAgents(session));
-      reply.raw.once('close', stop);
+      onClosed(reply, stop);
     }
     return session.transport.handleRequest(web, options);
   }

@@ -70,7 +70,8 @@ export async function respond(
 async function pipe({ raw }: FastifyReply, { body }: Response, clock: Clock): Promise<void> {
   const reader = body?.getReader();
   const onClose = (): void => void reader?.cancel().catch(() => {});
-  raw.once('close', onClose);
+  if (raw.destroyed) onClose();
+  else raw.once('close', onClose);
   try {
     for (;;) {
       const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };

@@ -3,12 +3,16 @@ import { FabricError } from '@fame-fabric/shared';
 import type { FastifyReply } from '../fastify.ts';
 
 /** Returns a signal that aborts when the connection of a request ends before its response does, or has ended already. */
-export function leftSignal({ raw }: FastifyReply): AbortSignal {
+export function leftSignal(reply: FastifyReply): AbortSignal {
   const left = new AbortController();
-  const onClose = (): void => {
-    if (!raw.writableFinished) left.abort(new FabricError('CALL_CANCELLED', 'The client has left'));
-  };
-  if (raw.destroyed) onClose();
-  else raw.once('close', onClose);
+  onClosed(reply, () => {
+    if (!reply.raw.writableFinished) left.abort(new FabricError('CALL_CANCELLED', 'The client has left'));
+  });
   return left.signal;
+}
+
+/** Calls `run` when the response has ended or its connection was lost: at once if that has happened already. */
+export function onClosed({ raw }: FastifyReply, run: () => void): void {
+  if (raw.destroyed) run();
+  else raw.once('close', run);
 }

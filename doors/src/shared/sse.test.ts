@@ -64,6 +64,21 @@ test('a reader that leaves aborts the signal, and further events are dropped', a
   await stream!.send({ data: 'late' });
 });
 
+test('a stream for a reader that has left is over from the beginning', async () => {
+  const clock = new ManualClock();
+  const opened = Promise.withResolvers<EventStream>();
+  const app = Fastify();
+  app.get('/', async (_request, reply) => {
+    reply.raw.destroy();
+    await settle();
+    opened.resolve(sse(reply, { heartbeatMs: 15_000, clock }));
+  });
+  app.inject('/').catch(() => {});
+  const stream = await opened.promise;
+  expect([stream.signal.aborted, stream.isOver, clock.timerCount]).toEqual([true, true, 0]);
+  await stream.send({ data: 'late' });
+});
+
 test('the end of a stream does not abort its signal', async () => {
   let stream: EventStream | undefined;
   const response = await streamOf((opened) => {

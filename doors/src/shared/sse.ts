@@ -57,10 +57,11 @@ export function sse(reply: FastifyReply, { heartbeatMs, clock, status = 200 }: S
     drained?.resolve();
     drained = undefined;
   });
-  raw.on('close', () => {
+  const onClose = (): void => {
     if (!isOver) left.abort();
     finish();
-  });
+  };
+  raw.on('close', onClose);
   // The reader has left. `close` follows.
   raw.on('error', () => {});
 
@@ -75,6 +76,8 @@ export function sse(reply: FastifyReply, { heartbeatMs, clock, status = 200 }: S
     if (drained === undefined) void write(`: ${text.replace(/[\r\n]+/g, ' ')}\n\n`);
   };
   const heartbeat = clock.every(heartbeatMs, () => comment('keep-alive'));
+  // A response whose reader left before sends no `close` any more.
+  if (raw.destroyed) onClose();
 
   return {
     send: ({ event, data, id }) => write(eventText(event, data, id)),

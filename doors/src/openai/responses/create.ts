@@ -5,6 +5,7 @@ import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyReply, FastifyRequest } from '../../fastify.ts';
 import { GRACE_MS, readWithGrace } from '../../shared/grace.ts';
+import { leftSignal } from '../../shared/left-signal.ts';
 import { retryOf } from '../../shared/retry-key.ts';
 import { readCreateRequest } from './create-request.ts';
 import { EventWriter } from './event-writer.ts';
@@ -62,17 +63,6 @@ async function whole(deps: DoorDeps, turn: RunningTurn, reply: FastifyReply): Pr
   const builder = new ResponseBuilder(turn.head, turn.ref, { now: () => secondsOf(deps) });
   for (const event of settled(events).events) builder.add(event);
   return builder.response;
-}
-
-/** Aborts when the client has left before the response was sent. */
-function leftSignal({ raw }: FastifyReply): AbortSignal {
-  const left = new AbortController();
-  const onClose = (): void => {
-    if (!raw.writableFinished) left.abort();
-  };
-  if (raw.closed) onClose();
-  else raw.once('close', onClose);
-  return left.signal;
 }
 
 /** A turn in the background goes on. Another one ends after the grace, unless another call follows it. */

@@ -4,6 +4,8 @@ import { gate, reply } from '@fame-fabric/agents/testing';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import type { Door } from '../../door.ts';
+import type { FastifyReply } from '../../fastify.ts';
 import { type DoorKit, doorKit } from '../../testing/door-kit.ts';
 import { eventFaults, readEvents } from '../../testing/openai-exchange.ts';
 import { type Answer, get, respond, textOf } from '../../testing/responses-client.ts';
@@ -81,6 +83,32 @@ describe('a turn that runs', () => {
     const readers = await Promise.all([streaming(kit, 'GET', url), streaming(kit, 'GET', url)]);
     held.open();
     for (const reader of readers) expect(deltasOf(await reader.events())).toBe('Hello');
+  });
+
+  test('ends after the grace when its reader has left before the first event', async () => {
+    const held = gate();
+    const clock = new ManualClock();
+    const replies: FastifyReply[] = [];
+    const door: Door = {
+      ...openAiDoor,
+      plugin: (deps) => async (app, options) => {
+        app.addHook('onRequest', async (_request, reply) => void replies.push(reply));
+        await openAiDoor.plugin(deps)(app, options);
+      },
+    };
+    await using kit = await doorKit(door, { replies: [[held, 'Hello']], clock });
+    streaming(kit, 'POST', '/v1/responses', { input: 'a' }).catch(() => {});
+    await held.reached;
+    replies[0]!.raw.destroy();
+    await clock.run(250, 50);
+    const conversations = kit.client.conversations('chat@fame.fabric');
+    const [listed] = (await conversations.list()).conversations;
+    const events = await conversations.readEvents(listed!.id, {});
+    const turn = events.events.find(({ type }) => type === 'turn');
+    await clock.run(6_000, 100);
+    await expect
+      .poll(async () => (await conversations.turn(listed!.id, String(Object(turn).turn_id))).state)
+      .toBe('cancelled');
   });
 
   test('ends after the grace when its reader has left', async () => {
