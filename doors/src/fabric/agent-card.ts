@@ -35,6 +35,7 @@ export interface AgentCard {
 }
 
 const MAX_OPERATIONS = 512;
+const MAX_NAME_CHARS = 256;
 const MAX_TEXT = 8_192;
 
 /** The card of an agent that did not describe itself. */
@@ -66,7 +67,7 @@ export function agentCard(address: string, answer: unknown): AgentCard {
 }
 
 function operationOf(value: unknown): AgentOperation[] {
-  if (!isRecord(value) || typeof value.name !== 'string' || value.name === '') return [];
+  if (!isRecord(value) || !isName(value.name)) return [];
   const { name, description, streams, durable, params, result } = value;
   return [
     {
@@ -74,10 +75,34 @@ function operationOf(value: unknown): AgentOperation[] {
       description: textOf(description),
       isStreaming: streams === true,
       isDurable: durable === true,
-      params: isRecord(params) ? params : undefined,
-      result: isRecord(result) ? result : undefined,
+      params: schemaOf(params),
+      result: schemaOf(result),
     },
   ];
+}
+
+/** Doors write names into paths, tool names and commands. */
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' &&
+  value !== '' &&
+  value.length <= MAX_NAME_CHARS &&
+  value.isWellFormed() &&
+  !/\p{Cc}/u.test(value);
+
+/** Clients refuse a whole list of tools or paths because of one malformed schema, so such a schema counts as none. */
+function schemaOf(value: unknown): JsonSchema | undefined {
+  if (!isRecord(value)) return undefined;
+  const { properties = {}, required = [], anyOf = [{}] } = value;
+  const isSchema = (one: unknown): boolean => isRecord(one) || typeof one === 'boolean';
+  const isValid =
+    isRecord(properties) &&
+    Object.values(properties).every(isSchema) &&
+    Array.isArray(required) &&
+    required.every((name) => typeof name === 'string') &&
+    Array.isArray(anyOf) &&
+    anyOf.length > 0 &&
+    anyOf.every(isSchema);
+  return isValid ? value : undefined;
 }
 
 /** The part of an address before `@`. */

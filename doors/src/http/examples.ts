@@ -11,8 +11,15 @@ export const baseUrlOf = (request: FastifyRequest, publicUrl: string | undefined
 /** Path of an agent, or of one of its operations. Addresses may have slashes. */
 export const pathOf = (address: string, operation?: string): string => {
   const agent = encodeURIComponent(address).replaceAll('%40', '@');
-  return `/agents/${agent}${operation === undefined ? '' : `/${encodeURI(operation)}`}`;
+  return `/agents/${agent}${operation === undefined ? '' : `/${encoded(operation)}`}`;
 };
+
+/** An operation may have slashes, and no character that ends the path or a text in quotes. */
+const encoded = (operation: string): string =>
+  encodeURI(operation).replace(/[?#']/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+
+/** True for a URL without characters that a shell treats in another way. */
+const isPlain = (url: string): boolean => /^[\w\-.~:/@%+=,]*$/.test(url);
 
 /** Returns a command that calls the operation. */
 export function curlOf(
@@ -22,11 +29,13 @@ export function curlOf(
 ): string {
   const stream = operation.isStreaming ? ` -N -H 'Accept: text/event-stream'` : '';
   const body = JSON.stringify(sampleOf(operation.params ?? {}) ?? {}).replaceAll("'", "'\\''");
-  return `curl -s${stream} ${base}${pathOf(address, operation.name)} -d '${body}'`;
+  const url = base + pathOf(address, operation.name);
+  return `curl -s${stream} ${isPlain(url) ? url : `'${url}'`} -d '${body}'`;
 }
 
 /** Returns a value that fits the required part of a schema, as far as it can be told. */
 function sampleOf(schema: JsonSchema, depth = 0): unknown {
+  if (typeof schema !== 'object' || schema === null) return null;
   const { type, enum: values, default: fallback, anyOf, examples, const: only } = schema;
   if (only !== undefined) return only;
   if (fallback !== undefined) return fallback;

@@ -40,11 +40,7 @@ export class ToolTable {
 
   /** The operation of a tool. Accepts long names too, which a client may have from an earlier list. */
   target(name: string): ToolTarget | undefined {
-    const { value } = this.#targets
-      .values()
-      .filter((target) => longToolName(target) === name)
-      .next();
-    return this.#targets.get(name) ?? value;
+    return this.#targets.get(name) ?? this.#targets.values().find((target) => longToolName(target) === name);
   }
 
   /** The name of the tool for an operation. */
