@@ -1,5 +1,5 @@
 // The doors of a sentinel that a command starts. They load with the first request to one of them.
-import { doorOfPath, readDoorSettings } from '@fame-fabric/doors/config';
+import { doorOfPath, doorsText, readDoorSettings } from '@fame-fabric/doors/config';
 import type { Environment } from '@fame-fabric/shared/internal';
 import type { Doors } from '@fame-fabric/shared/router';
 
@@ -8,6 +8,7 @@ export function doorsOf(env: Environment): Doors | undefined {
   const { names, chatAddress, publicUrl } = readDoorSettings(env);
   if (names.length === 0) return undefined;
   return {
+    text: doorsText(names),
     claims: (path) => doorOfPath(path, names) !== undefined,
     open: async (host) =>
       (await import('@fame-fabric/doors')).openDoors(host, names, { chatAddress, publicUrl }),

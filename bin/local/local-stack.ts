@@ -2,6 +2,7 @@
 // Pid files and logs are in the data directory. Readiness is checked at the sentinel's HTTP endpoints.
 import { addressesOf } from '@fame-fabric/agents/internal';
 import { AGENT_VARIABLES, readAgentConfig } from '@fame-fabric/agents/process';
+import { DOOR_VARIABLES } from '@fame-fabric/doors/config';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { systemClock } from '@fame-fabric/shared';
 import {
@@ -12,6 +13,7 @@ import {
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { type ClientConfig, type LocalSentinel, localSentinel, localSentinelOf } from '../config.ts';
+import { doorsOf } from '../doors.ts';
 import {
   areServed,
   getNodes,
@@ -55,7 +57,9 @@ const STOP_GRACE_MS = 10_000;
 const LOG_LINES_SHOWN = 12;
 
 /** Settings of the sentinel. The port has its own check, and agents share the variables of their admission. */
-const OWN_SENTINEL_VARIABLES = SENTINEL_VARIABLES.filter(({ name }) => name !== 'FAME_LISTENER_PORT');
+const OWN_SENTINEL_VARIABLES = [...SENTINEL_VARIABLES, ...DOOR_VARIABLES].filter(
+  ({ name }) => name !== 'FAME_LISTENER_PORT',
+);
 
 async function uplinksOf(sentinel: SentinelHttp): Promise<readonly Uplink[]> {
   try {
@@ -134,6 +138,8 @@ export class LocalStack {
     });
     await this.#waitUntil(this.sentinel, record, 'ready', () => isReady(httpUrl));
     writeLine(`sentinel    pid ${record.pid}, ${url}`);
+    const doors = doorsOf(env);
+    if (doors !== undefined) writeLine(`doors       ${httpUrl}, ${doors.text}`);
     return true;
   }
 

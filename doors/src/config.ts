@@ -29,6 +29,18 @@ export const DOOR_PATHS = Object.freeze({
 
 export type DoorName = keyof typeof DOOR_PATHS;
 
+/** The protocol of each door, as people know it, and the path to give to a client. */
+const DOOR_LABELS: Readonly<Record<DoorName, string>> = Object.freeze({
+  openai: 'OpenAI at /v1',
+  a2a: 'A2A at /a2a',
+  mcp: 'MCP at /mcp',
+  http: 'HTTP at /agents',
+});
+
+/** Describes the doors in one line, such as `OpenAI at /v1, MCP at /mcp`. */
+export const doorsText = (names: readonly DoorName[]): string =>
+  names.map((name) => DOOR_LABELS[name]).join(', ');
+
 export const DOOR_NAMES = Object.keys(DOOR_PATHS) as readonly DoorName[];
 
 /** Settings of the doors, in the process of a sentinel or in one of their own. */

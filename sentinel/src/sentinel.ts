@@ -129,7 +129,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
   const portOptions = { ...options, isEncrypted: tls !== undefined };
-  const http = lazyHttp({ ...parts, startedAt, isReady: () => isReady, uplinks }, portOptions, log);
+  const httpDeps = { ...parts, startedAt, isReady: () => isReady, uplinks, doors: options.doors?.text };
+  const http = lazyHttp(httpDeps, portOptions, log);
   const doors = options.doors && new LazyDoors({ ...parts, http, doors: options.doors }, portOptions);
   const onRequest = doors?.onRequest ?? http;
   const listener = new Listener({ ...parts, onRequest, onUpgrade: doors?.onUpgrade, tls }, portOptions);

@@ -65,6 +65,8 @@ export interface HttpDeps {
   clock: Clock;
   /** Monotonic time of the start, in ms. */
   startedAt: number;
+  /** Describes the doors of the port. Undefined if it has none. */
+  doors: string | undefined;
 }
 
 /** The pages behind the permission Watch, as policies name them. Any other page that is not public needs Admin. */
@@ -182,7 +184,7 @@ export async function createHttp(
     reply
       .headers(PAGE_HEADERS)
       .type('text/html; charset=utf-8')
-      .send(pageHtml(versionOf(identity))),
+      .send(pageHtml(versionOf(identity), deps.doors)),
   );
   app.get('/version', async () => ({ name: 'fame-fabric', version: versionOf(identity) }));
   app.get('/healthz', async () => ({ status: 'ok' }));

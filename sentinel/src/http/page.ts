@@ -20,8 +20,8 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = Object.freeze({
   'cache-control': 'no-cache',
 });
 
-/** Returns the HTML of the page. `version` is that of the software. */
-export const pageHtml = (version: string): string => `<!doctype html>
+/** Returns the HTML of the page. `version` is that of the software; `doors` describes the doors of the port, if it has any. */
+export const pageHtml = (version: string, doors: string | undefined): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -39,7 +39,7 @@ export const pageHtml = (version: string): string => `<!doctype html>
 <dt><code>npx fame-fabric trace</code></dt><dd>watch the messages that pass, without their content</dd>
 <dt><code>npx fame-fabric doctor</code></dt><dd>check this machine and the connection</dd>
 </dl>
-<p>Programs attach to <code>${ATTACH_PATH}</code> over WebSocket.</p>
+<p>Programs attach to <code>${ATTACH_PATH}</code> over WebSocket.${doors === undefined ? '' : ` Clients of other protocols use this port too: ${doors}.`}</p>
 <p>For monitoring: <a href="healthz">healthz</a>, <a href="readyz">readyz</a>, <a href="version">version</a>, and
 <code>/metrics</code> with the local key.</p>
 </body>

@@ -54,6 +54,8 @@ export interface HttpDoors {
 
 /** The doors that a sentinel serves on its port. */
 export interface Doors {
+  /** Describes them in one line for the operator, such as `OpenAI at /v1, MCP at /mcp`. @default no line */
+  readonly text?: string | undefined;
   /** True if a door answers requests to this path, which has no query. */
   claims(path: string): boolean;
   /** Loads the doors. Called at the first request that they claim. */
