@@ -275,6 +275,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'client/src/envelope-printer.ts': 'the time of a printed envelope',
   'client/src/repl/repl.ts': 'the age of earlier conversations, which is shown',
   'client/src/repl/saved-conversations.ts': 'the last change of a conversation, which is shown',
+  'doors/src/fabric/link-fabric.ts': 'the expiry of the credential of a request',
   'doors/src/openai/chat-answer.ts': 'the field `created` of an answer',
   'doors/src/openai/responses/create.ts': 'the times of a response',
   'bin/local/managed-process.ts': 'the start of a process, for other processes',

@@ -31,6 +31,11 @@ export interface Visitor extends Disposable {
   agent(name: string): Promise<AgentCard | undefined>;
   /** Keeps the link for work that outlives the request. Returns a function that ends this. */
   hold(): () => void;
+  /**
+   * Calls `run` once the credential of the request or the link has ended, after a moment in which the response may report it. Returns a
+   * function that stops this.
+   */
+  onEnd(run: () => void): () => void;
   /** Ends the use of the link. Further calls have no effect. */
   release(): void;
 }

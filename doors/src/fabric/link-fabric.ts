@@ -1,11 +1,17 @@
 // The fabric of the doors over a pool of links. `embedded-source.ts` and `remote-source.ts` identify callers and attach their links.
 
 import type { Client } from '@fame-fabric/client';
-import { type Clock, type Logger, newId } from '@fame-fabric/shared';
+import { type Clock, type Logger, newId, type Timer } from '@fame-fabric/shared';
+import { LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import type { ServedAddress } from '@fame-fabric/shared/router';
 import { Catalogue } from './catalogue.ts';
 import type { DoorFabric, Visitor, VisitRequest } from './door-fabric.ts';
 import { type Identity, Links, type LinksOptions } from './links.ts';
+
+/** Time between the end of a link and that of the responses that use it, in ms. They report the error in it. */
+const REPORT_MS = 1_000;
+/** Time after its expiry in which a link ends by itself and reports it, in ms. */
+const EXPIRY_MS = 4_000;
 
 /** Where the principals and the addresses come from. */
 export interface FabricSource {
@@ -24,9 +30,11 @@ export interface LinkFabricDeps {
 export class LinkFabric implements DoorFabric {
   readonly #source: FabricSource;
   readonly #links: Links;
+  readonly #clock: Clock;
 
   constructor({ source, clock, log }: LinkFabricDeps, options: LinksOptions) {
     this.#source = source;
+    this.#clock = clock;
     this.#links = new Links({ clock, log }, options);
   }
 
@@ -44,8 +52,26 @@ export class LinkFabric implements DoorFabric {
       agents: () => catalogue.list(),
       agent: (name) => catalogue.find(name),
       hold,
+      onEnd: (run) => this.#onEnd(client, identity, run),
       release,
       [Symbol.dispose]: release,
+    };
+  }
+
+  // The link may have attached with a credential that is valid for longer than the one of the request.
+  #onEnd(client: Client, { expiresAt }: Identity, run: () => void): () => void {
+    const timers: Timer[] = [];
+    const after = (ms: number): void => {
+      if (ms <= LONGEST_TIMER_MS) timers.push(this.#clock.after(ms, run));
+    };
+    const stopListening = client.onState((state) => {
+      if (state === 'closed') after(REPORT_MS);
+    });
+    if (client.state === 'closed') after(REPORT_MS);
+    if (expiresAt !== undefined) after(Math.max(0, expiresAt - this.#clock.now()) + EXPIRY_MS);
+    return () => {
+      stopListening();
+      for (const timer of timers) timer.stop();
     };
   }
 

@@ -4,7 +4,8 @@ import { onClosed } from '../shared/left-signal.ts';
 import type { DoorFabric, Visitor } from './door-fabric.ts';
 
 /**
- * Resolves the caller of a request. Released once the response was sent or its connection was lost; `hold` keeps it longer.
+ * Resolves the caller of a request. Released once the response was sent or its connection was lost; `hold` keeps it longer. A response
+ * that is open when the credential ends is broken off.
  * @throws the errors of `DoorFabric.visit`
  */
 export async function visitorOf(
@@ -13,6 +14,10 @@ export async function visitorOf(
   reply: FastifyReply,
 ): Promise<Visitor> {
   const visitor = await fabric.visit(request.raw);
-  onClosed(reply, () => visitor.release());
+  const stop = visitor.onEnd(() => reply.raw.destroy());
+  onClosed(reply, () => {
+    stop();
+    visitor.release();
+  });
   return visitor;
 }

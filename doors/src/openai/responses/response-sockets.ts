@@ -69,7 +69,13 @@ export class ResponseSockets implements SocketHandler {
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       const one = new ResponseSocket(webSocket, visitor, this.#deps);
       this.#open.add(one);
-      webSocket.once('close', () => this.#open.delete(one));
+      const stop = visitor.onEnd(() =>
+        one.close(new FabricError('AUTH_EXPIRED', 'The credential has ended')),
+      );
+      webSocket.once('close', () => {
+        stop();
+        this.#open.delete(one);
+      });
     });
   }
 
