@@ -1,9 +1,11 @@
 // Principals of a sentinel in the same process: their links, and the end of their credentials.
 import { defineAgent, operation } from '@fame-fabric/agents';
+import { gate } from '@fame-fabric/agents/testing';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { httpDoor } from '../http/http-door.ts';
 import { doorKit } from '../testing/door-kit.ts';
+import { eventsIn, streamText } from '../testing/sse-events.ts';
 
 const echo = defineAgent({
   address: 'echo@fame.fabric',
@@ -30,6 +32,35 @@ test('a revoked key is refused at once, and its link ends with the next sweep', 
     })
     .toBe(0);
   expect((await waiting).json().error.code).toBe('LINK_CLOSED');
+});
+
+test('a stream of a revoked key ends with an error, and its turn goes on', async () => {
+  const clock = new ManualClock();
+  const half = gate();
+  await using kit = await doorKit(httpDoor, { replies: [['Hello ', half, 'Ada']], clock });
+  const response = await kit.inject({
+    method: 'POST',
+    url: '/agents/chat/run_turn',
+    headers: { ...ADA, accept: 'text/event-stream' },
+    payload: { user_message: 'Hi', conversation_id: 'c', turn_id: 't' },
+    payloadAsStream: true,
+  });
+  const text = streamText(response);
+  kit.sentinel.revoke('ada');
+  await expect
+    .poll(() => {
+      clock.advance(1_000);
+      return kit.fabric.linkCount;
+    })
+    .toBe(0);
+  expect(eventsIn(await text).at(-1)).toMatchObject({
+    event: 'error',
+    data: { error: { code: 'LINK_CLOSED' }, turn_id: 't' },
+  });
+  half.open();
+  await expect
+    .poll(async () => (await kit.client.conversations('chat@fame.fabric').turn('c', 't')).state)
+    .toBe('completed');
 });
 
 test('a refused attach is reported with its code', async () => {

@@ -1,4 +1,5 @@
 // Server-sent events through a web server without a port.
+import { EventEmitter } from 'node:events';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import { Fastify, type FastifyReply } from '../fastify.ts';
@@ -87,4 +88,66 @@ test('the end of a stream does not abort its signal', async () => {
   });
   await response.stream().toArray();
   expect(stream!.signal.aborted).toBe(false);
+});
+
+/** A response whose reader reads only when the test says so. */
+class SlowResponse extends EventEmitter {
+  isFull = false;
+  readonly written: string[] = [];
+  isDestroyed = false;
+  writeHead(): this {
+    return this;
+  }
+  flushHeaders(): void {}
+  write(text: string): boolean {
+    this.written.push(text);
+    return !this.isFull;
+  }
+  end(): void {
+    this.emit('close');
+  }
+  destroy(): void {
+    this.isDestroyed = true;
+    this.emit('close');
+  }
+}
+
+function slowStream() {
+  const clock = new ManualClock();
+  const raw = new SlowResponse();
+  const reply = { raw, hijack() {}, getHeaders: () => ({}) } as unknown as FastifyReply;
+  return { clock, raw, stream: sse(reply, { heartbeatMs: 15_000, clock }) };
+}
+
+test('a writer waits for a slow reader, and no comments pile up meanwhile', async () => {
+  const { clock, raw, stream } = slowStream();
+  raw.isFull = true;
+  let isSent = false;
+  const sending = stream.send({ data: 'a' }).then(() => {
+    isSent = true;
+  });
+  clock.advance(45_000);
+  await settle();
+  expect([isSent, raw.written]).toEqual([false, ['data: a\n\n']]);
+  raw.isFull = false;
+  raw.emit('drain');
+  await sending;
+  clock.advance(15_000);
+  expect(raw.written.at(-1)).toBe(': keep-alive\n\n');
+  stream.end();
+  expect(clock.timerCount).toBe(0);
+});
+
+test('a reader that does not read for a minute is dropped', async () => {
+  const { clock, raw, stream } = slowStream();
+  raw.isFull = true;
+  const sending = stream.send({ data: 'a' });
+  clock.advance(60_000);
+  await sending;
+  expect([raw.isDestroyed, stream.signal.aborted, stream.isOver, clock.timerCount]).toEqual([
+    true,
+    true,
+    true,
+    0,
+  ]);
 });
