@@ -22,6 +22,8 @@ export interface CatalogueDeps {
   describe: (address: string, timeoutMs: number) => Promise<unknown>;
   /** The addresses that nodes serve now. */
   addresses: () => Iterable<ServedAddress> | Promise<Iterable<ServedAddress>>;
+  /** Reads an answer. @default a card of its own for each answer */
+  readCard?: ((address: string, answer: unknown) => AgentCard) | undefined;
   clock: Clock;
 }
 
@@ -101,8 +103,9 @@ export class Catalogue {
 
   /** @param onUnsure called if another attempt may have another result */
   async #ask(address: string, onUnsure?: () => void): Promise<AgentCard | undefined> {
+    const { describe, readCard = agentCard } = this.#deps;
     try {
-      return agentCard(address, await this.#deps.describe(address, DESCRIBE_MS));
+      return readCard(address, await describe(address, DESCRIBE_MS));
     } catch (error) {
       if (!isFabricError(error, 'METHOD_NOT_FOUND')) onUnsure?.();
       if (!isFabricError(error)) throw error;

@@ -78,3 +78,15 @@ test('the links of the doors are sessions of the sentinel, and end with the door
   expect(kit.fabric.linkCount).toBe(0);
   expect((await kit.inject(call('echo'))).statusCode).toBe(503);
 });
+
+test('principals share the cards of agents that describe themselves in the same way', async () => {
+  await using kit = await doorKit(httpDoor, { agents: [echo] });
+  const cardOf = async (name: string) => {
+    const headers = { authorization: `Bearer fk_${name}` };
+    using visitor = await kit.fabric.visit({ headers } as Parameters<typeof kit.fabric.visit>[0]);
+    return visitor.agent('echo');
+  };
+  const [ada, bea] = [await cardOf('ada'), await cardOf('bea')];
+  expect(ada?.operations.map(({ name }) => name)).toEqual(['echo', 'never']);
+  expect(ada).toBe(bea);
+});

@@ -2,6 +2,7 @@
 import { connect } from '@fame-fabric/client';
 import { openLinkSignatures, sidOf } from '@fame-fabric/shared/node';
 import type { DoorGrant, DoorHost } from '@fame-fabric/shared/router';
+import { CardCache } from './card-cache.ts';
 import { isRefusedCredential } from './credential-codes.ts';
 import { catalogueOf, doorSystemId, type FabricSource } from './link-fabric.ts';
 import type { AttachedLink, Identity } from './links.ts';
@@ -11,6 +12,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 export class EmbeddedSource implements FabricSource {
   readonly #host: DoorHost;
+  readonly #cards = new CardCache();
 
   constructor(host: DoorHost) {
     this.#host = host;
@@ -46,7 +48,7 @@ export class EmbeddedSource implements FabricSource {
     return {
       client,
       principal: grant.principal.id,
-      catalogue: catalogueOf(client, () => host.addresses(), clock),
+      catalogue: catalogueOf(client, () => host.addresses(), { clock, cards: this.#cards }),
     };
   }
 

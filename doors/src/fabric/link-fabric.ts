@@ -4,6 +4,7 @@ import type { Client } from '@fame-fabric/client';
 import { type Clock, type Logger, newId, type Timer } from '@fame-fabric/shared';
 import { LONGEST_TIMER_MS } from '@fame-fabric/shared/internal';
 import type { ServedAddress } from '@fame-fabric/shared/router';
+import type { CardCache } from './card-cache.ts';
 import { Catalogue } from './catalogue.ts';
 import type { DoorFabric, Visitor, VisitRequest } from './door-fabric.ts';
 import { type Identity, Links, type LinksOptions } from './links.ts';
@@ -85,11 +86,12 @@ export class LinkFabric implements DoorFabric {
 export const catalogueOf = (
   client: Client,
   addresses: () => Iterable<ServedAddress> | Promise<Iterable<ServedAddress>>,
-  clock: Clock,
+  { clock, cards }: { clock: Clock; cards: CardCache },
 ): Catalogue =>
   new Catalogue({
     describe: (address, timeoutMs) => client.call(address, 'describe', {}, { timeoutMs }),
     addresses,
+    readCard: cards.read,
     clock,
   });
 

@@ -8,6 +8,7 @@ import { type Client, type ConnectOptions, connect } from '@fame-fabric/client';
 import { type Clock, type Dial, isFabricError, type Logger } from '@fame-fabric/shared';
 import { type NodeSecurityProfile, openLinkSignatures, sidOf } from '@fame-fabric/shared/node';
 import { FabricError, type ServedAddress } from '@fame-fabric/shared/router';
+import { CardCache } from './card-cache.ts';
 import { isRefusedCredential } from './credential-codes.ts';
 import type { VisitRequest } from './door-fabric.ts';
 import { catalogueOf, doorSystemId, type FabricSource } from './link-fabric.ts';
@@ -31,6 +32,7 @@ export interface RemoteSourceDeps {
 
 export class RemoteSource implements FabricSource {
   readonly #deps: RemoteSourceDeps;
+  readonly #cards = new CardCache();
   /** True once the sentinel has admitted a link without a credential: it is in open mode. */
   #isOpen = false;
 
@@ -75,7 +77,7 @@ export class RemoteSource implements FabricSource {
     return {
       client,
       principal: client.principal?.id ?? key,
-      catalogue: catalogueOf(client, addresses, clock),
+      catalogue: catalogueOf(client, addresses, { clock, cards: this.#cards }),
     };
   }
 
