@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
+import { DOOR_VARIABLES } from '@fame-fabric/doors/config';
 import { readSentinelConfig } from '@fame-fabric/sentinel';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
 import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
@@ -108,8 +109,11 @@ describe('docker-compose.yml', () => {
   test.each<[string, readonly { name: string }[], Record<string, string>]>([
     [
       'sentinel',
-      SENTINEL_VARIABLES,
+      [...SENTINEL_VARIABLES, ...DOOR_VARIABLES],
       {
+        FAME_DOORS_PORT: 'of doors in a process of their own',
+        FAME_DOORS_HOST: 'of doors in a process of their own',
+        FAME_DOORS_ADDRESSES: 'of doors in a process of their own',
         FAME_DATA_DIR: 'the image sets it to the volume',
         FAME_NODE_ID: 'kept in the volume',
         FAME_KEYS_FILE: 'kept in the volume',
@@ -123,6 +127,7 @@ describe('docker-compose.yml', () => {
       AGENT_VARIABLES,
       {
         FAME_DATA_DIR: 'the image sets it to the volume',
+        FAME_MCP_SERVERS: 'a file of the host is not in the container',
         FAME_HEALTH_FILE: 'the image sets it for its health check',
         FAME_NODE_ID: 'two containers with one id would take turns',
         FAME_LISTENER_HOST: 'the URL of the sentinel is set',
