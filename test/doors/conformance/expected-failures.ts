@@ -3,7 +3,7 @@
 
 /** A scenario that fails, or that cannot run. */
 export interface ExpectedFailure {
-  readonly suite: 'MCP';
+  readonly suite: 'MCP' | 'Open Responses' | 'Chat Completions';
   /** The revision that the run asks for. */
   readonly revision: string;
   readonly scenario: string;
@@ -20,6 +20,7 @@ const FIXED_RESOURCE = 'Reads a resource of the suite; the resources of the door
 const FIXED_PROMPT = 'Gets a prompt of the suite; the prompts of the door address its chat agents.';
 const LOG = 'The door has no log for clients. The protocol deprecates logs since 2026-07-28.';
 const SUBSCRIPTION = 'Conversations have no subscriptions in this version.';
+const TEXT_ONLY = 'Agents take text only, so the door refuses an image with 400 and names the part.';
 const failure = (
   revision: (typeof REVISIONS)[number],
   scenario: string,
@@ -86,4 +87,18 @@ export const EXPECTED_FAILURES: readonly ExpectedFailure[] = [
       'json-schema-2020-12-tool-found',
     ]),
   ]),
+  {
+    suite: 'Open Responses',
+    revision: '2026-04-24',
+    scenario: 'image-input',
+    checks: ['image-input'],
+    reason: TEXT_ONLY,
+  },
+  {
+    suite: 'Chat Completions',
+    revision: '2.3.0',
+    scenario: 'chat-image-input',
+    checks: ['chat-image-input'],
+    reason: TEXT_ONLY,
+  },
 ];

@@ -1,5 +1,5 @@
 // The cases of the compliance suite of Open Responses (2026-04-24), by their ids. The requests are written anew; each response is checked
-// against the published schemas. The suite itself runs outside of the repository (`docs/decisions/0048-responses-are-turns.md`).
+// against the published schemas. `docs/conformance.md` has the runs of the suite.
 import { callTools, reply } from '@fame-fabric/agents/testing';
 import { describe, expect, test } from 'vitest';
 import { type DoorKitOptions, doorKit } from '../../testing/door-kit.ts';
