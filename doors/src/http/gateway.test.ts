@@ -41,9 +41,9 @@ test.each<[object, number, object]>([
     504,
     { ok: false, code: 'timeout', errorCode: 'CALL_TIMEOUT' },
   ],
-  [{ ...add }, 400, { ok: false, code: 'invalid_request' }],
-  [{ ...target, method: 'x'.repeat(257) }, 400, { ok: false, code: 'invalid_request' }],
-  [{ targetAddr: 'no address', ...add }, 400, { ok: false, code: 'invalid_request' }],
+  [{ ...add }, 400, { ok: false, errorCode: 'REQUEST_INVALID' }],
+  [{ ...target, method: 'x'.repeat(257) }, 400, { ok: false, errorCode: 'REQUEST_INVALID' }],
+  [{ targetAddr: 'no address', ...add }, 400, { ok: false, errorCode: 'REQUEST_INVALID' }],
   [{ capabilities: Array.from({ length: 17 }, String), ...add }, 400, { ok: false }],
 ])('the call %j is answered with %i', async (request, status, body) => {
   await using door = await kit();

@@ -74,7 +74,9 @@ function gatewayError(error: FabricError): { status: number; body: unknown } {
   const { code: errorCode, message } = error;
   const given = statusOf(error);
   const status = STATUSES.has(given) ? given : 500;
-  return { status, body: { ok: false, error: message, code: CODE_OF_STATUS[status], errorCode } };
+  // A body that cannot be read has no code there.
+  const code = errorCode === 'REQUEST_INVALID' ? undefined : CODE_OF_STATUS[status];
+  return { status, body: { ok: false, error: message, code, errorCode } };
 }
 
 type Fields = Readonly<Record<string, unknown>>;
