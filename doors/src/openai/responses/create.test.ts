@@ -253,6 +253,7 @@ describe('refusals', () => {
     [{ input: 'x', previous_response_id: 'resp_x' }, 'previous_response_id'],
     [{ input: 'x', previous_response_id: 7 }, 'previous_response_id'],
     [{ input: [] }, 'input'],
+    [{ input: ' ' }, 'input'],
     [{}, 'input'],
     [{ input: [{ role: 'assistant', content: 'x' }] }, 'input'],
     [{ input: [{ role: 'nobody', content: 'x' }] }, 'input[0].role'],

@@ -1,5 +1,5 @@
-// The settings of a request in its response. The journal keeps them with the turn, so every door shows the same ones: options as the agent
-// takes them, and what no option has in one label beside the metadata of the client.
+// The settings of a request in its response. The journal keeps them with the turn, so every door shows the same ones: as options of the
+// turn, and for fields without an option in one label beside the metadata of the client.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
 import type { Settings } from './create-request.ts';
 import type { Echo, FunctionTool, TextFormat, ToolChoice } from './resource.ts';

@@ -20,6 +20,7 @@ const MAX_ITEMS = 4_096;
 
 /** Reads `input`. @throws {PARAMS_INVALID} with the path of the item that is at fault */
 export function readInput(value: unknown): ResponseInput {
+  if (typeof value === 'string' && value.trim() === '') throw invalid('input', 'is empty.');
   if (typeof value === 'string') return { system: undefined, before: [], text: value, results: [] };
   if (value === undefined || value === null) throw invalid('input', 'is required.');
   const items = readItems(value, 'input');

@@ -108,7 +108,7 @@ describe('a socket', () => {
     expect(textOf(responseOf(await client.send(create({ input: 'a' }))))).toBe('ok');
   });
 
-  test('that closes ends its turn, and what it did not store', async () => {
+  test('that closes ends its turn, and drops its responses that are not stored', async () => {
     const held = gate();
     await using kit = await open({ replies: ['one', ['tw', held]] });
     await using client = await connectSocket(kit);
