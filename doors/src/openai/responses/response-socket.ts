@@ -19,6 +19,8 @@ import { errorEvent } from './turn-events.ts';
 
 /** Messages that wait for the response before them. */
 const MAX_WAITING = 16;
+/** Characters of these messages together. */
+const MAX_WAITING_CHARS = 2_097_152;
 /** Responses that are not stored and can be continued. */
 const MAX_KEPT = 64;
 /** Longest life of a connection, as the specification has it, in ms. */
@@ -80,8 +82,10 @@ export class ResponseSocket {
   }
 
   #receive(text: string | undefined): void {
-    if (this.#waiting.length >= MAX_WAITING) {
-      this.#socket.close(CLOSE_TOO_MANY, `More than ${MAX_WAITING} messages wait`);
+    const chars = this.#waiting.reduce((sum, one = '') => sum + one.length, text?.length ?? 0);
+    if (this.#waiting.length >= MAX_WAITING || chars > MAX_WAITING_CHARS) {
+      const text = `More than ${MAX_WAITING} messages or ${MAX_WAITING_CHARS} characters wait`;
+      this.#socket.close(CLOSE_TOO_MANY, text);
       return;
     }
     this.#waiting.push(text);

@@ -1,8 +1,11 @@
 // The WebSocket transport of the Responses API. The cases of the Open Responses suite have their ids as names.
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { Duplex } from 'node:stream';
 import { gate } from '@fame-fabric/agents/testing';
+import { settle } from '@fame-fabric/shared/testing';
 import { describe, expect, test, vi } from 'vitest';
-import { type DoorKitOptions, doorKit } from '../../testing/door-kit.ts';
+import { type DoorKit, type DoorKitOptions, doorKit } from '../../testing/door-kit.ts';
 import { get, send, textOf } from '../../testing/responses-client.ts';
 import { connectSocket } from '../../testing/socket-client.ts';
 import { openAiDoor } from '../openai-door.ts';
@@ -12,6 +15,33 @@ const create = (body: object) => ({ type: 'response.create', model: 'chat', ...b
 const ADA = { authorization: 'Bearer fk_ada' };
 const responseOf = (events: { response?: { id: string } }[]) => events.at(-1)!.response!;
 const codeOf = (events: { error?: { code: string } }[]) => events.at(-1)!.error?.code;
+
+/** Sends an upgrade on a connection whose client reads the first answer only. */
+function upgraded(kit: DoorKit, headers: Record<string, string> = {}) {
+  let written = '';
+  const socket = new Duplex({
+    read() {},
+    write(chunk, _encoding, done) {
+      const isFirst = written === '';
+      written ||= String(chunk);
+      if (isFirst) done();
+    },
+  });
+  const upgrade = {
+    upgrade: 'websocket',
+    connection: 'Upgrade',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': Buffer.alloc(16).toString('base64'),
+  };
+  const request = {
+    method: 'GET',
+    url: '/v1/responses',
+    headers: { host: 'localhost', ...upgrade, ...headers },
+    socket,
+  };
+  kit.upgrade(request as unknown as IncomingMessage, socket, Buffer.alloc(0));
+  return { socket, written: () => written };
+}
 
 describe('Open Responses', () => {
   test('websocket-response', async () => {
@@ -125,6 +155,29 @@ describe('a socket', () => {
     for (let i = 0; i < 20; i++) client.socket.send(JSON.stringify(create({ input: 'a' })));
     const [code] = await once(client.socket, 'close');
     expect(code).toBe(1008);
+  });
+
+  test('with large messages that wait is closed', async () => {
+    await using kit = await open({ replies: [[gate(), 'late']] });
+    await using client = await connectSocket(kit);
+    const closed = once(client.socket, 'close');
+    client.socket.send(JSON.stringify(create({ input: 'a' })));
+    for (let i = 0; i < 3; i++) client.socket.send(JSON.stringify(create({ input: 'x'.repeat(1_000_000) })));
+    expect((await closed)[0]).toBe(1008);
+  });
+
+  test('too many of one principal are refused', async () => {
+    await using kit = await open();
+    const sockets = Array.from({ length: 257 }, () => upgraded(kit, ADA));
+    const isAnswered = (): boolean => sockets.every(({ written }) => written() !== '');
+    await vi.waitFor(() => expect(isAnswered()).toBe(true));
+    const answers = sockets.map(({ written }) => written().split(' ')[1]);
+    expect(answers.filter((status) => status !== '101')).toEqual(['429']);
+    for (const { socket } of sockets) socket.destroy();
+    await settle();
+    const { socket, written } = upgraded(kit, ADA);
+    await vi.waitFor(() => expect(written()).toContain('101'));
+    socket.destroy();
   });
 
   test('with a message that is too large is closed', async () => {

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FabricError } from '@fame-fabric/shared';
 import { refuseOn } from '@fame-fabric/shared/router';
-import { WebSocketServer } from 'ws';
+import { type ServerOptions, WebSocketServer } from 'ws';
 import type { DoorDeps, SocketHandler } from '../../door.ts';
 import type { Visitor } from '../../fabric/door-fabric.ts';
 import { statusOf } from '../../shared/status.ts';
@@ -13,6 +13,10 @@ import { ResponseSocket } from './response-socket.ts';
 
 /** Maximum number of open sockets. */
 const MAX_SOCKETS = 1_024;
+/** Maximum number of open sockets of one principal. */
+const MAX_OF_PRINCIPAL = 256;
+/** Time in which a client must answer a close frame, in ms. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
 export class ResponseSockets implements SocketHandler {
   readonly #deps: DoorDeps;
@@ -20,16 +24,23 @@ export class ResponseSockets implements SocketHandler {
   /** Upgrades whose credential is being verified, and open sockets. */
   #count = 0;
   readonly #open = new Set<ResponseSocket>();
+  /** Number of sockets by principal. */
+  readonly #ofPrincipal = new Map<string, number>();
   #isClosed = false;
 
   constructor(deps: DoorDeps) {
     this.#deps = deps;
-    this.#server = new WebSocketServer({
+    // `closeTimeout` is documented by ws and missing in its types.
+    const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       maxPayload: deps.options.bodyBytes,
+      maxFragments: 64,
+      maxBufferedChunks: 1_024,
       perMessageDeflate: false,
-    });
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    };
+    this.#server = new WebSocketServer(options);
   }
 
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -65,7 +76,17 @@ export class ResponseSockets implements SocketHandler {
       socket.destroy();
       return;
     }
-    socket.once('close', () => visitor.release());
+    const { principal } = visitor;
+    if (!this.#take(principal)) {
+      visitor.release();
+      const text = `You have ${MAX_OF_PRINCIPAL} WebSockets already`;
+      refuseOn(socket, 429, 'QUOTA_EXCEEDED', text);
+      return;
+    }
+    socket.once('close', () => {
+      this.#give(principal);
+      visitor.release();
+    });
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       const one = new ResponseSocket(webSocket, visitor, this.#deps);
       this.#open.add(one);
@@ -77,6 +98,19 @@ export class ResponseSockets implements SocketHandler {
         this.#open.delete(one);
       });
     });
+  }
+
+  #take(principal: string): boolean {
+    const count = this.#ofPrincipal.get(principal) ?? 0;
+    if (count >= MAX_OF_PRINCIPAL) return false;
+    this.#ofPrincipal.set(principal, count + 1);
+    return true;
+  }
+
+  #give(principal: string): void {
+    const count = this.#ofPrincipal.get(principal)! - 1;
+    if (count > 0) this.#ofPrincipal.set(principal, count);
+    else this.#ofPrincipal.delete(principal);
   }
 
   close(): void {
