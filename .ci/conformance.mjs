@@ -33,7 +33,7 @@ const ROWS = [
     'LiteLLM:',
   ],
   [
-    'OpenAI',
+    'Chat Completions',
     'AI SDK, `@ai-sdk/openai-compatible`',
     npm('@ai-sdk/openai-compatible'),
     'test/doors/openai/ai-sdk.test.ts',
