@@ -10,6 +10,7 @@ const autobahn = 'test/conformance/autobahn.test.ts';
 /** Tests that take 8 seconds or more. They run in the crash step, one at a time, so that `make test` stays short. */
 const slow = [
   'agents/src/conversation/hostile-answers.test.ts',
+  'doors/src/openai/histories.test.ts',
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
   'test/integration/{acp,doors,durable-guide,mcp-tools,nothing-left,painless-restarts,progress}.test.ts',
   'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix,overlay}.test.ts',

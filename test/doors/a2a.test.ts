@@ -213,37 +213,6 @@ test('the client of version 0.3', async () => {
   await expect(client.cancelTask({ id: task.id })).rejects.toThrow();
 });
 
-test('the client of version 0.3', async () => {
-  const hold = gate();
-  await using fabric = await doorsFabric({ replies: ['Hello there', { steps: ['One', hold, ' two'] }] });
-  const client = await legacyClient(fabric.url);
-  const sent = (text: string, fields: object = {}) => ({
-    message: {
-      kind: 'message',
-      messageId: crypto.randomUUID(),
-      role: 'user',
-      parts: [{ kind: 'text', text }],
-      ...fields,
-    },
-  });
-  const task = await client.sendMessage(sent('Hi'));
-  expect(task).toMatchObject({
-    kind: 'task',
-    status: { state: 'completed' },
-    artifacts: [{ parts: [{ kind: 'text', text: 'Hello there' }] }],
-  });
-  const events: LegacyEvent[] = [];
-  for await (const event of client.sendMessageStream(sent('More', { contextId: task.contextId }))) {
-    events.push(event);
-    hold.open();
-  }
-  expect(events[0]).toMatchObject({ kind: 'task', status: { state: 'working' } });
-  expect(events.at(-1)).toMatchObject({ kind: 'status-update', status: { state: 'completed' }, final: true });
-  expect(await client.getTask({ id: task.id })).toMatchObject({ id: task.id });
-  await expect(client.getTask({ id: 'nope' })).rejects.toThrow();
-  await expect(client.cancelTask({ id: task.id })).rejects.toThrow();
-});
-
 test('version 0.3 with the compatibility of the client', async () => {
   const hold = gate();
   await using fabric = await doorsFabric({ replies: ['Hello there', { steps: ['One', hold, ' two'] }] });

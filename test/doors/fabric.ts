@@ -9,7 +9,7 @@ import { Link, silentLog } from '@fame-fabric/shared';
 import { wsDial } from '@fame-fabric/shared/node';
 import { startEmbedded } from '../kit/embedded-sentinel.ts';
 
-const CHAT = 'chat@fame.fabric';
+export const CHAT = 'chat@fame.fabric';
 
 export interface DoorsFabric extends AsyncDisposable {
   /** `http://127.0.0.1:PORT` */

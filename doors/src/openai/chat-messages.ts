@@ -1,6 +1,7 @@
 // The messages of a Chat Completions request as a conversation: the system prompt, the messages before the new input, and the new
 // input, which is all that follows the last message of the assistant.
 import type { ModelMessage, ToolCall, ToolResult } from '@fame-fabric/client';
+import type { Fields } from './fields.ts';
 import { invalid } from './openai-error.ts';
 
 export interface SentMessages {
@@ -27,8 +28,6 @@ interface PlacedMessage {
   readonly index: number;
   readonly message: ModelMessage;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** Limit of an agent for the messages that a conversation starts with. */
 const MAX_MESSAGES = 4_096;

@@ -2,9 +2,8 @@
 // because a client that sets them relies on it.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
 import { readMessages, type SentMessages } from './chat-messages.ts';
+import { type Fields, flagOf, isFields, isGiven, numberOf } from './fields.ts';
 import { invalid } from './openai-error.ts';
-
-type Fields = Readonly<Record<string, unknown>>;
 
 export interface ChatRequest {
   readonly model: string;
@@ -27,7 +26,7 @@ export function readChatRequest(body: unknown): ChatRequest {
   return {
     model,
     messages: readMessages(body.messages),
-    isStream: flagOf(stream, 'stream'),
+    isStream: flagOf(stream, 'stream', false),
     hasUsageChunk: isFields(streamOptions) && streamOptions.include_usage === true,
     options: Object.keys(options).length > 0 ? options : undefined,
     metadata: isFields(metadata) ? metadata : {},
@@ -118,20 +117,3 @@ function stopOf(value: unknown): string | string[] {
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value;
   throw invalid('stop', 'must be a text or an array of texts.');
 }
-
-function numberOf(value: unknown, param: string): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw invalid(param, 'must be a number.');
-}
-
-function flagOf(value: unknown, param: string): boolean {
-  if (!isGiven(value)) return false;
-  if (typeof value === 'boolean') return value;
-  throw invalid(param, 'must be true or false.');
-}
-
-/** True for a field that the client set. Clients write null for an absent one. */
-const isGiven = (value: unknown): boolean => value !== undefined && value !== null;
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

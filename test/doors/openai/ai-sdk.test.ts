@@ -1,6 +1,7 @@
 // D1: the AI SDK of Vercel with its OpenAI-compatible provider, unmodified, against the OpenAI door over HTTP.
 import { callTools, httpError, reply } from '@fame-fabric/agents/testing';
 import { describe, expect, test } from 'vitest';
+import { CHAT, type DoorsFabric, doorsFabric } from '../fabric.ts';
 import {
   createOpenAICompatible,
   generateText,
@@ -11,7 +12,6 @@ import {
   streamText,
   tool,
 } from './clients.mjs';
-import { CHAT, type DoorsFabric, doorsFabric } from './fabric.ts';
 import { losingProxy } from './losing-proxy.ts';
 
 const modelOf = ({ v1 }: Pick<DoorsFabric, 'v1'>, options: Partial<ProviderOptions> = {}) =>

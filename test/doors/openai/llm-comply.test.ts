@@ -4,7 +4,7 @@ import { callTools, type WireRequest } from '@fame-fabric/agents/testing';
 import { expect, test } from 'vitest';
 import { Proc } from '../../kit/processes.ts';
 import { EXPECTED_FAILURES } from '../conformance/expected-failures.ts';
-import { doorsFabric } from './fabric.ts';
+import { doorsFabric } from '../fabric.ts';
 import { ensurePython } from './installed.ts';
 
 interface Result {

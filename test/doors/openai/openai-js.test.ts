@@ -4,7 +4,7 @@ import OpenAI from 'openai';
 import { zodResponseFormat } from 'openai/helpers/zod';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { CHAT, type DoorsFabric, doorsFabric } from './fabric.ts';
+import { CHAT, type DoorsFabric, doorsFabric } from '../fabric.ts';
 import { losingProxy } from './losing-proxy.ts';
 
 const clientOf = ({ v1 }: DoorsFabric, options: ConstructorParameters<typeof OpenAI>[0] = {}) =>

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { callTools, type WireRequest } from '@fame-fabric/agents/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Proc } from '../../kit/processes.ts';
-import { CHAT, doorsFabric } from './fabric.ts';
+import { CHAT, doorsFabric } from '../fabric.ts';
 import { ensurePython, PYTHON } from './installed.ts';
 import { losingProxy } from './losing-proxy.ts';
 

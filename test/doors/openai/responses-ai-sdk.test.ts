@@ -1,8 +1,8 @@
 // D1: the AI SDK of Vercel with its Open Responses provider, unmodified, against the OpenAI door over HTTP.
 import { callTools, reply } from '@fame-fabric/agents/testing';
 import { describe, expect, test } from 'vitest';
+import { type DoorsFabric, doorsFabric } from '../fabric.ts';
 import { createOpenResponses, generateText, jsonSchema, stepCountIs, streamText, tool } from './clients.mjs';
-import { type DoorsFabric, doorsFabric } from './fabric.ts';
 
 const modelOf = ({ v1 }: Pick<DoorsFabric, 'v1'>) =>
   createOpenResponses({ name: 'fame', url: `${v1}/responses` })('chat');

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Proc, ROOT } from '../../kit/processes.ts';
-import { doorsFabric } from './fabric.ts';
+import { doorsFabric } from '../fabric.ts';
 import { CLIENTS, ensurePython } from './installed.ts';
 
 /** The URL in the guide. */

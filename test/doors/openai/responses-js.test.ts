@@ -9,7 +9,7 @@ import { zodTextFormat } from 'openai/helpers/zod';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { startOurSentinel } from '../../kit/sentinel.ts';
-import { type DoorsFabric, doorsFabric } from './fabric.ts';
+import { type DoorsFabric, doorsFabric } from '../fabric.ts';
 import { losingProxy } from './losing-proxy.ts';
 
 const clientOf = ({ v1 }: Pick<DoorsFabric, 'v1'>, options: ConstructorParameters<typeof OpenAI>[0] = {}) =>

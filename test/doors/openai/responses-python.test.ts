@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { callTools, stall, type WireRequest } from '@fame-fabric/agents/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Proc } from '../../kit/processes.ts';
-import { doorsFabric } from './fabric.ts';
+import { doorsFabric } from '../fabric.ts';
 import { ensurePython, PYTHON } from './installed.ts';
 
 /** Answers with the last message, with a call of the tool that the request has, or never. */

@@ -4,6 +4,7 @@ import type { Conversation, ModelMessage, ToolResult } from '@fame-fabric/client
 import { newId } from '@fame-fabric/shared';
 import type { DoorDeps } from '../../door.ts';
 import type { Visitor } from '../../fabric/door-fabric.ts';
+import type { Fields } from '../fields.ts';
 import { chatAgent } from '../models.ts';
 import { invalid } from '../openai-error.ts';
 import { compactionOf } from './compaction.ts';
@@ -29,8 +30,6 @@ interface Source {
   readonly texts: readonly string[];
   readonly results: readonly ToolResult[];
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const REQUEST =
   'Summarize the conversation so far, so that it can go on from your summary alone. Keep names, numbers, decisions and open questions. Answer with the summary only.';

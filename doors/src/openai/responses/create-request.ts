@@ -1,10 +1,9 @@
 // The body of a request for a response. Unknown fields are ignored, as at OpenAI; fields whose effect the door cannot give are refused,
 // because a client that sets them relies on it.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
+import { type Fields, flagOf, isFields, isGiven, numberOf } from '../fields.ts';
 import { invalid } from '../openai-error.ts';
 import { type ResponseInput, readInput } from './input-items.ts';
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** The settings of a request, without its input and its place. */
 export interface Settings {
@@ -187,20 +186,3 @@ function textOf(value: unknown, param: string, { mayBeEmpty = false } = {}): str
   if (typeof value === 'string' && (mayBeEmpty || value !== '')) return value;
   throw invalid(param, mayBeEmpty ? 'must be a text.' : 'must be a text that is not empty.');
 }
-
-function numberOf(value: unknown, param: string): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw invalid(param, 'must be a number.');
-}
-
-function flagOf(value: unknown, param: string, otherwise: boolean): boolean {
-  if (!isGiven(value)) return otherwise;
-  if (typeof value === 'boolean') return value;
-  throw invalid(param, 'must be true or false.');
-}
-
-/** True for a field that the client set. Clients write null for an absent one. */
-const isGiven = (value: unknown): boolean => value !== undefined && value !== null;
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

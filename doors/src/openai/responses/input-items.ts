@@ -1,6 +1,7 @@
 // The `input` of a request: a text, or items. They become the system messages, the messages before the new input, and the new input
 // itself, which a turn takes: results of calls, and the texts of the user after them.
 import type { ModelMessage, ToolCall, ToolResult } from '@fame-fabric/client';
+import type { Fields } from '../fields.ts';
 import { invalid } from '../openai-error.ts';
 import { summaryOf } from './compaction.ts';
 
@@ -13,8 +14,6 @@ export interface ResponseInput {
   readonly text: string;
   readonly results: readonly ToolResult[];
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const MAX_ITEMS = 4_096;
 
