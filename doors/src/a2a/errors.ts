@@ -36,7 +36,7 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = Object.freeze({
 export const taskNotFound = (id: string): A2AError =>
   new TaskNotFoundError({
     message: 'There is no task with this id, or it belongs to another caller.',
-    metadata: { taskId: id.slice(0, 64) },
+    metadata: { code: 'TASK_UNKNOWN', taskId: id.slice(0, 64) },
   });
 
 /** Converts an error for a client. An error of the software itself is logged, and the client gets the id of the log line. */

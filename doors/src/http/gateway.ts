@@ -38,6 +38,7 @@ const gateway =
       // Errors of other kinds are reported and logged as those of the whole door.
       if (!isFabricError(error)) throw error;
       const { status, body } = gatewayError(error);
+      if (status === 401) reply.header('www-authenticate', 'Bearer');
       return reply.code(status).send(body);
     });
 

@@ -137,7 +137,8 @@ async function textOf(client: Client, { address, conversationId, turnId }: TurnI
   return (await conversation.runTurn('', { turnId, onLeave: 'continue' })).text;
 }
 
-const unknownTask = (): ProtocolError => new ProtocolError(ProtocolErrorCode.InvalidParams, 'Task not found');
+const unknownTask = (): ProtocolError =>
+  new ProtocolError(ProtocolErrorCode.InvalidParams, 'Task not found', { code: 'TASK_UNKNOWN' });
 
 const TASK_PARAMS: StandardSchemaV1<TaskParams, TaskParams> = {
   '~standard': {

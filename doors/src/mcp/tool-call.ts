@@ -50,7 +50,10 @@ export async function callTool(
     const call: Call = { server, deps, context, visitor, table, tool: name, args };
     if (name === ASK_AGENT) return await askAgent(call);
     const target = (await table()).target(name);
-    if (!target) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`);
+    if (!target)
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, `Unknown tool: ${name}`, {
+        code: 'METHOD_NOT_FOUND',
+      });
     if (target.kind === 'turn') return await turn(call, target.card, textArgument(args, 'user_message'));
     const key = keyOf(context);
     const shared = {

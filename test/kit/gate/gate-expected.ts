@@ -101,6 +101,10 @@ export const EXPECTED: Readonly<Record<string, Rule>> = {
   'tasks/resubscribe': ofTask,
   'push configuration, set': ofTask,
   'push configuration, get': ofTask,
+  'push configurations, list': ofTask,
+  'push configuration, delete': ofTask,
+  // The list has the caller's own tasks, also for callers with the right to all.
+  'tasks/list': (who) => [isOwner(who) ? 'allowed' : 'not listed', 'not listed'],
   'tasks/cancel': ofTask,
   'start_task with its id': (who) => [isOwner(who) ? 'CONVERSATION_EXISTS' : 'allowed', 'allowed'],
   'tasks/send with its id': (who) => [isOwner(who) || isAdmin(who) ? 'TASK_EXISTS' : 'allowed', 'allowed'],

@@ -236,6 +236,14 @@ export const VERBS: Readonly<Record<string, Act>> = {
     pushNotificationConfig: { url: 'https://receiver.example/push' },
   }),
   'push configuration, get': task('tasks/pushNotification/get'),
+  'push configurations, list': task('tasks/pushNotification/list'),
+  'push configuration, delete': task('tasks/pushNotification/delete'),
+  'tasks/list': async (actor, target) => {
+    const answer = await actor.node.call(WORK, 'tasks/list', {});
+    const { result } = answer.frame.payload;
+    if (result === undefined) return answerOf(answer);
+    return result.tasks.some((one: Json) => one.id === target.task) ? ALLOWED : { outcome: 'not listed' };
+  },
   'tasks/cancel': task('tasks/cancel'),
 
   'start_task with its id': chat('start_task', ({ conversation }) => ({ id: conversation })),
