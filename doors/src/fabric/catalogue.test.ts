@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { Catalogue } from './catalogue.ts';
 
 const DESCRIBED = { operations: [{ name: 'add', streams: false, params: { type: 'object' } }] };
-const refuse = (code: 'NO_ROUTE' | 'CALL_TIMEOUT' | 'METHOD_NOT_FOUND') => () => {
+const refuse = (code: 'NO_ROUTE' | 'NODE_GONE' | 'CALL_TIMEOUT' | 'METHOD_NOT_FOUND') => () => {
   throw new FabricError(code, code);
 };
 
@@ -91,3 +91,17 @@ test('an address that is not in the table is asked for', async () => {
   expect((await catalogue.find('far@x'))?.address).toBe('far@x');
   expect(await catalogue.find('farther@x')).toBeUndefined();
 });
+
+test.each(['NODE_GONE', 'CALL_TIMEOUT'] as const)(
+  'D4: an agent that is away (%s) is neither unknown nor without operations, and is found when it is back',
+  async (code) => {
+    const answers: Record<string, () => unknown> = { 'chat@x': refuse(code) };
+    const { catalogue, list } = catalogueOf(answers);
+    for (const name of ['chat', 'chat@x']) await expect(catalogue.find(name)).rejects.toMatchObject({ code });
+    expect(await list()).toEqual(code === 'NODE_GONE' ? [] : ['chat@x']);
+    answers['chat@x'] = () => DESCRIBED;
+    for (const name of ['chat', 'chat@x'])
+      expect(await catalogue.find(name)).toMatchObject({ address: 'chat@x', isDescribed: true });
+    expect(await list()).toEqual(['chat@x']);
+  },
+);

@@ -1,6 +1,6 @@
 // The agents that one principal may call. Each agent is asked for its description once per attach, over the link of the principal, so
 // that the permissions of the sentinel decide which agents are listed.
-import { type Clock, isFabricError } from '@fame-fabric/shared';
+import { type Clock, type FabricError, isFabricError } from '@fame-fabric/shared';
 import type { ServedAddress } from '@fame-fabric/shared/router';
 import { type AgentCard, agentCard, nameOf, plainCard } from './agent-card.ts';
 
@@ -16,6 +16,15 @@ const MAX_AGENTS = 1_024;
 const RETRY_MS = 10_000;
 /** Codes of an answer that hides the agent: it does not exist, or the principal may not call it. */
 const HIDDEN: ReadonlySet<string> = new Set(['NO_ROUTE', 'AUTH_FORBIDDEN', 'ADDRESS_INVALID', 'NODE_GONE']);
+/** Codes of agents that are away for a moment, so that nothing is known about their operations. */
+const AWAY: ReadonlySet<string> = new Set([
+  'NODE_GONE',
+  'NODE_BUSY',
+  'CALL_TIMEOUT',
+  'LINK_CLOSED',
+  'LINK_TIMEOUT',
+  'LINK_DRAINING',
+]);
 
 export interface CatalogueDeps {
   /** Calls `describe` at an address. */
@@ -27,10 +36,16 @@ export interface CatalogueDeps {
   clock: Clock;
 }
 
+interface Asked {
+  /** Undefined if the principal may not call it. */
+  readonly card: AgentCard | undefined;
+  /** Set if the agent is away. */
+  readonly fault?: FabricError | undefined;
+}
+
 interface Known {
   readonly attach: string;
-  /** Undefined if the principal may not call it. */
-  readonly card: Promise<AgentCard | undefined>;
+  readonly asked: Promise<Asked>;
   /** Monotonic time at which it is asked again, in ms. */
   askAgainAt: number;
 }
@@ -48,16 +63,25 @@ export class Catalogue {
     const served = await this.#served();
     for (const address of this.#known.keys()) if (!served.has(address)) this.#known.delete(address);
     const addresses = [...served.keys()].sort().slice(0, MAX_AGENTS);
-    return (await this.#cards(addresses, served)).filter((card) => card !== undefined);
+    return (await this.#askAll(addresses, served)).flatMap(({ card }) => card ?? []);
   }
 
-  /** Finds an agent by its address, or by the part before `@` if only one agent has it. */
+  /**
+   * Finds an agent by its address, or by the part before `@` if only one agent has it. An agent that is away is asked again, and never
+   * taken for one that cannot describe itself: a door would send its turns without their keys.
+   * @throws {NODE_GONE | NODE_BUSY | CALL_TIMEOUT | LINK_CLOSED | LINK_TIMEOUT | LINK_DRAINING} if it is still away
+   */
   async find(name: string): Promise<AgentCard | undefined> {
     const served = await this.#served();
-    if (name.includes('@')) return this.#card(name, served.get(name));
-    const addresses = [...served.keys()].filter((address) => nameOf(address) === name).slice(0, MAX_AGENTS);
-    const cards = (await this.#cards(addresses, served)).filter((card) => card !== undefined);
-    return cards.length === 1 ? cards[0] : undefined;
+    const addresses = name.includes('@')
+      ? [name]
+      : [...served.keys()].filter((address) => nameOf(address) === name).slice(0, MAX_AGENTS);
+    const asked = await this.#askAll(addresses, served, true);
+    const known = asked.filter(({ card }) => card !== undefined);
+    const [one = asked.find(({ fault }) => fault !== undefined), another] = known;
+    if (one === undefined || another !== undefined) return undefined;
+    if (one.fault) throw one.fault;
+    return one.card;
   }
 
   // An address that several nodes serve, such as one that peers announced, counts once.
@@ -66,50 +90,55 @@ export class Catalogue {
     return new Map([...served].map(({ address, attach }) => [address, attach]));
   }
 
-  async #cards(
+  async #askAll(
     addresses: readonly string[],
     served: ReadonlyMap<string, string>,
-  ): Promise<(AgentCard | undefined)[]> {
-    const cards: (AgentCard | undefined)[] = new Array(addresses.length).fill(undefined);
+    asksAgain = false,
+  ): Promise<Asked[]> {
+    const asked: Asked[] = Array.from(addresses, () => ({ card: undefined }));
     let next = 0;
     const { clock } = this.#deps;
     const deadline = clock.monotonic() + LIST_MS;
     const work = async (): Promise<void> => {
       for (let i = next++; i < addresses.length && clock.monotonic() < deadline; i = next++) {
         const address = addresses[i]!;
-        cards[i] = await this.#card(address, served.get(address));
+        asked[i] = await this.#askOnce(address, served.get(address));
+        if (!asksAgain || !asked[i]!.fault) continue;
+        this.#known.delete(address);
+        asked[i] = await this.#askOnce(address, served.get(address));
       }
     };
     await Promise.all(Array.from({ length: Math.min(PARALLEL, addresses.length) }, work));
-    return cards;
+    return asked;
   }
 
   // An address that is not in the table may be served behind another sentinel. It is asked each time.
-  #card(address: string, attach: string | undefined): Promise<AgentCard | undefined> {
+  #askOnce(address: string, attach: string | undefined): Promise<Asked> {
     if (attach === undefined) return this.#ask(address);
     const known = this.#known.get(address);
     const now = this.#deps.clock.monotonic();
-    if (known?.attach === attach && now < known.askAgainAt) return known.card;
+    if (known?.attach === attach && now < known.askAgainAt) return known.asked;
     const entry: Known = {
       attach,
-      card: this.#ask(address, () => {
+      asked: this.#ask(address, () => {
         entry.askAgainAt = this.#deps.clock.monotonic() + RETRY_MS;
       }),
       askAgainAt: Number.POSITIVE_INFINITY,
     };
     this.#known.set(address, entry);
-    return entry.card;
+    return entry.asked;
   }
 
   /** @param onUnsure called if another attempt may have another result */
-  async #ask(address: string, onUnsure?: () => void): Promise<AgentCard | undefined> {
+  async #ask(address: string, onUnsure?: () => void): Promise<Asked> {
     const { describe, readCard = agentCard } = this.#deps;
     try {
-      return readCard(address, await describe(address, DESCRIBE_MS));
+      return { card: readCard(address, await describe(address, DESCRIBE_MS)) };
     } catch (error) {
       if (!isFabricError(error, 'METHOD_NOT_FOUND')) onUnsure?.();
       if (!isFabricError(error)) throw error;
-      return HIDDEN.has(error.code) ? undefined : plainCard(address);
+      const card = HIDDEN.has(error.code) ? undefined : plainCard(address);
+      return AWAY.has(error.code) ? { card, fault: error } : { card };
     }
   }
 }
