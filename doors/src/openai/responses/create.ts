@@ -7,6 +7,7 @@ import type { FastifyReply, FastifyRequest } from '../../fastify.ts';
 import { GRACE_MS, readWithGrace } from '../../shared/grace.ts';
 import { leftSignal } from '../../shared/left-signal.ts';
 import { retryOf } from '../../shared/retry-key.ts';
+import type { Continuations } from './continuations.ts';
 import { readCreateRequest } from './create-request.ts';
 import { EventWriter } from './event-writer.ts';
 import { storedResponse } from './journal-reader.ts';
@@ -15,21 +16,26 @@ import { ResponseBuilder } from './response-builder.ts';
 import { RunningTurn } from './running-turn.ts';
 import { type BuildEvent, errorEvent, settled } from './turn-events.ts';
 
+export interface CreateDeps extends DoorDeps {
+  readonly continuations: Continuations;
+}
+
 /** Time in which an agent refuses a turn, in ms. Later the stream begins, and an error is an event of it. */
 const BEGIN_MS = 250;
 /** Interval of the questions whether a turn was accepted, in ms. */
 const ACCEPTED_MS = 20;
 
 export async function createResponse(
-  deps: DoorDeps,
+  deps: CreateDeps,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<ResponseResource | FastifyReply> {
+  const { continuations } = deps;
   const create = readCreateRequest(request.body);
   const visitor = await visitorOf(deps.fabric, request, reply);
   const { headers, body } = request;
   const retry = retryOf({ headers, principal: visitor.principal, path: '/v1/responses', body });
-  const turn = await RunningTurn.start(visitor, create, { retry, now: secondsOf(deps) });
+  const turn = await RunningTurn.start(visitor, create, { retry, now: secondsOf(deps), continuations });
   if (create.isBackground) await accepted(deps, turn);
   if (create.isStream) return streamed(deps, turn, reply);
   if (create.isBackground) {

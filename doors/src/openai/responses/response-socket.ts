@@ -10,6 +10,7 @@ import { GRACE_MS, readWithGrace } from '../../shared/grace.ts';
 import { retryOf } from '../../shared/retry-key.ts';
 import { statusOf } from '../../shared/status.ts';
 import { errorBody, invalid } from '../openai-error.ts';
+import { Continuations } from './continuations.ts';
 import { isWithdrawal, RESTARTED, secondsOf } from './create.ts';
 import { readCreateRequest } from './create-request.ts';
 import { asFabricError, inThisApi } from './param-names.ts';
@@ -41,6 +42,7 @@ export class ResponseSocket {
   /** Messages behind the one that is being answered. */
   readonly #waiting: (string | undefined)[] = [];
   #isAnswering = false;
+  readonly #continuations = new Continuations();
   #isAlive = true;
 
   constructor(socket: WebSocket, visitor: Visitor, deps: DoorDeps) {
@@ -115,6 +117,7 @@ export class ResponseSocket {
       const turn = await RunningTurn.start(this.#visitor, request, {
         retry,
         now: secondsOf(this.#deps),
+        continuations: this.#continuations,
         isKept,
       });
       const hasEnded = await this.#run(turn);

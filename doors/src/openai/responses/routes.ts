@@ -4,6 +4,7 @@ import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyPluginAsync } from '../../fastify.ts';
 import { compact } from './compact.ts';
+import { Continuations } from './continuations.ts';
 import { conversationRoutes } from './conversations.ts';
 import { createResponse, secondsOf } from './create.ts';
 import { inputItems, pageOf, startItems } from './item-list.ts';
@@ -19,6 +20,7 @@ export const responsesRoutes =
   (deps: DoorDeps): FastifyPluginAsync =>
   async (app) => {
     const { fabric } = deps;
+    const continuations = new Continuations();
     const now = (): number => secondsOf(deps);
     // The client for Python sends the type of JSON with no body.
     const parseJson = app.getDefaultJsonParser('error', 'error');
@@ -29,7 +31,7 @@ export const responsesRoutes =
     app.setErrorHandler((error) => {
       throw inThisApi(error);
     });
-    app.post('/v1/responses', (request, reply) => createResponse(deps, request, reply));
+    app.post('/v1/responses', (request, reply) => createResponse({ ...deps, continuations }, request, reply));
     app.post('/v1/responses/compact', async (request, reply) =>
       compact(deps, await visitorOf(fabric, request, reply), request.body),
     );

@@ -8,7 +8,7 @@ import type { CreateRequest } from './create-request.ts';
 import { echoOf, turnOptions } from './echo.ts';
 import type { ResponseHead, TurnPlace } from './resource.ts';
 import { type ResponseRef, responseId } from './response-ids.ts';
-import { type Place, placeOf } from './turn-place.ts';
+import { type Place, type PlaceContext, placeOf } from './turn-place.ts';
 
 export class RunningTurn {
   readonly visitor: Visitor;
@@ -59,9 +59,9 @@ export class RunningTurn {
   static async start(
     visitor: Visitor,
     request: CreateRequest,
-    { retry, now, isKept }: { retry: Retry; now: number; isKept?: (id: string) => boolean },
+    { retry, now, ...context }: { retry: Retry; now: number } & PlaceContext,
   ): Promise<RunningTurn> {
-    const place = await placeOf(visitor, request, retry, isKept);
+    const place = await placeOf(visitor, request, retry, context);
     return new RunningTurn(visitor, request, { retry, place, now });
   }
 
@@ -94,7 +94,7 @@ export class RunningTurn {
 
   /** Waits for the first event. @throws the error of a turn that was refused, or that failed before any other event */
   async first(): Promise<void> {
-    this.#first ??= this.#events.next();
+    this.#first ??= this.#events.next().finally(() => this.#place.release?.());
     const { value } = await this.#first;
     if (value) this.#locate(value);
   }

@@ -35,6 +35,17 @@ describe('previous_response_id', () => {
     expect(items.body.data).toMatchObject([{ content: [{ text: 'c' }] }]);
   });
 
+  test('several continuations at once are branches', async () => {
+    await using kit = await open({ replies: ['one', 'two', 'three', 'four', 'five'] });
+    const { body } = await respond(kit, { input: 'a' });
+    const next = { input: 'b', previous_response_id: body.id };
+    const answers = await Promise.all([respond(kit, next), respond(kit, next), respond(kit, next)]);
+    expect(new Set(answers.map(({ headers }) => headers['x-conversation-id'])).size).toBe(3);
+    const later = await respond(kit, next);
+    expect(answers.map(({ body: { id } }) => id)).not.toContain(later.body.id);
+    for (const { messages } of kit.model.requests.slice(1)) expect(messages).toHaveLength(4);
+  });
+
   test('instructions hold for one response, and system messages for all', async () => {
     await using kit = await open({ replies: ['1', '2', '3', '4'] });
     const first = await respond(kit, {

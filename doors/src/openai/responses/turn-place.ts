@@ -7,6 +7,7 @@ import type { Visitor } from '../../fabric/door-fabric.ts';
 import { newTurnId, type Retry, readTurnId } from '../../shared/retry-key.ts';
 import { chatAgent } from '../models.ts';
 import { invalid } from '../openai-error.ts';
+import type { Continuations } from './continuations.ts';
 import type { CreateRequest } from './create-request.ts';
 import {
   conversationNotFound,
@@ -24,26 +25,35 @@ export interface Place {
   readonly isNew: boolean;
   /** System message of the turn, if it differs from that of the conversation. */
   readonly systemMessage: string | undefined;
+  /** Ends the claim on the previous response. Call it when the agent has accepted or refused the turn. */
+  readonly release?: (() => void) | undefined;
+}
+
+/** The state of a door that places need. */
+export interface PlaceContext {
+  readonly continuations: Continuations;
+  /** True for a response that is not stored and can be continued nevertheless. @default none */
+  readonly isKept?: ((id: string) => boolean) | undefined;
 }
 
 /** Turns that the model receives: as many as an agent allows, because clients of this API expect the whole conversation. */
 export const MAX_HISTORY_TURNS = 200;
 
 /**
- * Finds or creates the conversation of a request. `isKept` tells whether a response that is not stored can be continued nevertheless.
+ * Finds or creates the conversation of a request.
  * @throws {PARAMS_INVALID | NO_ROUTE | CONVERSATION_UNKNOWN | TURN_IN_PROGRESS | OPERATION_UNSUPPORTED}
  */
 export async function placeOf(
   visitor: Visitor,
   request: CreateRequest,
   retry: Retry,
-  isKept: (id: string) => boolean = () => false,
+  { continuations, isKept = () => false }: PlaceContext,
 ): Promise<Place> {
   const { previousId, conversation } = request;
   if (previousId !== undefined) {
     const previous = readResponseId(previousId);
     if (previous && (previous.isStored || isKept(previousId))) {
-      return afterPrevious(visitor, request, { ...previous, id: previousId }, retry);
+      return afterPrevious(visitor, request, { ...previous, id: previousId, continuations }, retry);
     }
     throw previousNotFound(previousId);
   }
@@ -102,24 +112,28 @@ async function inConversation(
 async function afterPrevious(
   visitor: Visitor,
   request: CreateRequest,
-  previous: ResponseRef & { readonly id: string },
+  previous: ResponseRef & { readonly id: string } & Pick<PlaceContext, 'continuations'>,
   retry: Retry,
 ): Promise<Place> {
   const card = await agentOf(visitor, request, previous.agent);
   refuseAnswers(request);
   const conversations = visitor.client.conversations(card.address);
-  const { conversation: id } = previous;
+  const { conversation: id, continuations } = previous;
+  const response = JSON.stringify([visitor.principal, previous.id]);
+  const release = request.isStored === previous.isStored ? continuations.claim(response, retry) : undefined;
   try {
     const end = await endOf(conversations, previous);
     const systemMessage = await systemMessageOf(conversations, card, id, request);
-    if (request.isStored === previous.isStored && (await isFree(conversations, id, end, retry))) {
+    if (release && (await isFree(conversations, id, end, retry))) {
       const conversation = visitor.client.conversation(card.address, { id, isResumed: true });
-      return { card, conversation, turn: newTurnId(retry, false), isNew: false, systemMessage };
+      return { card, conversation, turn: newTurnId(retry, false), isNew: false, systemMessage, release };
     }
+    release?.();
     const isEphemeral = request.isStored ? undefined : true;
     const conversation = await conversations.fork(id, { at: previous.turn, isEphemeral });
     return { card, conversation, turn: newTurnId(retry, true, conversation.id), isNew: true, systemMessage };
   } catch (error) {
+    release?.();
     const isUnknown = isFabricError(error, 'CONVERSATION_UNKNOWN') || isFabricError(error, 'TURN_UNKNOWN');
     throw isUnknown ? previousNotFound(previous.id) : error;
   }
@@ -151,12 +165,12 @@ async function isFree(
   conversations: Conversations,
   id: string,
   end: number,
-  { key }: Retry,
+  { key, count }: Retry,
 ): Promise<boolean> {
   const { events } = await conversations.readEvents(id, { after: end, limit: 1 });
   const [next] = events;
   if (next?.type !== 'turn') return next === undefined;
-  return readTurnId(next.turn_id)?.key === key;
+  return count > 0 && readTurnId(next.turn_id)?.key === key;
 }
 
 /** The agent of a conversation. @throws {PARAMS_INVALID} if the request names another one */
