@@ -19,6 +19,7 @@ import {
   type FastifyRequest,
 } from './fastify.ts';
 import { addCorsHeaders, preflightHeaders } from './shared/cors.ts';
+import { checkDepth } from './shared/json-depth.ts';
 import { statusOf } from './shared/status.ts';
 
 export interface DoorAppDeps {
@@ -64,7 +65,10 @@ export async function makeDoorApp(
     if (preflight !== undefined) return reply.code(204).headers(preflight).send();
   });
   // The body has arrived. From now on the agent is the slow side.
-  app.addHook('preHandler', async (request) => setIdleTimeout(request, 0));
+  app.addHook('preHandler', async (request) => {
+    setIdleTimeout(request, 0);
+    checkDepth(request.body);
+  });
   app.addHook('onSend', async (request) => setIdleTimeout(request, HTTP_IDLE_MS));
   app.setNotFoundHandler(async (request, reply) => {
     const text = `There is no route ${request.method} ${request.url.slice(0, 120)}`;

@@ -27,6 +27,7 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = Object.freeze({
   OPERATION_UNSUPPORTED: UnsupportedOperationError,
   METHOD_NOT_FOUND: UnsupportedOperationError,
   PARAMS_INVALID: RequestMalformedError,
+  PROTO_TOO_DEEP: RequestMalformedError,
   TURN_CONFLICT: RequestMalformedError,
   OUTBOUND_FORBIDDEN: RequestMalformedError,
   APPROVAL_ANSWERED: UnsupportedOperationError,

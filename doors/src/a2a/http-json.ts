@@ -1,5 +1,6 @@
 // The HTTP+JSON binding of version 1.0: finds the operation of a request, and reads its parameters from the path, the query and the
 // body.
+import { checkDepth } from '../shared/json-depth.ts';
 import type { RequestHandler } from './request-handler.ts';
 import {
   AgentCard,
@@ -135,6 +136,7 @@ function bodyOf(text: string): Record<string, unknown> {
   } catch {
     throw new RequestMalformedError('The body is not JSON.');
   }
+  checkDepth(value);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new RequestMalformedError('The body is not a JSON object.');
   return value as Record<string, unknown>;

@@ -1,5 +1,6 @@
 // The JSON-RPC binding: reads a request, and calls the transport of its version.
 
+import { checkDepth } from '../shared/json-depth.ts';
 import type { RequestHandler } from './request-handler.ts';
 import {
   A2A_ERROR_CODE,
@@ -28,7 +29,7 @@ const failure = (code: number, message: string): JsonRpcResponse => ({
   error: { code, message },
 });
 
-/** Reads the body of a request. Returns the response to a body that is none. */
+/** Reads the body of a request. Returns the response to a body that is none. @throws {PROTO_TOO_DEEP} */
 export function readRequest(body: string): { request: JsonRpcRequest } | { response: JsonRpcResponse } {
   let value: unknown;
   try {
@@ -36,6 +37,7 @@ export function readRequest(body: string): { request: JsonRpcRequest } | { respo
   } catch {
     return { response: failure(A2A_ERROR_CODE.PARSE_ERROR, 'Invalid JSON payload') };
   }
+  checkDepth(value);
   const { jsonrpc, method, id } = Object(value) as Record<string, unknown>;
   const isId = id === undefined || id === null || typeof id === 'string' || Number.isInteger(id);
   if (jsonrpc !== '2.0' || typeof method !== 'string' || method === '' || !isId || Array.isArray(value))

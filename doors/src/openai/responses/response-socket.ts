@@ -7,6 +7,7 @@ import type { WebSocket } from 'ws';
 import type { DoorDeps } from '../../door.ts';
 import type { Visitor } from '../../fabric/door-fabric.ts';
 import { GRACE_MS, readWithGrace } from '../../shared/grace.ts';
+import { checkDepth } from '../../shared/json-depth.ts';
 import { retryOf } from '../../shared/retry-key.ts';
 import { statusOf } from '../../shared/status.ts';
 import { errorBody, invalid } from '../openai-error.ts';
@@ -196,7 +197,7 @@ export class ResponseSocket {
   }
 }
 
-/** Reads a message as the body of a request. @throws {PARAMS_INVALID} */
+/** Reads a message as the body of a request. @throws {PARAMS_INVALID | PROTO_TOO_DEEP} */
 function bodyOf(text: string | undefined): Readonly<Record<string, unknown>> {
   let message: unknown;
   try {
@@ -204,6 +205,7 @@ function bodyOf(text: string | undefined): Readonly<Record<string, unknown>> {
   } catch {
     throw invalid('message', 'must be JSON as a text message.');
   }
+  checkDepth(message);
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
     throw invalid('message', 'must be a JSON object.');
   }
