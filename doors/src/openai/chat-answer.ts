@@ -4,6 +4,7 @@ import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { FastifyReply } from '../fastify.ts';
+import { idHeader } from '../shared/id-header.ts';
 import { type EventStream, sse } from '../shared/sse.ts';
 import { statusOf } from '../shared/status.ts';
 import type { ChatRequest } from './chat-request.ts';
@@ -44,7 +45,7 @@ abstract class BaseAnswer implements Answer {
   /** Sets the headers of the response and returns its ids. */
   protected begin(): AnswerIds {
     const { conversationId, turnId } = this.#turn;
-    this.reply.headers({ 'x-conversation-id': conversationId, 'x-turn-id': turnId });
+    this.reply.headers({ 'x-conversation-id': idHeader(conversationId), 'x-turn-id': idHeader(turnId) });
     return { conversationId, turnId, model: this.#agent.address, created: this.#created };
   }
 }

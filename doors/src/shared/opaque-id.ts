@@ -31,7 +31,9 @@ export function decodeId(prefix: string, text: string): OpaqueId | undefined {
     return undefined;
   }
   if (!Array.isArray(fields) || fields.length < 2 || fields.length > 4) return undefined;
-  if (!fields.every((field, i) => typeof field === 'string' || (field === null && i >= 2))) return undefined;
+  const isField = (field: unknown, i: number): boolean =>
+    typeof field === 'string' ? field.isWellFormed() : field === null && i >= 2;
+  if (!fields.every(isField)) return undefined;
   const [agent, conversation, turn, extra] = fields as (string | null)[];
   const id: OpaqueId = {
     agent: agent!,

@@ -5,6 +5,7 @@ import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyReply, FastifyRequest } from '../../fastify.ts';
 import { GRACE_MS, readWithGrace } from '../../shared/grace.ts';
+import { idHeader } from '../../shared/id-header.ts';
 import { leftSignal } from '../../shared/left-signal.ts';
 import { retryOf } from '../../shared/retry-key.ts';
 import type { Continuations } from './continuations.ts';
@@ -50,7 +51,7 @@ export const secondsOf = ({ clock }: Pick<DoorDeps, 'clock'>): number => Math.fl
 
 /** Names the conversation and the turn in the headers, as every door does. */
 function named(reply: FastifyReply, { ref }: RunningTurn): void {
-  reply.header('x-conversation-id', ref.conversation).header('x-turn-id', ref.turn);
+  reply.header('x-conversation-id', idHeader(ref.conversation)).header('x-turn-id', idHeader(ref.turn));
 }
 
 async function whole(deps: DoorDeps, turn: RunningTurn, reply: FastifyReply): Promise<ResponseResource> {

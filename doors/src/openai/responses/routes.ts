@@ -3,6 +3,7 @@ import { FabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../../door.ts';
 import { visitorOf } from '../../fabric/visitor-of.ts';
 import type { FastifyPluginAsync } from '../../fastify.ts';
+import { idHeader } from '../../shared/id-header.ts';
 import { compact } from './compact.ts';
 import { Continuations } from './continuations.ts';
 import { conversationRoutes } from './conversations.ts';
@@ -40,7 +41,7 @@ export const responsesRoutes =
       const { stream, starting_after } = request.query as Record<string, unknown>;
       const after = startingAfter(starting_after);
       const visitor = await visitorOf(fabric, request, reply);
-      reply.header('x-conversation-id', ref.conversation).header('x-turn-id', ref.turn);
+      reply.header('x-conversation-id', idHeader(ref.conversation)).header('x-turn-id', idHeader(ref.turn));
       if (stream === 'true') return streamStored(deps, { visitor, ref, after, reply });
       return (await storedResponse(visitor, ref, now)).response;
     });
