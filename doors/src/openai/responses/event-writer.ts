@@ -30,9 +30,4 @@ export class EventWriter {
     void this.#stream.send({ data: '[DONE]' });
     this.#stream.end();
   }
-
-  /** Breaks the connection, for a fault of the door. */
-  destroy(): void {
-    this.#stream.destroy();
-  }
 }
