@@ -16,32 +16,57 @@ interface OpenApi {
   components: { schemas: Record<string, Record<string, unknown>> };
 }
 
-/** Installs the package. Two processes may do so at once: the first one to finish wins. */
-function ensureInstalled(): void {
-  if (existsSync(FOLDER)) return;
+/** Interpreters to try, in this order. */
+const PYTHONS = [process.env.PYTHON, 'python3', 'python3.12', 'python3.13', 'python'].filter(
+  (name) => name !== undefined,
+);
+
+function pythonWithPip(): string | undefined {
+  return PYTHONS.find((python) => {
+    try {
+      execFileSync(python, ['-m', 'pip', '--version'], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+let canInstall: boolean | undefined;
+
+/**
+ * Installs the package. Two processes may do so at once: the first one to finish wins. Returns `false` on a machine without Python, where
+ * the tests run without this check; continuous integration has Python.
+ */
+function isInstalled(): boolean {
+  if (existsSync(FOLDER)) return true;
+  if (canInstall === false) return false;
+  const python = pythonWithPip();
+  canInstall = python !== undefined;
+  if (python === undefined) {
+    if (process.env.CI) throw new Error('The published schemas need Python 3.10 with pip.');
+    console.warn(
+      'Answers are not compared with the published schemas of OpenAI: that needs Python 3.10 with pip.',
+    );
+    return false;
+  }
   mkdirSync(dirname(FOLDER), { recursive: true });
   const folder = mkdtempSync(`${FOLDER}-`);
   const args = ['install', '--quiet', '--disable-pip-version-check', '--no-deps', '--require-hashes'];
   try {
-    execFileSync('python3', ['-m', 'pip', ...args, '--target', folder, '-r', REQUIREMENTS], {
+    execFileSync(python, ['-m', 'pip', ...args, '--target', folder, '-r', REQUIREMENTS], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    renameSync(folder, FOLDER);
   } catch (cause) {
     rmSync(folder, { recursive: true, force: true });
-    throw new Error('The published schemas could not be installed: these tests need Python 3.10 with pip.', {
-      cause,
-    });
+    if (!existsSync(FOLDER))
+      throw new Error('The published schemas could not be installed with pip.', { cause });
   }
-  try {
-    renameSync(folder, FOLDER);
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
-    if (!existsSync(FOLDER)) throw error;
-  }
+  return true;
 }
 
 function documentOf(publisher: Publisher): OpenApi {
-  ensureInstalled();
   const text = readFileSync(join(FOLDER, 'llm_comply/specs', `${publisher}.json`), 'utf8');
   const document = JSON.parse(text) as OpenApi;
   const { schemas } = document.components;
@@ -84,8 +109,9 @@ function validatorOf(publisher: Publisher, name: string): ValidateFunction {
   return validator;
 }
 
-/** Returns the faults of a value; empty if the published schema with that name accepts it. */
+/** Returns the faults of a value; empty if the published schema with that name accepts it, and on a machine without Python. */
 export function schemaFaults(publisher: Publisher, name: string, value: unknown): string[] {
+  if (!isInstalled()) return [];
   const validate = validatorOf(publisher, name);
   if (validate(value)) return [];
   return validate.errors!.map(({ instancePath, message }) => `${name}${instancePath} ${message}`);
