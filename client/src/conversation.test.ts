@@ -456,20 +456,26 @@ test('leaving the loop cancels that turn only', async () => {
   expect(requests.at(-1)).toMatchObject({ method: 'cancel_turn', params: { args: ['c1', 't1'] } });
 });
 
-test.each(['left', 'aborted'])(
-  'with onLeave `continue`, a turn whose reader has %s is not cancelled',
-  async (how) => {
+test.each([
+  ['continue', 'left', 'continue'],
+  ['continue', 'aborted', 'continue'],
+  // The agent ends the turn with the last call that follows it.
+  ['release', 'left', 'cancel'],
+  ['release', 'aborted', 'cancel'],
+] as const)(
+  'with onLeave `%s`, a turn whose reader has %s is not cancelled for other readers',
+  async (onLeave, how, ofCall) => {
     const { caller, requests, methods } = scriptedAgent({
       run_turn_stream: () => items({ type: 'text', text: 'a' }, { type: 'text', text: 'b' }),
     });
     const chat = new Conversation(caller, 'chat@fame.fabric', { id: 'c1', isResumed: true });
     const abort = new AbortController();
-    const events = chat.stream('Hi', { onLeave: 'continue', signal: abort.signal });
+    const events = chat.stream('Hi', { onLeave, signal: abort.signal });
     await events.next();
     if (how === 'aborted') abort.abort();
     await events.return();
     expect(methods()).toEqual(['run_turn_stream']);
-    expect(requests[0]!.options).toMatchObject({ onLeave: 'continue' });
+    expect(requests[0]!.options).toMatchObject({ onLeave: ofCall });
   },
 );
 

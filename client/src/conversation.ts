@@ -60,8 +60,9 @@ export interface TurnOptions {
    */
   include?: readonly ProgressEvent['type'][] | undefined;
   /**
-   * Effect on the turn when the loop over its events is left, or `signal` aborts: `cancel` ends it, `release` ends it unless another call
-   * follows it, `continue` lets it run, and its turn id retrieves the outcome. @default 'cancel'
+   * Effect on the turn when the loop over its events is left, or `signal` aborts: `cancel` cancels it, also for callers that have joined
+   * it. `release` cancels it unless another call follows it. `continue` lets it run, and its turn id retrieves the outcome.
+   * @default 'cancel'
    */
   onLeave?: 'cancel' | 'release' | 'continue' | undefined;
   /** Called once each time that the turn starts to wait for the agent or the sentinel to return. */
@@ -138,7 +139,7 @@ export class Conversation {
     return done;
   }
 
-  /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop cancels the turn, unless `onLeave` is `continue`. */
+  /** Sends a message and yields the answer as it arrives; the last event is `done`. Leaving the loop has the effect of `onLeave`. */
   async *stream(text: string, options: TurnOptions = {}): AsyncGenerator<TurnEvent, void, undefined> {
     const { turnId = newId(), after = 0, signal, onAway, onLeave = 'cancel', include = [] } = options;
     checkInclude(include);

@@ -1,9 +1,10 @@
 // The tasks of a chat agent: each is a turn, in the conversation that its context names. A message starts a turn, and answers the
 // questions of a turn that waits for a person.
-import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
+import type { ConversationEvent, Conversations, TurnOptions, TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AgentCard as FabricCard } from '../fabric/agent-card.ts';
+import { firstTurn } from '../shared/first-turn.ts';
 import { type MessageAnswer, readAnswer } from './approval-answer.ts';
 import { historyOf, MESSAGE_ID, type TaskIds, taskOf, turnUpdates } from './chat-task.ts';
 import { listTurns } from './chat-task-list.ts';
@@ -54,9 +55,8 @@ export class ChatTasks implements TaskSource {
         'The agent cannot report its turns. Agents of Fame Fabric 0.2 and later can.',
       );
     const key = `a2a-${messageKey({ principal, agent: agent.address }, message)}`;
-    const isNew = message.contextId === '';
-    const ref = { conversation: isNew ? key : message.contextId, turn: key };
-    return this.#followed(ref, await this.#start(ref, { text, messageId: message.messageId }, isNew));
+    const ref = { conversation: message.contextId === '' ? key : message.contextId, turn: key };
+    return this.#followed(ref, await this.#start(ref, { text, messageId: message.messageId }));
   }
 
   async get(id: string): Promise<Task> {
@@ -125,40 +125,24 @@ export class ChatTasks implements TaskSource {
   }
 
   /**
-   * Starts a turn, or joins it. Returns its report once the agent has accepted it. The turn then runs on without this caller.
+   * Starts a turn, or joins it. Returns its report once the agent has accepted it. The turn then runs on without this caller. A
+   * conversation that does not exist is started: a client may choose the id of a context.
    * @throws the error of a turn that was not accepted
    */
-  async #start(ref: TurnRef, sent: SentText, isNew: boolean): Promise<TurnReport> {
-    if (isNew) await this.#startConversation(ref.conversation);
-    try {
-      return await this.#accepted(ref, sent);
-    } catch (error) {
-      // A client may choose the id of a context.
-      if (isNew || !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
-    }
-    await this.#startConversation(ref.conversation);
-    return this.#accepted(ref, sent);
-  }
-
-  async #startConversation(id: string): Promise<void> {
-    try {
-      await this.#deps.client.conversation(this.#deps.agent.address, { id }).start();
-    } catch (error) {
-      // Another request has started it: the message was sent twice.
-      if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
-    }
-  }
-
-  async #accepted(ref: TurnRef, { text, messageId }: SentText): Promise<TurnReport> {
+  async #start(ref: TurnRef, { text, messageId }: SentText): Promise<TurnReport> {
     const { client, agent, clock, signal } = this.#deps;
     const leave = new AbortController();
     const conversation = client.conversation(agent.address, { id: ref.conversation, isResumed: true });
-    const turn = conversation.stream(text, {
+    const options: TurnOptions = {
       turnId: ref.turn,
       options: takesMetadata(agent) ? { metadata: { [MESSAGE_ID]: messageId } } : undefined,
       onLeave: 'continue',
       signal: AbortSignal.any([signal, leave.signal]),
-    });
+    };
+    const turn = firstTurn(
+      () => conversation.stream(text, options),
+      () => client.conversation(agent.address, { id: ref.conversation }).start(),
+    );
     let failure: { error: unknown } | undefined;
     const first = turn.next().catch((error: unknown) => {
       failure = { error };

@@ -1,12 +1,13 @@
 // Turns over plain HTTP: `POST /agents/ADDRESS/run_turn` with a message. The turn goes on when its reader leaves, and the same turn id
 // or Idempotency-Key joins it.
 import { createHash } from 'node:crypto';
-import type { Client, Conversation, TurnEvent, TurnOptions } from '@fame-fabric/client';
+import type { Client, TurnEvent, TurnOptions } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import type { FastifyReply, FastifyRequest } from '../fastify.ts';
+import { firstTurn, refusesUnknown } from '../shared/first-turn.ts';
 import { leftSignal } from '../shared/left-signal.ts';
 import { sse } from '../shared/sse.ts';
 import { pathOf } from './examples.ts';
@@ -45,7 +46,7 @@ export async function runTurn(call: TurnCall, { clock, options }: DoorDeps): Pro
   const ids = { conversation_id: conversationId, turn_id: body.turn.turnId };
   reply.headers(turnHeaders(agent.address, ids.conversation_id, ids.turn_id));
   const signal = leftSignal(reply);
-  const events = turnEvents(visitor.client, agent.address, conversationId, body, signal);
+  const events = turnEvents(visitor.client, agent, conversationId, body, signal);
   if (!wantsEvents(request)) {
     let outcome: Record<string, unknown> = {};
     for await (const event of events) if (event.type === 'done') outcome = { ...event };
@@ -108,33 +109,22 @@ export const eventOf = (event: { readonly type: string; readonly seq?: number | 
 });
 
 // A conversation that the caller names is started if it does not exist, so that people can choose its name.
-async function* turnEvents(
+function turnEvents(
   client: Client,
-  address: string,
+  agent: AgentCard,
   id: string,
   { text, turn, conversationId, ...settings }: TurnBody,
   signal: AbortSignal,
 ): AsyncGenerator<TurnEvent, void> {
+  const { address } = agent;
   const options: TurnOptions = { ...turn, signal, onLeave: 'continue' };
-  const fresh = (): Conversation => client.conversation(address, { id, ...settings });
-  if (conversationId === undefined) {
-    yield* fresh().stream(text, options);
-    return;
-  }
-  const named = client.conversation(address, { id, isResumed: true });
-  try {
-    yield* named.stream(text, options);
-    return;
-  } catch (error) {
-    if (!isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
-  }
-  try {
-    await fresh().start();
-  } catch (error) {
-    // Another request has started it meanwhile, or it has ended.
-    if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
-  }
-  yield* named.stream(text, options);
+  const fresh = client.conversation(address, { id, ...settings });
+  if (conversationId === undefined && !refusesUnknown(agent)) return fresh.stream(text, options);
+  const existing = client.conversation(address, { id, isResumed: true });
+  return firstTurn(
+    () => existing.stream(text, options),
+    () => fresh.start(),
+  );
 }
 
 /** @throws {REQUEST_INVALID} */

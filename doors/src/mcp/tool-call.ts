@@ -90,7 +90,7 @@ async function askAgent(call: Call): Promise<ToolReply> {
 async function turn(call: Call, card: AgentCard, message: string | undefined): Promise<ToolReply> {
   const { context, visitor, table, server, deps } = call;
   const declared = capabilitiesOf(server, context);
-  const request = await turnRequest(call, card, message ?? '');
+  const request = turnRequest(call, card, message ?? '');
   return callTurn(request, {
     client: visitor.client,
     clock: deps.clock,
@@ -103,7 +103,8 @@ async function turn(call: Call, card: AgentCard, message: string | undefined): P
   });
 }
 
-async function turnRequest(call: Call, { address }: AgentCard, message: string): Promise<TurnRequest> {
+function turnRequest(call: Call, card: AgentCard, message: string): TurnRequest {
+  const { address } = card;
   const { args, context, visitor, tool } = call;
   const options = {
     options: args.options as ModelOptions | undefined,
@@ -114,26 +115,14 @@ async function turnRequest(call: Call, { address }: AgentCard, message: string):
   const state = context.mcpReq.requestState<CallState>();
   if (state) {
     if (!('turn' in state) || state.turn.address !== address) throw otherState();
-    return { ...state.turn, message, isResumed: true, options };
+    return { ...state.turn, message, isFirst: false, card, options };
   }
   const key = keyOf(context);
   const derived = key === undefined ? undefined : idsOfKey(visitor.principal, tool, key);
   const given = textArgument(args, 'conversation_id');
   const conversationId = given ?? derived?.conversationId ?? newId();
   const turnId = textArgument(args, 'turn_id') ?? derived?.callId ?? newId();
-  const isResumed =
-    given !== undefined || (derived !== undefined && (await exists(visitor, address, conversationId)));
-  return { address, conversationId, turnId, message, isResumed, options };
-}
-
-/** Starts the conversation of a key. Returns true: it exists now, from this call or an earlier one. */
-async function exists({ client }: Visitor, address: string, id: string): Promise<boolean> {
-  try {
-    await client.conversation(address, { id }).start();
-  } catch (error) {
-    if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
-  }
-  return true;
+  return { address, conversationId, turnId, message, isFirst: given === undefined, card, options };
 }
 
 /** The client's side of the call, for operations that ask its user or its model. */

@@ -7,12 +7,13 @@ import {
   type DoneEvent,
   isUndecided,
   type PendingApproval,
-  type TurnEvent,
   type TurnOptions,
   type TurnReport,
 } from '@fame-fabric/client';
 import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
+import type { AgentCard } from '../fabric/agent-card.ts';
+import { firstTurn, refusesUnknown } from '../shared/first-turn.ts';
 import { answerOf, formsOf } from './approvals.ts';
 import { encodeTask, encodeTurnState, type TurnIds } from './ids.ts';
 import type { ProgressReporter } from './progress.ts';
@@ -24,8 +25,10 @@ import { doneResult, metaOf, waitingResult } from './turn-result.ts';
 /** A turn to start or to join. */
 export interface TurnRequest extends TurnIds {
   readonly message: string;
-  /** True if the conversation exists. */
-  readonly isResumed: boolean;
+  /** True if the conversation may have to be started. */
+  readonly isFirst: boolean;
+  /** The agent of the turn. */
+  readonly card: AgentCard;
   readonly options?: Pick<TurnOptions, 'options' | 'toolResults' | 'retryKey' | 'retryCount'> | undefined;
 }
 
@@ -58,7 +61,7 @@ type TurnEnd =
 export async function callTurn(request: TurnRequest, caller: TurnCaller): Promise<ToolReply> {
   const conversation = caller.client.conversation(request.address, {
     id: request.conversationId,
-    isResumed: request.isResumed,
+    isResumed: true,
   });
   const conversations = caller.client.conversations(request.address);
   try {
@@ -106,19 +109,22 @@ async function endOf(
 }
 
 async function readTurn(
-  { message, turnId, options }: TurnRequest,
-  { progress }: TurnCaller,
+  { message, turnId, options, isFirst, card }: TurnRequest,
+  { client, progress }: TurnCaller,
   conversation: Conversation,
   conversations: Conversations,
   signal: AbortSignal,
 ): Promise<TurnEnd> {
   let done: DoneEvent = { type: 'done', text: '' };
-  const events: AsyncIterable<TurnEvent> = conversation.stream(message, {
-    ...options,
-    turnId,
-    signal,
-    onLeave: 'continue',
-  });
+  const turn: TurnOptions = { ...options, turnId, signal, onLeave: 'continue' };
+  const fresh = client.conversation(card.address, { id: conversation.id });
+  if (isFirst && !refusesUnknown(card)) await unlessExists(fresh.start());
+  const events = isFirst
+    ? firstTurn(
+        () => conversation.stream(message, turn),
+        () => fresh.start(),
+      )
+    : conversation.stream(message, turn);
   for await (const event of events) {
     if (event.type === 'done') done = event;
     else if (event.type === 'text') progress?.text(event.text);
@@ -131,6 +137,15 @@ async function readTurn(
     }
   }
   return { kind: 'done', done };
+}
+
+/** An earlier call with the same key may have started it. */
+async function unlessExists(starting: Promise<void>): Promise<void> {
+  try {
+    await starting;
+  } catch (error) {
+    if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
+  }
 }
 
 /** Resolves when the call should become a task: the turn is in the journal, and its reply takes long. Never for agents without reports. */

@@ -1,10 +1,11 @@
 // The turn of a Chat Completions request: the conversation that it belongs to, started or forked if necessary, and its events.
-import type { Conversation, ModelOptions, TurnEvent } from '@fame-fabric/client';
+import type { Conversation, ModelOptions, TurnEvent, TurnOptions } from '@fame-fabric/client';
 import { type Clock, FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import type { ConversationKey } from '../shared/conversation-key.ts';
+import { firstTurn } from '../shared/first-turn.ts';
 import { newTurnId, type Retry, readTurnId } from '../shared/retry-key.ts';
 import { startMessages } from './chat-messages.ts';
 import type { ChatRequest } from './chat-request.ts';
@@ -52,7 +53,7 @@ export class ChatTurn {
     this.#conversation = visitor.client.conversation(agent.address, { id: place.id, isResumed: true });
   }
 
-  /** Finds the place of a request, and starts or forks the conversation. @throws the errors of `findPlace` and of the agent */
+  /** Finds the place of a request, and forks the conversation, or starts one that lasts for one request. @throws the errors of `findPlace` and of the agent */
   static async open(request: TurnRequest): Promise<ChatTurn> {
     const { visitor, agent, chat, journal, retry, key, isLost } = request;
     const { client, principal } = visitor;
@@ -69,7 +70,7 @@ export class ChatTurn {
           isLost,
         })
       : { type: 'start', id: EPHEMERAL + random, text: joined(chat.messages.texts) };
-    if (place.type === 'start') await start(request, place.id, !isKept);
+    if (place.type === 'start' && !isKept) await start(request, place.id, true);
     if (place.type === 'fork') await fork(request, place);
     const turnId = place.type === 'join' ? place.turnId : newTurnId(retry, hasHistory, random);
     return new ChatTurn(request, place, turnId, !isKept);
@@ -94,14 +95,17 @@ export class ChatTurn {
     const { results } = chat.messages;
     const count = isLost(retry.key) ? Math.max(1, retry.count) : retry.count;
     const isJoin = this.#place.type === 'join';
-    const events = this.#conversation.stream(this.#place.text, {
+    const options: TurnOptions = {
       turnId: this.#turnId,
       options: this.#options,
       toolResults: results.length > 0 ? results : undefined,
       ...(isJoin || !hasJournal(agent) ? {} : { retryKey: retry.key, retryCount: count }),
       signal,
       onLeave: 'release',
-    });
+    };
+    const stream = () => this.#conversation.stream(this.#place.text, options);
+    const isFirst = this.#place.type === 'start' && !this.#isEphemeral;
+    const events = isFirst ? firstTurn(stream, () => start(this.#request, this.#place.id, false)) : stream();
     for await (const event of events) {
       this.#checkJoined((event as { turn_id?: unknown }).turn_id);
       this.#isDone ||= event.type === 'done';

@@ -153,7 +153,8 @@ async function accepted({ clock }: DoorDeps, turn: RunningTurn): Promise<void> {
       await conversations.turn(turn.ref.conversation, turn.ref.turn);
       return;
     } catch (error) {
-      if (!isFabricError(error, 'TURN_UNKNOWN')) throw error;
+      // The turn starts its conversation.
+      if (!isFabricError(error, 'TURN_UNKNOWN') && !isFabricError(error, 'CONVERSATION_UNKNOWN')) throw error;
       if (isDecided && refusal !== undefined) throw refusal;
       if (isDecided) return;
     }

@@ -3,6 +3,7 @@
 import type { Conversation, TurnEvent } from '@fame-fabric/client';
 import { FabricError } from '@fame-fabric/shared';
 import type { Visitor } from '../../fabric/door-fabric.ts';
+import { firstTurn } from '../../shared/first-turn.ts';
 import { type Retry, readTurnId } from '../../shared/retry-key.ts';
 import type { CreateRequest } from './create-request.ts';
 import { echoOf, turnOptions } from './echo.ts';
@@ -42,8 +43,9 @@ export class RunningTurn {
     );
     this.#echo = echoOf(options, request);
     const { text, results } = request.input;
-    this.#events = place.conversation
-      .stream(text, {
+    const { conversation, start } = place;
+    const stream = () =>
+      conversation.stream(text, {
         turnId: place.turn,
         // Agents of other implementations refuse what they cannot do.
         ...(taken ? { retryKey: retry.key, retryCount: retry.count } : {}),
@@ -51,8 +53,8 @@ export class RunningTurn {
         ...(results.length > 0 ? { toolResults: results } : {}),
         onLeave: request.isBackground ? 'continue' : 'release',
         signal: this.#reading.signal,
-      })
-      [Symbol.asyncIterator]();
+      });
+    this.#events = start ? firstTurn(stream, start) : stream();
   }
 
   /** Finds the place of the request and starts its turn. @throws the errors of `placeOf` */

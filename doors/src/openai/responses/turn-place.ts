@@ -4,6 +4,7 @@ import type { Conversation, Conversations } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { AgentCard } from '../../fabric/agent-card.ts';
 import type { Visitor } from '../../fabric/door-fabric.ts';
+import { refusesUnknown } from '../../shared/first-turn.ts';
 import { newTurnId, type Retry, readTurnId } from '../../shared/retry-key.ts';
 import { chatAgent } from '../models.ts';
 import { invalid } from '../openai-error.ts';
@@ -20,6 +21,8 @@ import {
 export interface Place {
   readonly card: AgentCard;
   readonly conversation: Conversation;
+  /** Starts the conversation, if that is left to the turn. */
+  readonly start?: () => Promise<void>;
   readonly turn: string;
   /** True if the turn is the first one of its conversation. */
   readonly isNew: boolean;
@@ -66,17 +69,19 @@ async function inNewConversation(visitor: Visitor, request: CreateRequest, retry
   const card = await chatAgent(visitor, model!);
   const { system, before } = input;
   const id = newId();
-  const conversation = visitor.client.conversation(card.address, {
+  const fresh = visitor.client.conversation(card.address, {
     id,
     systemPrompt: system,
     ...(before.length > 0 ? { messages: before } : {}),
     ...(isStored ? {} : { isEphemeral: true }),
     maxHistoryLength: MAX_HISTORY_TURNS,
   });
-  await conversation.start();
+  const start = (): Promise<void> => fresh.start();
+  if (!refusesUnknown(card)) await start();
   return {
     card,
-    conversation,
+    conversation: visitor.client.conversation(card.address, { id, isResumed: true }),
+    ...(refusesUnknown(card) ? { start } : {}),
     turn: newTurnId(retry, true, id),
     isNew: true,
     systemMessage: instructions === undefined ? undefined : joined([instructions, system]),
