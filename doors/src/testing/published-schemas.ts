@@ -38,7 +38,7 @@ let canInstall: boolean | undefined;
  * Installs the package. Two processes may do so at once: the first one to finish wins. Returns `false` on a machine without Python, where
  * the tests run without this check; continuous integration has Python.
  */
-function isInstalled(): boolean {
+export function hasPublishedSchemas(): boolean {
   if (existsSync(FOLDER)) return true;
   if (canInstall === false) return false;
   const python = pythonWithPip();
@@ -111,7 +111,7 @@ function validatorOf(publisher: Publisher, name: string): ValidateFunction {
 
 /** Returns the faults of a value; empty if the published schema with that name accepts it, and on a machine without Python. */
 export function schemaFaults(publisher: Publisher, name: string, value: unknown): string[] {
-  if (!isInstalled()) return [];
+  if (!hasPublishedSchemas()) return [];
   const validate = validatorOf(publisher, name);
   if (validate(value)) return [];
   return validate.errors!.map(({ instancePath, message }) => `${name}${instancePath} ${message}`);
