@@ -112,7 +112,7 @@ async function measureStreams(): Promise<void> {
     print(`  figure  delay added to a chunk, p99: ${added('delayP99').toFixed(1)} ms`);
     print(`  figure  delay added to the first chunk, p50: ${added('firstP50').toFixed(1)} ms`);
 
-    /** Runs `load`, and returns the 99th percentile of the bystander meanwhile. */
+    /** Runs `load` and returns the 99th percentile of the bystander's calls during it. */
     const beside = async (load: () => Promise<unknown>): Promise<number> => {
       await bystander.request({ cmd: 'begin' });
       await load();

@@ -3,7 +3,7 @@ import { doorOfPath, doorsText, readDoorSettings } from '@fame-fabric/doors/conf
 import type { Environment } from '@fame-fabric/shared/internal';
 import type { Doors } from '@fame-fabric/shared/router';
 
-/** Reads the settings of the doors. Undefined if there are none. @throws {CONFIG_INVALID} */
+/** Reads the settings of the doors. Undefined if they are switched off. @throws {CONFIG_INVALID} */
 export function doorsOf(env: Environment): Doors | undefined {
   const { names, chatAddress, publicUrl } = readDoorSettings(env);
   if (names.length === 0) return undefined;

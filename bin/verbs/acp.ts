@@ -1,4 +1,4 @@
-// `fame acp`: serves an editor over stdin and stdout, as an agent of the Agent Client Protocol. stdout carries the protocol alone; everything
+// `fame acp`: serves an editor over stdin and stdout, as an agent of the Agent Client Protocol. stdout carries only the protocol; everything
 // else goes to stderr.
 import { readFileSync } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
@@ -31,7 +31,7 @@ export async function run(input: VerbInput): Promise<number> {
           config,
           writeNote,
           onConnection: (isConnected) =>
-            writeNote(isConnected ? 'Connected again\n' : 'The connection is lost; trying again\n'),
+            writeNote(isConnected ? 'Connected again\n' : 'Connection lost; trying again\n'),
           signal: interrupt.signal,
         }),
       address,

@@ -1,4 +1,4 @@
-// `fame doors`: serves the doors in a process of their own, beside any sentinel, until a signal ends it.
+// `fame doors`: serves the doors in a separate process, for any sentinel, until a signal ends it.
 import { startRemoteDoors } from '@fame-fabric/doors';
 import { readDoorProcessSettings } from '@fame-fabric/doors/config';
 import { EXIT, isJsonLog, lifeLine, naylenceWarnings, redactUrl } from '@fame-fabric/shared/internal';
@@ -47,7 +47,7 @@ export async function run({ env: given, flags }: VerbInput): Promise<number> {
     `The doors ${settings.names.join(', ')} listen on ${doors.url}, for the sentinel at ${redactUrl(config.url)}`,
   );
   if (!doors.isCredentialNeeded)
-    writeLife('The sentinel asks for no credentials (open mode). Not checked: callers.');
+    writeLife('The sentinel asks for no credentials (open mode), so the doors accept every caller.');
   return untilSignal(async () => {
     writeLife('The doors are draining; a second signal ends them at once');
     await doors.drain();

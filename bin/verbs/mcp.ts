@@ -38,7 +38,7 @@ export async function run({ positionals, flags, env }: VerbInput): Promise<numbe
   if (action !== 'ls' && name === undefined) throw new UsageError(`mcp ${action} takes the name of a server`);
   const config = readAgentConfig(localAgentEnv(env, ''));
   if (config.mcpServersFile === undefined) {
-    writeMessage('FAME_MCP_SERVERS is not set. It names a JSON file with MCP servers.');
+    writeMessage('FAME_MCP_SERVERS is not set. Set it to the path of a JSON file with MCP servers.');
     return EXIT.failure;
   }
   const servers = await readMcpServersFile(config, env);
@@ -79,8 +79,7 @@ async function list(servers: readonly NamedMcpServer[], isJson: boolean): Promis
         inspection ? reportOf(server, inspection) : { name: server.name, error },
       ),
     );
-  } else if (rows.length === 0)
-    writeMessage('The file of FAME_MCP_SERVERS has no servers that are switched on.');
+  } else if (rows.length === 0) writeMessage('The file of FAME_MCP_SERVERS has no enabled servers.');
   else {
     const cells = rows.map(({ server, inspection, error }) => [
       server.name,
@@ -97,7 +96,7 @@ async function list(servers: readonly NamedMcpServer[], isJson: boolean): Promis
 export const hasChanged = ({ confirmed, changes }: McpInspection): boolean =>
   confirmed !== undefined && changes.changed.length + changes.added.length + changes.removed.length > 0;
 
-/** The state of the definitions of a server in a few words. */
+/** Short text for the state of a server's definitions. */
 export function mcpStateText(inspection: McpInspection): string {
   if (inspection.confirmed === undefined) return 'new; the first start of the agent confirms its tools';
   if (!hasChanged(inspection)) return 'confirmed';
@@ -119,7 +118,7 @@ function changeLines({ changes, confirmed }: McpInspection): string {
     .join('');
 }
 
-/** Prints the definitions that the server lists now, and for each changed one also the confirmed one. */
+/** Prints the current definitions of the server, and for each changed one also the confirmed one. */
 function show(server: NamedMcpServer, inspection: McpInspection, isJson: boolean): number {
   if (isJson) {
     writeJson(reportOf(server, inspection));

@@ -57,7 +57,7 @@ export class Client implements TaskMethods {
     return this.#link.path;
   }
 
-  /** The principal of this client, as its sentinel stated it. Undefined at sentinels of other software. */
+  /** The principal of this client, from its sentinel. Undefined at sentinels of other software. */
   get principal(): Principal | undefined {
     return this.#link.principal;
   }

@@ -41,7 +41,7 @@ export interface ModelOptions {
   model?: string | undefined;
   /** System message of this turn, in place of the conversation's system prompt. At most 65_536 characters. */
   instructions?: string | undefined;
-  /** `disabled` fails the turn with PARAMS_INVALID where the model would not receive the whole history. @default 'auto' */
+  /** With `disabled`, the turn fails with PARAMS_INVALID if the model would not receive the whole history. @default 'auto' */
   truncation?: 'auto' | 'disabled' | undefined;
   /** Labels, recorded with the turn: at most 16, with names of up to 64 and texts of up to 512 characters. */
   metadata?: Readonly<Record<string, string>> | undefined;

@@ -1,2 +1,2 @@
-// The Agent Client Protocol, for the command. It serves one editor over two streams and needs none of the HTTP doors.
+// The Agent Client Protocol for `fame acp`. Serves one editor over two streams, without the HTTP doors.
 export { type AcpOptions, serveAcp } from './acp/acp-agent.ts';

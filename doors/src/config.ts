@@ -1,4 +1,4 @@
-// The doors that exist, and their settings. Loads neither fastify nor the link: every sentinel reads it at its start.
+// Names, paths and settings of the doors. Imports neither fastify nor the link, because every sentinel loads this file at its start.
 import type { LogLevel } from '@fame-fabric/shared';
 import {
   closestMatch,
@@ -43,7 +43,7 @@ export const doorsText = (names: readonly DoorName[]): string =>
 
 export const DOOR_NAMES = Object.keys(DOOR_PATHS) as readonly DoorName[];
 
-/** Settings of the doors, in the process of a sentinel or in one of their own. */
+/** Settings of the doors, in the process of a sentinel or in a separate process. */
 export interface DoorSettings {
   readonly names: readonly DoorName[];
   /** Address of the agent that a door talks to if a client names none. */
@@ -52,7 +52,7 @@ export interface DoorSettings {
   readonly publicUrl: string | undefined;
 }
 
-/** Settings of doors in a process of their own. */
+/** Settings of doors in a separate process. */
 export interface DoorProcessSettings extends DoorSettings {
   readonly port: number;
   readonly host: string;
@@ -77,20 +77,20 @@ export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
     type: 'list',
     default: DOOR_NAMES.join(','),
     description:
-      'Doors that are served, which let clients of other protocols call agents over HTTP; none serves no doors.',
+      'Doors to serve, which let clients of other protocols call agents over HTTP; none switches them off.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
     type: 'address',
     default: CHAT_ADDRESS,
-    description: 'The agent that a door talks to if its client names none.',
+    description: 'The agent that a door calls if its client names none.',
   },
   {
     name: 'FAME_PUBLIC_URL',
     type: 'url',
     default: 'the Host of each request',
     description:
-      'URL under which clients reach the doors, such as https://fame.example.org. Doors state it in cards and links.',
+      'URL at which clients reach the doors, such as https://fame.example.org. Doors use it in cards and links.',
   },
   {
     name: 'FAME_DOORS_PORT',
@@ -120,7 +120,7 @@ export const readDoorNames = (env: Environment): readonly DoorName[] => readEnv(
 /** Reads the settings of the doors in the process of a sentinel. @throws {CONFIG_INVALID} with one line for each fault */
 export const readDoorSettings = (env: Environment): DoorSettings => readEnv(env, settingsIn);
 
-/** Reads the settings of doors in a process of their own. @throws {CONFIG_INVALID} with one line for each fault */
+/** Reads the settings of doors in a separate process. @throws {CONFIG_INVALID} with one line for each fault */
 export const readDoorProcessSettings = (env: Environment): DoorProcessSettings =>
   readEnv(env, (reader) => {
     const settings = settingsIn(reader);
@@ -193,6 +193,6 @@ function namesIn(reader: EnvReader): readonly DoorName[] {
 
 const isDoor = (name: string): name is DoorName => Object.hasOwn(DOOR_PATHS, name);
 
-/** Returns the door that a path belongs to, of those given. */
+/** Returns the door that serves a path, one of the given doors. */
 export const doorOfPath = (path: string, names: readonly DoorName[]): DoorName | undefined =>
   names.find((name) => DOOR_PATHS[name].some((own) => path === own || path.startsWith(`${own}/`)));

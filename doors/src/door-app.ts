@@ -1,4 +1,4 @@
-// The web server below a door: limits, Origin and Host, CORS, and errors in the form of the protocol.
+// The web server of a door: limits, checks of Origin and Host, CORS, and errors in the form of the protocol.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
@@ -64,7 +64,7 @@ export async function makeDoorApp(
     const preflight = preflightHeaders(request.method, request.headers);
     if (preflight !== undefined) return reply.code(204).headers(preflight).send();
   });
-  // The body has arrived. From now on the agent is the slow side.
+  // The body has arrived, so the time limit of the request ends. The agent may take longer.
   app.addHook('preHandler', async (request) => {
     setIdleTimeout(request, 0);
     checkDepth(request.body);

@@ -16,9 +16,9 @@ export interface DoorOptions {
   readonly idleMs: number;
   /** Maximum number of links. @default 1_024 */
   readonly maxLinks: number;
-  /** The agent that a door talks to if a client names none. @default chat@fame.fabric */
+  /** Address of the agent that a door calls if a client names none. @default chat@fame.fabric */
   readonly chatAddress: string;
-  /** URL under which clients reach the port, without a slash at its end, such as `https://fame.example.org`. @default the Host of each request */
+  /** URL at which clients reach the port, without a slash at its end, such as `https://fame.example.org`. @default the Host of each request */
   readonly publicUrl?: string | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface Refusal {
 
 /** Serves the WebSockets of a door. */
 export interface SocketHandler {
-  /** Answers an upgrade whose Origin and Host were checked. */
+  /** Accepts or refuses an upgrade whose Origin and Host were checked. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Closes all sockets. */
   close(): void;
@@ -50,10 +50,10 @@ export interface Door {
   readonly name: DoorName;
   /** Creates the plugin that registers the routes. */
   plugin(deps: DoorDeps): FastifyPluginAsync;
-  /** Creates the handler of its WebSockets. @default the door has none */
+  /** Creates the handler of WebSockets. @default the door has no WebSockets */
   sockets?(deps: DoorDeps): SocketHandler;
   /**
-   * Writes an error in the form of the protocol: errors that a route throws, and those from before it, such as an unknown path, a body that
+   * Writes an error in the form of the protocol: an error that a route throws, or an earlier one, such as an unknown path, a body that
    * is too large, or a refused Origin.
    */
   refusal(error: FabricError, status: number): Refusal;

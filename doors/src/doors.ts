@@ -1,5 +1,5 @@
-// The wiring of the doors: one fabric for all of them, and one web server for each, which loads with the first request to it. A door of a
-// large library then delays nothing else.
+// The wiring of the doors: one fabric for all doors, and one web server for each, which loads with its first request. So the large library
+// of one door does not delay the others.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@fame-fabric/shared';

@@ -1,4 +1,4 @@
-// The port of doors in a process of their own, with the limits of a sentinel's port.
+// The port of doors in a separate process, with the limits of a sentinel's port.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -74,7 +74,7 @@ export class DoorPort {
     if (isLoopbackAddress(address) || this.#clients.isTrusted(address)) return;
     const release = this.#slots.take(address);
     if (release === undefined) {
-      this.#deps.log.warn('refused a connection: its address has too many', { remote: address });
+      this.#deps.log.warn('refused a connection: too many from its address', { remote: address });
       socket.destroy();
       return;
     }

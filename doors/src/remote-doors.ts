@@ -1,4 +1,4 @@
-// Doors in a process of their own, beside any Fame sentinel.
+// Doors in a separate process, for any Fame sentinel.
 import { type Clock, FabricError, type Logger, systemClock } from '@fame-fabric/shared';
 import { type NodeSecurityProfile, wsDial } from '@fame-fabric/shared/node';
 import { isLoopback, type ServedAddress } from '@fame-fabric/shared/router';
@@ -28,7 +28,7 @@ export interface RemoteDoors {
   readonly url: string;
   /** True if the sentinel asks for credentials. */
   readonly isCredentialNeeded: boolean;
-  /** Lets open responses finish for up to `drainMs`, then closes everything. */
+  /** Refuses new requests, lets open responses finish for up to `drainMs`, then closes everything. */
   drain(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
-// The sentinel as its doors see it. A door link is a session like any other: the gate, the quotas and the policy apply to it. Loaded
-// with the first request to a door, since it loads the link.
+// The sentinel's interface for its doors. The link of a door is an ordinary session: access control, quotas and the policy apply to it.
+// Loaded with the first request to a door, because it imports the link.
 import type { Clock, Dial, Logger } from '@fame-fabric/shared';
 import {
   type DoorGrant,
@@ -18,7 +18,7 @@ import type { SessionTable } from './session/session-table.ts';
 
 /** Header with an API key, which some clients send in place of Authorization. */
 const KEY_HEADER = 'x-api-key';
-/** Start of every key of ours. */
+/** Prefix of every key of Fame Fabric. */
 const KEY_PREFIX = 'fk_';
 
 export interface DoorHostDeps {
@@ -42,7 +42,7 @@ export function makeDoorHost(
   const { access, admission, bindings, clock, log, table } = deps;
   const nodes = new MemoryNodes({ admission, remote: 'door' });
 
-  // In open mode clients must send a key because their libraries insist on one, so an unknown one counts as none. A key of ours is
+  // In open mode, clients send a placeholder because their libraries require a key, so unknown credentials are ignored. A key of ours is
   // never a placeholder.
   const authenticate: DoorHost['authenticate'] = async ({ headers, socket }) => {
     const apiKey = headers[KEY_HEADER];

@@ -1,4 +1,4 @@
-// Passes requests to the doors, which load with the first request that they claim: a sentinel starts without them.
+// Passes requests to the doors. The doors load with the first request that they claim, so that a sentinel starts without them.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Doors, HttpDoors, OriginOptions } from '@fame-fabric/shared/router';

@@ -1,4 +1,4 @@
-// A node in the process of its sentinel: its transport is in memory.
+// Nodes in the process of their sentinel, with an in-memory transport.
 import type { Dial } from '@fame-fabric/shared';
 import { memoryDial } from '@fame-fabric/shared';
 import { FabricError } from '@fame-fabric/shared/router';

@@ -74,7 +74,7 @@ export interface OperationContext {
   readonly state: AgentState;
   /** The request of a durable operation; undefined in other operations. */
   readonly delivery?: Delivery | undefined;
-  /** Acknowledges the request of an operation with `journals` to a sender that asks for it. Without effect otherwise. */
+  /** Acknowledges the request of an operation with `journals`, if the sender asks for an acknowledgement. */
   acknowledge?(): void;
   readonly log: Logger;
   /**
@@ -110,8 +110,8 @@ export interface OperationOptions<P extends ParamsSchema, R = unknown> {
    */
   durable?: boolean | undefined;
   /**
-   * True if the operation writes its requests to a store of its own, and recognizes a repeated one. A sender that asks for an
-   * acknowledgement gets it when the operation calls `context.acknowledge()`, or with the answer.
+   * True if the operation stores its requests itself and recognizes repeated ones. A sender that asks for an acknowledgement gets it when
+   * the operation calls `context.acknowledge()`, or with the answer.
    * @default false, requests are acknowledged when they arrive
    */
   journals?: boolean | undefined;

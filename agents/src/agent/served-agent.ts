@@ -283,7 +283,7 @@ export class ServedAgent implements Serving, Service {
 
   #forget(call: IncomingCall, scope: CallScope): void {
     this.#calls.delete(call);
-    // The sender need not repeat a request that is answered.
+    // An answered request need not be repeated.
     call.acknowledge?.();
     scope.dispose();
   }

@@ -292,7 +292,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'path',
     default: '',
     description:
-      'JSON file with MCP servers whose tools the chat agent offers its model, in the form of editors: {"mcpServers": {"files": {"command": "..."}}}.',
+      'JSON file with MCP servers whose tools the chat agent offers its model, in the format of editors: {"mcpServers": {"files": {"command": "..."}}}.',
   },
   {
     name: 'FAME_MAX_CONCURRENT',

@@ -123,7 +123,7 @@ async function pricesOf({ pricesFile }: ProcessContext['config']): Promise<Parti
   return (await import('./prices-file.ts')).readPricesFile(pricesFile);
 }
 
-/** The tools of the chat agent, and how to close the MCP servers that some of them call. */
+/** The tools of the chat agent, and a function that closes their MCP servers. */
 interface ChatTools {
   readonly tools: ToolSet | undefined;
   /** Lists the MCP servers for the start line. @default there are none */

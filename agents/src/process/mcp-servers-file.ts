@@ -1,4 +1,4 @@
-// Reads FAME_MCP_SERVERS: a JSON file with MCP servers in the form of editors, and connects to them.
+// Reads FAME_MCP_SERVERS, a JSON file with MCP servers in the format of editors, and connects to the servers.
 import { readFile } from 'node:fs/promises';
 import { FabricError, type Logger } from '@fame-fabric/shared';
 import { type Environment, errorMessage, printable } from '@fame-fabric/shared/internal';
@@ -32,7 +32,7 @@ const ServerEntry = z.object({
   headers: z.record(z.string(), z.string()).optional(),
   /** Editors set this for a server that is switched off. */
   disabled: z.boolean().optional(),
-  /** Our own settings, beside those of editors. */
+  /** Settings of Fame Fabric, beside those of editors. */
   fame: z
     .strictObject({
       tools: names.optional(),
@@ -168,7 +168,7 @@ export async function inspectMcpServer(
 export const confirmMcpServer = (server: NamedMcpServer, { listed }: McpInspection): void =>
   writePins(server.pinFile, listed);
 
-/** Connects to the servers of the file at once. If one fails, the others are closed. @throws as `mcpTools` */
+/** Connects to all servers of the file concurrently. If one fails, the others are closed. @throws as `mcpTools` */
 export async function openMcpServers(
   servers: readonly NamedMcpServer[],
   logger: Logger,

@@ -27,7 +27,7 @@ import { SessionFile } from './session-file.ts';
 export interface ProcessContext {
   readonly config: AgentConfig;
   readonly log: Logger;
-  /** The environment, for the variables that a file of the configuration names. */
+  /** The environment, for the variables that configuration files name. */
   readonly env: Environment;
 }
 

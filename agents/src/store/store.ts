@@ -415,7 +415,7 @@ export const endOfTurn = (kind: EventKind): Exclude<TurnState, 'open'> | undefin
 
 /**
  * True if an append sets `changedAt`: it starts or ends a turn, changes the state, or leaves the conversation dormant. Events within a turn
- * do not, because lists are in the order of changes, and each change moves an entry in two indexes.
+ * do not, because lists are sorted by change, and each change moves an entry in two indexes.
  */
 export const marksChange = (
   {

@@ -21,7 +21,7 @@ export interface TurnOptions {
   readonly model?: string | undefined;
   /** System message of this turn, in place of the conversation's system prompt. */
   readonly instructions?: string | undefined;
-  /** With `disabled` the turn fails with PARAMS_INVALID where the model would not receive the whole history. @default 'auto' */
+  /** With `disabled`, the turn fails with PARAMS_INVALID if the model would not receive the whole history. @default 'auto' */
   readonly truncation?: 'auto' | 'disabled' | undefined;
   /** Labels of the caller. They are recorded with the turn; the model does not receive them. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;

@@ -1,5 +1,5 @@
 // The A2A door: cards, JSON-RPC and HTTP+JSON. `request-handler.ts` has the operations; `chat-tasks.ts`, `fame-tasks.ts` and
-// `operation-calls.ts` the way to the agents. The door keeps nothing between requests.
+// `operation-calls.ts` call the agents. The door stores nothing between requests.
 import { createHash } from 'node:crypto';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Door, DoorDeps } from '../door.ts';
@@ -31,7 +31,7 @@ class Routes {
   }
 
   readonly plugin: FastifyPluginAsync = async (app) => {
-    // The bindings read bodies themselves, because each has its own form for one that is malformed.
+    // The bindings parse bodies themselves, because each has its own error for a malformed body.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
     for (const folder of ['', '/a2a/:agent'])
@@ -78,7 +78,7 @@ class Routes {
       if (!(Symbol.asyncIterator in result)) return reply.send(result);
       return await sendEvents(reply, this.#deps, result, failure);
     } catch (error) {
-      if (isFabricError(error)) throw error; // of the caller or the agent: the HTTP status tells it
+      if (isFabricError(error)) throw error; // an error of the caller or the agent, which has its own HTTP status
       return reply.send(failure(error));
     }
   }
@@ -97,7 +97,7 @@ class Routes {
     };
     if (body !== '' && !JSON_TYPES.test(contentType)) {
       const text = 'Content-Type: expected application/json or application/a2a+json';
-      // A part of another media type is 400.
+      // An unsupported media type of a part is a 400 instead.
       const refused = failure(new ContentTypeNotSupportedError(text), 415);
       return reply.code(refused.status).send(JSON.stringify(refused.body));
     }

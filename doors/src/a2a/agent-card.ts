@@ -11,12 +11,12 @@ import {
   ServerCallContext,
 } from './sdk.ts';
 
-/** Version in the card of an agent that states none. */
+/** Version in the card of an agent without a version. */
 const DEFAULT_VERSION = '1.0.0';
 const TEXT = 'text/plain';
 const DATA = 'application/json';
 
-/** The path of an agent below the port. */
+/** Path of an agent on the port. */
 const agentPath = (address: string): string => `/a2a/${encodeURIComponent(address).replaceAll('%40', '@')}`;
 
 /** True if the agent sends push notifications for A2A. */
@@ -49,7 +49,7 @@ export function cardOf(agent: FabricCard, base: string, needsCredential: boolean
   };
 }
 
-/** The card of an agent for callers without a credential: how to reach it, and no more. */
+/** The card of an agent for callers without a credential: only its interfaces. */
 export const publicCardOf = (address: string, base: string): AgentCard =>
   cardOf(
     {

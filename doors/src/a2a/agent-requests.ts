@@ -17,7 +17,7 @@ import type { TaskSource, TaskSourceDeps } from './task-source.ts';
 /** A request below `/a2a`. Without `agent` it is for the chat agent. */
 export type AgentRequest = FastifyRequest<{ Params: { agent?: string; '*'?: string } }>;
 
-/** Values that can be sent in a header. */
+/** Matches values that can be sent in a header. */
 const HEADER_VALUE = /^[\x21-\x7e]+$/;
 
 /** Time for which the answer to a request without a credential is remembered, in ms. */
@@ -37,7 +37,7 @@ export class AgentRequests {
       const { agent } = await this.#visit(request, reply);
       return cardOf(agent, this.#base(request), await this.#needsCredential(request));
     } catch (error) {
-      // Clients discover how to get a credential. Other agents are not shown to strangers.
+      // Clients without a credential get the card of the chat agent, to learn how to authenticate. They cannot see other agents.
       if (request.params.agent !== undefined || !isFabricError(error, 'AUTH_MISSING')) throw error;
       return publicCardOf(this.#deps.options.chatAddress, this.#base(request));
     }
@@ -70,7 +70,7 @@ export class AgentRequests {
     throw new FabricError('NO_ROUTE', `There is no agent ${name.slice(0, 120)}`, { retryable: false });
   }
 
-  /** True if requests without a credential are refused. Asked at most once a minute. */
+  /** True if requests without a credential are refused. Checked at most once a minute. */
   async #needsCredential({ raw }: FastifyRequest): Promise<boolean> {
     // The certificate of this caller would be its credential.
     if ('authorized' in raw.socket && raw.socket.authorized === true) return true;
@@ -101,7 +101,7 @@ export class AgentRequests {
   }
 }
 
-/** The tasks of an agent. One that cannot describe itself may be an agent of naylence with tasks. */
+/** The tasks of an agent. An agent that cannot describe itself may be a naylence agent with tasks. */
 function sourceOf(deps: TaskSourceDeps): TaskSource {
   const { isChat, hasTasks, isDescribed } = deps.agent;
   if (isChat) return new ChatTasks(deps);

@@ -1,4 +1,4 @@
-// The answer of a person to the questions of a task, in a message: a data part, or a text that begins with yes or no.
+// Reads a person's answer to the questions of a task from a message: a data part, or a text that begins with yes or no.
 import type { ApprovalAnswer } from '@fame-fabric/client';
 import { textOf } from './parts.ts';
 import { type Part, RequestMalformedError } from './sdk.ts';
@@ -7,13 +7,13 @@ const MAX_NOTE_CHARS = 2_000;
 const DECISION = /^\s*(?:(yes|y|approve|approved|ok|allow)|(no|n|deny|denied|refuse|reject))\b[\s,.:;!-]*/i;
 
 export interface MessageAnswer extends ApprovalAnswer {
-  /** The question that it answers. @default all open ones */
+  /** Id of the answered question. @default all open questions */
   callId?: string | undefined;
 }
 
 /**
- * Reads an answer: `{ approve: true, note?, callId? }` in a data part, or a text such as "yes" or "no, too expensive", whose rest is
- * the note. Undefined if the message has none.
+ * Reads an answer: `{ approve: true, note?, callId? }` in a data part, or a text such as "yes" or "no, too expensive". The rest of the
+ * text is the note. Returns undefined if the message has no answer.
  * @throws the errors of `textOf`
  */
 export function readAnswer(parts: readonly Part[]): MessageAnswer | undefined {

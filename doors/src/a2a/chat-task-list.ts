@@ -29,7 +29,7 @@ export async function listTurns(
   const turns: ListedTurn[] = [];
   const isNext = (turn: TaskPlace): boolean => from === undefined || byPlace(from, turn) < 0;
   for await (const { id, changedAt } of conversationsOf(conversations, query.contextId)) {
-    // The turns of this conversation and of those after it are not later than its last change.
+    // No turn of this conversation or of those after it is newer than its last change.
     if (turns.filter((turn) => turn.at > changedAt && isNext(turn)).length > query.pageSize) break;
     if (budget.reads <= 0) break;
     turns.push(...(await turnsOf(conversations, id, query, budget)));

@@ -13,9 +13,9 @@ import {
 
 /** The only artifact of a chat task. */
 const ANSWER = 'answer';
-/** Key in the metadata of an update: the cursor of its event in the conversation. The `id` of the SSE event has it too. */
+/** Key in the metadata of an update: the cursor of its event in the conversation, which is also the `id` of the SSE event. */
 export const CURSOR = 'cursor';
-/** Label of a turn: the id of its message. */
+/** Label of a turn with the id of its A2A message. */
 export const MESSAGE_ID = 'a2a_message_id';
 
 const STATES: Readonly<Record<TurnState, TaskState>> = {
@@ -34,7 +34,7 @@ export interface TaskIds {
 /** A question to a person. `call_id` is the id for its answer. */
 type Approval = Pick<PendingApproval, 'call_id' | 'kind' | 'name' | 'args'>;
 
-/** Builds the task of a turn. `history` has its messages, oldest first. */
+/** Builds the task of a turn. `history` contains its messages, oldest first. */
 export function taskOf(ids: TaskIds, report: TurnReport, history: Message[]): Task {
   const { state, text, turn_id, finish, model, error, approvals = [] } = report;
   const timestamp = report.ended_at ?? approvals.at(-1)?.asked_at ?? report.accepted_at;
@@ -78,7 +78,7 @@ const answer = (text: string): Artifact => ({
   extensions: [],
 });
 
-/** The questions in words, and as data for programs. */
+/** Returns the questions as text, and as data for programs. */
 function questionParts(approvals: readonly Approval[]): Part[] {
   const lines = approvals.map(({ kind, name, args }) =>
     kind === 'budget'
@@ -126,7 +126,7 @@ const approvalOf = ({
   ...(args ? { args } : {}),
 });
 
-/** The state of a turn for a reader that has its report: what the reader was sent, and the questions that are open. */
+/** The state of a turn for a reader that has its report: the text that the reader received, and the open questions. */
 export interface TurnView {
   readonly turnId: string;
   /** Text of the answer so far. */
@@ -136,7 +136,7 @@ export interface TurnView {
 
 /**
  * Converts the events of a turn that follow its report. Ends after the event that ends the turn. A `restart` replaces the artifact with
- * the text that stays valid.
+ * the text that is still valid.
  */
 export async function* turnUpdates(
   ids: TaskIds,

@@ -1,4 +1,4 @@
-// The tasks of a chat agent: each is a turn, in the conversation that its context names. A message starts a turn, and answers the
+// The tasks of a chat agent. Each task is a turn of the conversation that its context names. A message starts a turn, or answers the
 // questions of a turn that waits for a person.
 import type { ConversationEvent, Conversations, TurnOptions, TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
@@ -21,7 +21,7 @@ import {
 import { type TurnRef, taskIdOf, turnRefOf } from './task-id.ts';
 import type { FollowedTask, TaskPage, TaskQuery, TaskSource, TaskSourceDeps } from './task-source.ts';
 
-/** First and longest pause between two looks for an accepted turn, in ms. */
+/** First and longest pause between two checks for an accepted turn, in ms. */
 const ACCEPT_POLL_MS = 5;
 const MAX_ACCEPT_POLL_MS = 250;
 const CONTROL_TIMEOUT_MS = 10_000;
@@ -49,7 +49,7 @@ export class ChatTasks implements TaskSource {
     if (message.taskId !== '') return this.#continue(message);
     const text = textOf(message.parts);
     const { principal, agent } = this.#deps;
-    // Without reports, a turn would run and its task could not be read.
+    // Without reports, the turn would run but its task could not be read.
     if (!agent.operations.some(({ name }) => name === 'get_turn'))
       throw new UnsupportedOperationError(
         'The agent cannot report its turns. Agents of Fame Fabric 0.2 and later can.',
@@ -117,7 +117,7 @@ export class ChatTasks implements TaskSource {
     return this.#followed(ref, await this.#report(ref));
   }
 
-  /** True if a message that is sent again has the last answer that the task received. */
+  /** True if a repeated message has the last answer that the task received. */
   async #isLastAnswer(ref: TurnRef, report: TurnReport, { approve, note }: MessageAnswer): Promise<boolean> {
     const events = await this.#eventsOf(ref, report);
     const last = events.findLast(({ type }) => type === 'approval_answer');
@@ -125,7 +125,7 @@ export class ChatTasks implements TaskSource {
   }
 
   /**
-   * Starts a turn, or joins it. Returns its report once the agent has accepted it. The turn then runs on without this caller. A
+   * Starts or joins a turn. Returns its report once the agent has accepted it. The turn then continues without this caller. A
    * conversation that does not exist is started: a client may choose the id of a context.
    * @throws the error of a turn that was not accepted
    */
@@ -173,7 +173,7 @@ export class ChatTasks implements TaskSource {
     return report;
   }
 
-  /** Returns the report of a turn with its whole text. Undefined if there is no such turn, or if it belongs to another caller. */
+  /** Returns the report of a turn with its whole text. Undefined if the turn does not exist or belongs to another caller. */
   async #lookUp(ref: TurnRef): Promise<TurnReport | undefined> {
     try {
       const report = await this.#conversations.turn(ref.conversation, ref.turn);
@@ -185,7 +185,7 @@ export class ChatTasks implements TaskSource {
     }
   }
 
-  /** Reads a text that does not fit in a report. */
+  /** Reads the whole text of a turn whose text does not fit in a report. */
   async #wholeText(ref: TurnRef, report: TurnReport): Promise<string> {
     let text = '';
     for (let after = startOf(report); ; ) {

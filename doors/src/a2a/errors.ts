@@ -57,7 +57,7 @@ export function a2aError(error: unknown, log: Logger): A2AError {
   return new Class({ message, cause: error, metadata });
 }
 
-/** The HTTP status of an error: that of the specification, else that of the fabric's code. */
+/** HTTP status of an error: from the specification, otherwise from the fabric's code. */
 export function httpStatusOf(error: A2AError): number {
   const isInternal = error.reason === 'INTERNAL_ERROR';
   return isInternal && error.cause instanceof FabricError ? statusOf(error.cause) : restStatusFor(error);

@@ -6,8 +6,8 @@ import { sse } from '../shared/sse.ts';
 import { CURSOR } from './chat-task.ts';
 
 /**
- * Sends events until their end, or until the client has left. `failure` writes an error after the first event. The response starts with
- * the first event, so that an error before it has the form of a request that is not streamed.
+ * Sends events until they end or the client disconnects. `failure` writes an error after the first event. The response starts with
+ * the first event, so that an earlier error is an ordinary error response.
  * @throws the error before the first event
  */
 export async function sendEvents(

@@ -1,4 +1,5 @@
-// A task of an agent with task methods as an A2A task. The fabric's tasks are an early A2A, so most fields only change their form.
+// Converts a task of an agent with task methods to an A2A task. The fabric's tasks follow an early version of A2A, so most fields only
+// change their form.
 import {
   type Artifact as FameArtifact,
   type Message as FameMessage,
@@ -28,12 +29,11 @@ const STATES: Readonly<Record<FameState, TaskState>> = {
   unknown: TaskState.TASK_STATE_UNSPECIFIED,
 };
 /**
- * Key in the metadata of a task's final message: with the value `message`, the task was answered at once, and its client gets the message
- * and no task.
+ * Key in the metadata of a task's final message. With the value `message`, the client receives this message instead of the task.
  */
 const RESPONSE = 'a2aResponse';
 
-/** Converts a state. One that is unknown here, such as of a later version, is UNRECOGNIZED. */
+/** Converts a state. An unknown state, such as one of a later version, is UNRECOGNIZED. */
 export const a2aState = (state: FameState): TaskState => STATES[state] ?? TaskState.UNRECOGNIZED;
 
 interface Ids {
@@ -94,7 +94,7 @@ const artifactOf = ({ index, name, description, parts, metadata }: FameArtifact)
   extensions: [],
 });
 
-/** The message of a task that needs none, or undefined. */
+/** Returns the message that replaces the task in the response, or undefined. */
 export function directMessage(task: FameTask): Message | undefined {
   const { state, message, timestamp } = task.status;
   if (state !== 'completed' || message?.metadata?.[RESPONSE] !== 'message') return undefined;
@@ -104,8 +104,8 @@ export function directMessage(task: FameTask): Message | undefined {
 }
 
 /**
- * Converts the events of a subscription that follow a task that was read after the subscription began. Leaves out the state and the
- * artifacts that the task has.
+ * Converts the events of a subscription. `task` was read after the subscription began: events whose state or artifact it already has are
+ * left out.
  */
 export async function* taskUpdates(
   task: FameTask,

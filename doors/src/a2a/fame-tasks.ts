@@ -76,7 +76,7 @@ export class FameTasks implements TaskSource {
     return taskOf(await this.#tasks.cancel(id, { signal }));
   }
 
-  /** @throws METHOD_NOT_FOUND for agents of naylence, which have no list */
+  /** @throws METHOD_NOT_FOUND for naylence agents, which cannot list tasks */
   async list({ contextId, state, changedSince, pageToken, pageSize }: TaskQuery): Promise<TaskPage> {
     const { client, agent, signal } = this.#deps;
     const from = readPageToken(pageToken);
@@ -104,7 +104,7 @@ export class FameTasks implements TaskSource {
     try {
       return await this.#tasks.start(given, { id, sessionId, pushNotification, signal });
     } catch (error) {
-      // The message was sent twice.
+      // The message was sent before.
       if (!isFabricError(error, 'TASK_EXISTS')) throw error;
       return this.#find(id);
     }

@@ -123,7 +123,7 @@ async function listTasks(handler: RequestHandler, query: HttpJsonRequest['query'
 
 const stateOf = (text: string): TaskState => taskStateFromJSON(text === '' ? 0 : text);
 
-/** Splits `id:cancel`. An id may have colons itself. */
+/** Splits `id:cancel`. An id may contain colons. */
 function verbOf(segment: string): [id: string, verb: string] {
   const verb = /:(cancel|subscribe)$/.exec(segment)?.[1] ?? '';
   return [verb === '' ? segment : segment.slice(0, -verb.length - 1), verb];

@@ -29,7 +29,7 @@ const failure = (code: number, message: string): JsonRpcResponse => ({
   error: { code, message },
 });
 
-/** Reads the body of a request. Returns the response to a body that is none. @throws {PROTO_TOO_DEEP} */
+/** Reads the body of a request. Returns the error response for a body that is not a JSON-RPC request. @throws {PROTO_TOO_DEEP} */
 export function readRequest(body: string): { request: JsonRpcRequest } | { response: JsonRpcResponse } {
   let value: unknown;
   try {
@@ -57,7 +57,7 @@ export const errorResponse = (
     version === '0.3' ? LegacyJsonRpcTransportHandler.mapToLegacyJSONRPCError(error) : toJsonRpcError(error),
 });
 
-/** Handles a request. Returns its response, or the responses of a stream, which throws an error of the task. */
+/** Handles a request. Returns its response, or a stream of responses that throws an error of the task. */
 export function handleJsonRpc(
   handler: RequestHandler,
   request: JsonRpcRequest,

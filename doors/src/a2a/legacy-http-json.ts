@@ -30,7 +30,7 @@ export async function handleLegacyHttpJson(
 const legacyCard = async (handler: RequestHandler): Promise<unknown> =>
   legacyCardOf((await handler.getAuthenticatedExtendedAgentCard()) satisfies AgentCard);
 
-/** Converts the body of a request. One that is no object is left for the checks of version 1.0. */
+/** Converts the body of a request. The checks of version 1.0 refuse a body that is not an object. */
 function converted(body: string, convert: (value: Json) => Json): string {
   try {
     const value: unknown = JSON.parse(body);
@@ -48,7 +48,7 @@ function sendRequestOf({ message, request, configuration, metadata }: Json): Jso
   };
 }
 
-// Fields with default values are absent, so a history length of 0 is none.
+// Protocol buffers omit default values, so a history length of 0 means that it was not set.
 function configurationOf({ blocking, historyLength, pushNotification, ...rest }: Json): Json {
   return {
     ...rest,

@@ -1,5 +1,5 @@
-// Idempotency by message id. The ids of a new conversation, turn or task are derived from the message, so that a message that is sent
-// again joins the work of the first one.
+// Idempotency by message id. The ids of a new conversation, turn or task are derived from the message, so that a repeated message joins
+// the first one.
 import { createHash } from 'node:crypto';
 import { newId } from '@fame-fabric/shared';
 import type { Message } from './sdk.ts';
@@ -16,7 +16,7 @@ interface KeyScope {
 
 /**
  * Returns the key of a message: 22 characters. The same message of the same caller to the same agent has the same key, unless its id is
- * too short to be unique; then each key is new. The content is part of the key, so a reused id does not return the answer to another
+ * too short to be unique: then each key is new. The key covers the content, so a reused id does not return the answer to another
  * message.
  */
 export function messageKey(

@@ -6,7 +6,7 @@ import { agentMessage, dataPart, textOf, textPart } from './parts.ts';
 import { type Message, RequestMalformedError, type Task } from './sdk.ts';
 import type { TaskPage, TaskSource, TaskSourceDeps } from './task-source.ts';
 
-/** Items of a streaming operation that an answer has. The call ends with them. */
+/** Maximum items of a streaming operation in an answer. The call ends after them. */
 const MAX_ITEMS = 1_000;
 
 export class OperationCalls implements TaskSource {

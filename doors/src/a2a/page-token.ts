@@ -3,7 +3,7 @@ import { RequestMalformedError } from './sdk.ts';
 
 const MAX_TOKEN_CHARS = 2_048;
 
-/** The place of a task in the order. */
+/** Position of a task in the order. */
 export interface TaskPlace {
   /** Time of its status, in ms since the epoch. */
   readonly at: number;
@@ -25,7 +25,7 @@ export function readPageToken(token: string): TaskPlace | undefined {
       const [at, id] = JSON.parse(Buffer.from(token, 'base64url').toString('utf8')) as unknown[];
       if (typeof at === 'number' && typeof id === 'string') return { at, id };
     } catch {
-      // No JSON: the error below.
+      // The text is not JSON: reported below.
     }
   }
   throw new RequestMalformedError('pageToken: it is not the nextPageToken of a page');

@@ -88,7 +88,7 @@ function partOf(part: FamePart): Part {
   return { content, metadata, filename: name ?? '', mediaType: mimeType ?? '' };
 }
 
-/** Ids that a message of a task gets. */
+/** Ids of a message of a task. */
 export interface MessageIds {
   readonly messageId: string;
   readonly taskId: string;
@@ -111,7 +111,7 @@ export const userMessage = (ids: MessageIds, parts: Part[]): Message => ({
   role: Role.ROLE_USER,
 });
 
-/** Converts a message of the fabric. It keeps the id that its A2A client gave it; `ids.messageId` is for the others. */
+/** Converts a message of the fabric. Messages of A2A clients keep their id; others get `ids.messageId`. */
 export function messageOf({ role, parts, metadata }: FameMessage, ids: MessageIds): Message {
   const { [MESSAGE_ID]: given, ...rest } = metadata ?? {};
   const messageId = typeof given === 'string' && given !== '' ? given : ids.messageId;

@@ -140,7 +140,7 @@ export class RequestHandler implements A2ARequestHandler {
     );
   }
 
-  /** Streams a task that has not ended: its state now, and its updates until it has ended. */
+  /** Streams a task that has not ended: its current state, and its updates until it ends. */
   async *resubscribe({ id }: SubscribeToTaskRequest): AsyncGenerator<StreamResponse, void, undefined> {
     const followed = await this.#guarded(() => this.#source.follow(checkedTaskId(id, 'id')));
     if (TERMINAL.has(followed.task.status?.state))

@@ -12,7 +12,7 @@ export interface TurnRef {
 export const taskIdOf = (agent: string, { conversation, turn }: TurnRef): string =>
   encodeId(PREFIX, { agent, conversation, turn });
 
-/** Reads the id of a task. Undefined if it is none, or one of another agent. */
+/** Reads the id of a task. Returns undefined for other texts, and for a task of another agent. */
 export function turnRefOf(agent: string, taskId: string): TurnRef | undefined {
   const id = decodeId(PREFIX, taskId);
   if (id?.agent !== agent || id.turn === undefined) return undefined;

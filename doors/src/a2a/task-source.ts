@@ -1,5 +1,5 @@
-// The tasks of one agent for one caller, as the request handler sees them. Chat agents and agents with task methods have one
-// implementation each. Neither has state: the agent keeps the tasks.
+// Interface of the request handler to the tasks of one agent for one caller. Chat agents and agents with task methods have one
+// implementation each. Neither has state: the agent stores the tasks.
 import type { Client } from '@fame-fabric/client';
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { AgentCard } from '../fabric/agent-card.ts';
@@ -33,7 +33,7 @@ export interface TaskPage {
 export interface TaskQuery extends Pick<ListTasksRequest, 'contextId' | 'pageToken'> {
   /** @default tasks in every state */
   readonly state?: TaskState | undefined;
-  /** Only tasks whose status is as new as this, in ms since the epoch. */
+  /** Minimum time of the status, in ms since the epoch. */
   readonly changedSince?: number | undefined;
   readonly pageSize: number;
 }
@@ -42,16 +42,16 @@ export interface TaskQuery extends Pick<ListTasksRequest, 'contextId' | 'pageTok
 export interface PushConfigs {
   create(config: TaskPushNotificationConfig): Promise<TaskPushNotificationConfig>;
   list(taskId: string): Promise<TaskPushNotificationConfig[]>;
-  /** Has no effect if there is none. */
+  /** Has no effect if the configuration does not exist. */
   delete(taskId: string, id: string): Promise<void>;
 }
 
 export interface TaskSource {
   /** Undefined if the agent cannot send notifications. */
   readonly push?: PushConfigs | undefined;
-  /** Starts a task, or continues the task that the message names. A message that is sent again joins the work of the first one. */
+  /** Starts a task, or continues the task that the message names. A repeated message joins the first one. */
   send(message: Message, push: TaskPushNotificationConfig | undefined): Promise<Sent>;
-  /** Returns a task that has ended or waits for input, or the message of an agent that needed no task. */
+  /** Waits for a task that has ended or asks for input, or for the message of an agent that needed no task. */
   outcome(id: string): Promise<Task | Message>;
   /** @throws TaskNotFoundError, also for the tasks of others */
   get(id: string): Promise<Task>;
@@ -66,7 +66,7 @@ export interface TaskSourceDeps {
   readonly agent: AgentCard;
   /** The caller, as `Visitor.principal`. */
   readonly principal: string;
-  /** Aborts when the client has left, or when the request has ended. It never cancels a task. */
+  /** Aborts when the client disconnects or the request ends. It never cancels a task. */
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly log: Logger;

@@ -5,7 +5,7 @@ import { VersionNotSupportedError } from './sdk.ts';
 const SUPPORTED = ['1.0', '0.3'] as const;
 export type Version = (typeof SUPPORTED)[number];
 
-/** Returns the version that a request names, without its patch number. Undefined if it names none. */
+/** Returns the version that a request names, without its patch number, or undefined. */
 export function requestedVersion({
   headers,
   query,

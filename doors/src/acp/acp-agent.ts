@@ -28,7 +28,7 @@ export interface AcpOptions {
   readonly model?: string | undefined;
   /** Longest silence of a turn, in ms. @default 600_000 */
   readonly turnTimeoutMs?: number | undefined;
-  /** Must not write to `output`. */
+  /** A logger that does not write to `output`. */
   readonly log: Logger;
   /** Ends the connection when it aborts. */
   readonly signal?: AbortSignal | undefined;
@@ -42,7 +42,7 @@ const MAX_SESSIONS = 256;
 const LISTED = 20;
 const MAX_TITLE_CHARS = 80;
 
-/** Serves one editor until its connection ends. Turns that run then go on at the agent. */
+/** Serves one editor until its connection ends. Running turns then continue at the agent. */
 export async function serveAcp(options: AcpOptions): Promise<void> {
   const { address, version, log, signal, input, output } = options;
   let client: Promise<Client> | undefined;
@@ -62,7 +62,7 @@ export async function serveAcp(options: AcpOptions): Promise<void> {
   const gone = new AbortController();
   const open = async (editor: AgentContext, id?: string): Promise<AcpSession> => {
     if (id === undefined && sessions.size >= MAX_SESSIONS) {
-      const text = `The editor has ${MAX_SESSIONS} sessions. Close one`;
+      const text = `Session limit reached (${MAX_SESSIONS}). Close a session`;
       throw RequestError.invalidRequest({ code: 'QUOTA_EXCEEDED' }, text);
     }
     const fabric = await connected();
@@ -150,7 +150,7 @@ export async function serveAcp(options: AcpOptions): Promise<void> {
   await (await client?.catch(() => undefined))?.close();
 }
 
-/** Lists open conversations, the last changed first. A page may be short. @throws {RequestError} */
+/** Lists open conversations, the latest change first. A page may be short. @throws {RequestError} */
 async function listSessions(
   fabric: Client,
   address: string,
@@ -164,7 +164,7 @@ async function listSessions(
     const page = await conversations.list({ before, limit: LISTED });
     const sessions = await Promise.all(
       page.conversations.filter(isOpen).map(async ({ id, changed_at }) => {
-        // The first events have the first message.
+        // The first message is among the first events.
         const { events } = await conversations.readEvents(id, { limit: 3 });
         const first = events.find((event) => event.type === 'turn')?.user_message ?? '';
         const title = cutText(first.replace(/\s+/g, ' ').trim(), MAX_TITLE_CHARS);

@@ -1,4 +1,4 @@
-// Errors of the fabric as errors of JSON-RPC. `data.code` is ours.
+// Converts errors of the fabric to JSON-RPC errors. `data.code` is the code of the fabric.
 import { ERRORS, type ErrorCode, isFabricError } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
 import { RequestError } from './sdk.ts';

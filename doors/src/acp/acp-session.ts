@@ -20,7 +20,7 @@ export interface AcpSessionDeps {
   readonly client: AgentContext;
   readonly conversation: Conversation;
   readonly conversations: Conversations;
-  /** Aborts when the editor is gone. */
+  /** Aborts when the editor disconnects. */
   readonly gone: AbortSignal;
   readonly model?: string | undefined;
   readonly log: Logger;
@@ -58,7 +58,7 @@ export class AcpSession {
   }
 
   /**
-   * Reads the conversation, and follows a turn that is running: its updates are sent as they come, after this method has returned.
+   * Reads the conversation, and follows a running turn: its updates are sent as they arrive, after this method has returned.
    * @param isShown true to send the history
    * @throws {RequestError} -32002 for an unknown conversation
    */
@@ -76,7 +76,7 @@ export class AcpSession {
   /** Runs a turn. @throws {RequestError} if a prompt is running, a part is not text, or the turn failed */
   async prompt(blocks: readonly ContentBlock[]): Promise<PromptResponse> {
     if (this.#prompt) {
-      const text = 'The session runs a prompt. Wait for its end, or cancel it';
+      const text = 'A prompt is running in this session. Wait for its end, or cancel it';
       throw RequestError.invalidRequest({ code: 'TURN_IN_PROGRESS' }, text);
     }
     const text = textOfPrompt(blocks);
@@ -109,7 +109,7 @@ export class AcpSession {
     }
   }
 
-  /** Cancels the turn of the prompt, or the one that is followed. */
+  /** Cancels the turn of the prompt, or the followed turn. */
   cancel(): void {
     const reason = new FabricError('CALL_CANCELLED', 'The editor cancelled the turn');
     this.#permissions.close();
@@ -146,7 +146,7 @@ export class AcpSession {
     }
   }
 
-  /** Sends an update. An editor that is gone does not end the turn. */
+  /** Sends an update. A disconnected editor does not end the turn. */
   async #send(update: SessionUpdate): Promise<void> {
     const { client, gone } = this.#deps;
     if (gone.aborted) return;
@@ -157,7 +157,7 @@ export class AcpSession {
     }
   }
 
-  /** Ends the work of the session, for `session/close`. The conversation stays. */
+  /** Ends the session, for `session/close`. The conversation stays. */
   close(): void {
     this.cancel();
     this.#followed?.abort.abort();

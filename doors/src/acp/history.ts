@@ -1,11 +1,11 @@
-// The history of a conversation as updates of a session, for `session/load`. Text that a restart withdrew is left out.
+// Converts the history of a conversation to updates of a session, for `session/load`. Text that a restart withdrew is left out.
 import type { ApprovalEvent, ConversationEvent, Conversations } from '@fame-fabric/client';
 import type { SessionUpdate } from './sdk.ts';
 import { agentText, TurnUpdates } from './turn-updates.ts';
 
-/** Events in one request. */
+/** Maximum events of one request. */
 const PAGE = 500;
-/** Updates that are kept; the oldest are left out. */
+/** Maximum updates of a history; the oldest are left out. */
 const MAX_UPDATES = 20_000;
 
 /** A turn that had not ended when its conversation was read. */
@@ -87,7 +87,7 @@ class History {
     });
   }
 
-  /** Adds the events of the turn. Returns its updates, for those that follow. */
+  /** Adds the events of the turn. Returns its `TurnUpdates`, for the events that follow. */
   #flush(): TurnUpdates | undefined {
     if (this.#turnId === undefined) return undefined;
     const updates = new TurnUpdates(this.#turnId);

@@ -1,4 +1,4 @@
-// Approvals of a turn as permission requests of the editor. An answer that came another way, such as from the console, withdraws the request.
+// Sends the approvals of a turn to the editor as permission requests. An answer from elsewhere, such as the console, withdraws the request.
 import type { ApprovalEvent, Conversation } from '@fame-fabric/client';
 import { isFabricError, type Logger } from '@fame-fabric/shared';
 import { type AgentContext, methods, type PermissionOption } from './sdk.ts';
@@ -23,7 +23,7 @@ export class Permissions {
     this.#deps = deps;
   }
 
-  /** Asks the editor, and passes the answer to the agent. Has no effect if the question is open already. */
+  /** Asks the editor, and passes the answer to the agent. Has no effect if the question is already open. */
   async ask(event: ApprovalEvent): Promise<void> {
     if (this.#open.has(event.id)) return;
     const { sessionId, client, conversation, log } = this.#deps;

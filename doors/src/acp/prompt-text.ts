@@ -1,4 +1,4 @@
-// The text of a prompt. Agents take text; links and text files become text, and everything else is refused.
+// The text of a prompt. Agents accept text: links and text files become text, and everything else is refused.
 import { type ContentBlock, RequestError } from './sdk.ts';
 
 const KINDS = { image: 'an image', audio: 'audio', resource: 'a binary file' } as const;
@@ -22,7 +22,7 @@ function textOfBlock(block: ContentBlock, at: number): string {
   throw RequestError.invalidParams({ code: 'PARAMS_INVALID', path: ['prompt', at] }, text);
 }
 
-/** A file in a fence that its own text does not close. */
+/** Puts a file into a fence that the text of the file cannot close. */
 function fileText(uri: string, text: string): string {
   const longest = Math.max(2, ...[...text.matchAll(/^`{3,}/gm)].map(([ticks]) => ticks.length));
   const fence = '`'.repeat(longest + 1);

@@ -1,5 +1,5 @@
-// The events of one turn as updates of a session. Text of a message cannot be taken back, so a restarted answer becomes a new message that
-// says so and has the whole valid text.
+// Converts the events of one turn to updates of a session. The protocol cannot withdraw text, so a restarted answer becomes a new message
+// with the whole valid text.
 import type { ConversationEvent, TurnEvent } from '@fame-fabric/client';
 import { cutText } from '@fame-fabric/shared/internal';
 import type { SessionUpdate } from './sdk.ts';
@@ -28,7 +28,7 @@ export class TurnUpdates {
     this.#turnId = turnId;
   }
 
-  /** Updates for an event; none for those that the end of the turn reports. */
+  /** Returns the updates for an event. Events that the end of the turn reports have no updates. */
   of(event: TurnEvent | ConversationEvent): SessionUpdate[] {
     switch (event.type) {
       case 'text':
@@ -72,7 +72,7 @@ export class TurnUpdates {
     }
   }
 
-  /** A note of the door in the answer, as a message of its own. */
+  /** Returns a note of the door as a separate message. */
   note(text: string): SessionUpdate {
     this.#message += 1;
     return this.#answer(text);

@@ -6,13 +6,13 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 export interface AgentOperation {
   readonly name: string;
   readonly description?: string | undefined;
-  /** True if it yields items. */
+  /** True if the operation yields items. */
   readonly isStreaming: boolean;
   /** True if a call with the same id gets the outcome of the first one. */
   readonly isDurable: boolean;
-  /** JSON Schema of the parameters. Absent if the agent states none. */
+  /** JSON Schema of the parameters, if the agent provides one. */
   readonly params?: JsonSchema | undefined;
-  /** JSON Schema of the result, or of an item. Absent if the agent states none. */
+  /** JSON Schema of the result, or of an item, if the agent provides one. */
   readonly result?: JsonSchema | undefined;
 }
 
@@ -28,7 +28,7 @@ export interface AgentCard {
   readonly hasTasks: boolean;
   /** Empty if the agent cannot describe itself. */
   readonly operations: readonly AgentOperation[];
-  /** False if the agent did not describe itself, so that its operations are unknown. */
+  /** False if the agent did not describe itself: its operations are then unknown. */
   readonly isDescribed: boolean;
   /** The answer to `describe`, for fields of chat agents such as `models`. */
   readonly raw: Readonly<Record<string, unknown>>;

@@ -1,18 +1,18 @@
-// The agents that one principal may call. Each agent is asked for its description once per attach, over the link of the principal, so
-// that the permissions of the sentinel decide which agents are listed.
+// The agents that one principal may call. The catalogue requests the description of each agent once per attach, over the link of the
+// principal, so that the permissions of the sentinel decide which agents are listed.
 import { type Clock, type FabricError, isFabricError } from '@fame-fabric/shared';
 import type { ServedAddress } from '@fame-fabric/shared/router';
 import { type AgentCard, agentCard, nameOf, plainCard } from './agent-card.ts';
 
-/** Time in which an agent must describe itself, in ms. Without an answer it is listed by its address alone. */
+/** Time limit of a description, in ms. An agent that does not answer is listed with its address only. */
 const DESCRIBE_MS = 2_000;
 /** Descriptions that are requested at the same time. */
 const PARALLEL = 64;
-/** Time after which a list requests no further descriptions, in ms. It leaves out the agents that it has not asked. */
+/** Time after which a list requests no further descriptions, in ms. The remaining agents are left out. */
 const LIST_MS = 5_000;
 /** Maximum number of listed agents. */
 const MAX_AGENTS = 1_024;
-/** Time after which an agent that was refused or did not answer is asked again, in ms. */
+/** Time after which a refused or unanswered request for a description is repeated, in ms. */
 const RETRY_MS = 10_000;
 /** Codes of an answer that hides the agent: it does not exist, or the principal may not call it. */
 const HIDDEN: ReadonlySet<string> = new Set(['NO_ROUTE', 'AUTH_FORBIDDEN', 'ADDRESS_INVALID', 'NODE_GONE']);
@@ -46,7 +46,7 @@ interface Asked {
 interface Known {
   readonly attach: string;
   readonly asked: Promise<Asked>;
-  /** Monotonic time at which it is asked again, in ms. */
+  /** Monotonic time of the next request for the description, in ms. */
   askAgainAt: number;
 }
 
@@ -112,7 +112,7 @@ export class Catalogue {
     return asked;
   }
 
-  // An address that is not in the table may be served behind another sentinel. It is asked each time.
+  // Another sentinel may serve an address that is not in the table. Its description is requested each time.
   #askOnce(address: string, attach: string | undefined): Promise<Asked> {
     if (attach === undefined) return this.#ask(address);
     const known = this.#known.get(address);

@@ -1,9 +1,9 @@
-// The fabric as a door sees it: each caller of a door is a principal with its own link, and may see and call its own agents.
+// Interface of the doors to the fabric: each caller of a door is a principal with its own link, which sees the agents that it may call.
 import type { IncomingMessage } from 'node:http';
 import type { Client } from '@fame-fabric/client';
 import type { AgentCard } from './agent-card.ts';
 
-/** The part of a request that has its credential. */
+/** The part of a request with its credential. */
 export type VisitRequest = Pick<IncomingMessage, 'headers' | 'socket'>;
 
 export interface DoorFabric {
@@ -22,20 +22,20 @@ export interface Visitor extends Disposable {
   readonly principal: string;
   /** Attached as the principal. Shared with other requests: do not close it. */
   readonly client: Client;
-  /** Returns the agents that the principal may call, by address in code point order. Asks those that are new. */
+  /** Returns the agents that the principal may call, by address in code point order. Requests the descriptions of new agents. */
   agents(): Promise<readonly AgentCard[]>;
   /**
-   * Finds an agent by its address, or by the part before `@` if only one agent has it. Undefined if there is none, or if the principal may
-   * not call it.
+   * Finds an agent by its address, or by the part before `@` if only one agent has it. Undefined if the agent does not exist or the principal
+   * may not call it.
    */
   agent(name: string): Promise<AgentCard | undefined>;
-  /** Keeps the link for work that outlives the request. Returns a function that ends this. */
+  /** Keeps the link for work that outlives the request. Returns a function that releases it. */
   hold(): () => void;
   /**
    * Calls `run` once the credential of the request or the link has ended, after a moment in which the response may report it. Returns a
    * function that stops this.
    */
   onEnd(run: () => void): () => void;
-  /** Ends the use of the link. Further calls have no effect. */
+  /** Releases the link. Further calls have no effect. */
   release(): void;
 }

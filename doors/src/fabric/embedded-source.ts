@@ -1,4 +1,4 @@
-// The principals of the doors in the process of a sentinel. The sentinel verifies each request, and links attach without a socket.
+// Principals of doors in the process of a sentinel. The sentinel verifies each request, and links attach without a socket.
 import { connect } from '@fame-fabric/client';
 import { openLinkSignatures, sidOf } from '@fame-fabric/shared/node';
 import type { DoorGrant, DoorHost } from '@fame-fabric/shared/router';
@@ -57,7 +57,7 @@ export class EmbeddedSource implements FabricSource {
   }
 }
 
-// Tokens of one principal may have different scopes, and a link has those that it attached with.
+// Tokens of one principal may have different scopes, and a link has the scopes of its attach.
 const keyOf = ({ principal }: DoorGrant): string => {
   const { id, roles, scopes, claims, rights, allow } = principal;
   return JSON.stringify([id, roles, scopes, claims, rights, allow]);

@@ -14,7 +14,7 @@ const REPORT_MS = 1_000;
 /** Time after its expiry in which a link ends by itself and reports it, in ms. */
 const EXPIRY_MS = 4_000;
 
-/** Where the principals and the addresses come from. */
+/** Source of the principals and the addresses. */
 export interface FabricSource {
   /** Verifies the credential of a request, or leaves that to the attach. @throws {AUTH_*} */
   identify(request: VisitRequest): Promise<Identity>;

@@ -6,15 +6,15 @@ import type { Client } from '@fame-fabric/client';
 import { type Clock, FabricError, isFabricError, type Logger, type Timer } from '@fame-fabric/shared';
 import type { Catalogue } from './catalogue.ts';
 
-/** Time in which a link must be attached, in ms. */
+/** Time limit of an attach, in ms. */
 const ATTACH_MS = 5_000;
 
-/** Links that attach at the same time. Each wrong credential costs an attach of doors that leave the check to their sentinel. */
+/** Maximum number of links that attach at the same time. In a separate process, each wrong credential costs an attach. */
 const MAX_ATTACHING = 64;
 
 /** A caller whose credential was accepted. */
 export interface Identity {
-  /** Distinguishes principals and their rights. It has no secret. */
+  /** Distinguishes principals and their rights. It contains no secret. */
   readonly key: string;
   /** Wall time in ms since the epoch at which the credential expires. @default it does not expire */
   readonly expiresAt?: number | undefined;
@@ -51,7 +51,7 @@ class PooledLink {
   uses = 0;
   /** Runs while the link is not in use. */
   idleTimer: Timer | undefined;
-  /** True once it is not given to new requests. */
+  /** True if new requests must not use the link. */
   isRetired = false;
 
   constructor(identity: Identity, attached: Promise<AttachedLink>) {
@@ -98,7 +98,7 @@ export class Links {
     const link = this.#byKey.get(key);
     if (link === undefined) return undefined;
     const { identity } = link;
-    // A renewed credential outlives the link that attached with the one before it.
+    // A renewed credential is valid for longer than the link of the earlier one.
     const isShorter = (identity.expiresAt ?? Number.POSITIVE_INFINITY) < expiresAt;
     if (!isShorter && !identity.hasEnded()) {
       this.#byKey.delete(key);
@@ -164,7 +164,7 @@ export class Links {
     };
   }
 
-  /** Lets the requests that use the link finish with it. */
+  /** Gives the link to no new requests. Current requests finish on it. */
   #retire(link: PooledLink): void {
     link.isRetired = true;
     if (this.#byKey.get(link.identity.key) === link) this.#byKey.delete(link.identity.key);
@@ -182,7 +182,7 @@ export class Links {
     );
   }
 
-  // A link reconnects by itself. Its requests wait for a moment, and then fail so that their clients can report it.
+  // A link reconnects by itself. Requests wait for it briefly and then fail, so that clients learn of the loss.
   #whenAttached(client: Client): Promise<void> | undefined {
     if (client.state === 'attached') return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -216,7 +216,7 @@ export class Links {
 const busy = (message: string): FabricError =>
   new FabricError('QUOTA_EXCEEDED', message, { details: { retryAfterMs: 1_000 } });
 
-/** The code in the details of a refused attach is that of the reason, such as a quota. */
+/** The details of a refused attach have the code of the reason, such as an exceeded quota. */
 function attachError(error: unknown): unknown {
   if (!isFabricError(error, 'LINK_REFUSED') || error.details?.code !== 'QUOTA_EXCEEDED') return error;
   return new FabricError('QUOTA_EXCEEDED', error.message, { details: error.details, cause: error });

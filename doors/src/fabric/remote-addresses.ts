@@ -1,12 +1,12 @@
-// The addresses of a fabric as doors in a process of their own know them: from the list of nodes of the sentinel, if the key of the process
-// may read it, else those of the configuration.
+// Addresses of a fabric for doors in a separate process: from the sentinel's list of nodes if the key of the process may read it,
+// otherwise from the configuration.
 import { type Clock, isFabricError, type Logger } from '@fame-fabric/shared';
 import type { ServedAddress } from '@fame-fabric/shared/router';
 import { isRefusedCredential } from './credential-codes.ts';
 
-/** Time for which a list is used, in ms. */
+/** Time for which a list is reused, in ms. */
 const FRESH_MS = 1_000;
-/** Time after which an address of the configuration is asked again, and the list of nodes is tried again, in ms. */
+/** Time after which configured addresses are queried again, and the list of nodes is requested again, in ms. */
 const RETRY_MS = 30_000;
 
 export interface RemoteAddressesDeps {
@@ -29,7 +29,7 @@ export class RemoteAddresses {
     this.#deps = deps;
   }
 
-  /** Returns the addresses. If the sentinel does not answer, those of the configuration. */
+  /** Returns the addresses. If the sentinel does not answer, returns those of the configuration. */
   readonly read = async (): Promise<readonly ServedAddress[]> => {
     const now = this.#deps.clock.monotonic();
     if (now - this.#refusedAt < RETRY_MS) return this.#configured(now);

@@ -1,7 +1,7 @@
-// The principals of doors in a process of their own. Each credential is passed on to the sentinel, which verifies it at the attach of its
-// link. The key of this process is never used for a caller.
+// Principals of doors in a separate process. The sentinel verifies each credential at the attach of its link. The key of this process is
+// never used for a caller.
 //
-// Invariant: no map has the text of a credential. The pool knows its digest, and a link keeps the text to attach again.
+// Invariant: no map contains the text of a credential. The pool has its digest, and a link keeps the text to attach again.
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Client, type ConnectOptions, connect } from '@fame-fabric/client';
@@ -55,7 +55,7 @@ export class RemoteSource implements FabricSource {
 
   async identify({ headers }: VisitRequest): Promise<Identity> {
     const token = tokenOf(headers);
-    // In open mode clients send a placeholder, because their libraries insist on a key. Tokens with dots may be real ones.
+    // In open mode, clients send a placeholder, because their libraries require a key. A text with dots may be a real token.
     const isPlaceholder = token !== undefined && !token.startsWith(KEY_PREFIX) && !token.includes('.');
     if (token === undefined || (isPlaceholder && this.#isOpen))
       return this.#identity(ANONYMOUS_KEY, undefined);

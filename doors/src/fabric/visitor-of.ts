@@ -4,7 +4,7 @@ import { onClosed } from '../shared/left-signal.ts';
 import type { DoorFabric, Visitor } from './door-fabric.ts';
 
 /**
- * Resolves the caller of a request. Released once the response was sent or its connection was lost; `hold` keeps it longer. A response
+ * Resolves the caller of a request. It is released after the response was sent or the connection was lost; `hold` keeps it longer. A response
  * that is open when the credential ends is broken off.
  * @throws the errors of `DoorFabric.visit`
  */

@@ -1,4 +1,4 @@
-// Calls of operations: `POST /agents/ADDRESS/OPERATION` with the parameters as JSON. Turns of chat agents have a route of their own.
+// Calls of operations: `POST /agents/ADDRESS/OPERATION` with the parameters as JSON. `turn-run.ts` handles turns of chat agents.
 import { createHash } from 'node:crypto';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { closestMatch } from '@fame-fabric/shared/internal';
@@ -82,12 +82,12 @@ async function resultOf(call: Call, calls: IdempotentCalls): Promise<unknown> {
     return client.call(agent.address, method, request.body, { timeoutMs, signal: leftSignal(reply) });
   }
   if (agent.isDescribed && agent.operations.some(({ name, isDurable }) => name === method && !isDurable)) {
-    const text = `${method} of ${agent.address} does not remember its calls, so Idempotency-Key would have no effect`;
+    const text = `${method} of ${agent.address} is not durable, so Idempotency-Key would have no effect`;
     throw new FabricError('OPERATION_UNSUPPORTED', text, {
       details: { fix: 'Leave the header out, or declare the operation `durable: true`.' },
     });
   }
-  // The call goes on when its reader leaves, and the same key gets its outcome.
+  // The call continues if its reader leaves, and the same key returns its outcome.
   const id = `idem-${digestOf([visitor.principal, agent.address, method, key])}`;
   return calls.run(id, digestOf([request.body ?? null]), () => {
     const release = visitor.hold();
@@ -114,7 +114,7 @@ async function itemsOf({ request, reply, visitor, agent, method, timeoutMs }: Ca
   return items;
 }
 
-// The first item decides about the status, so that a refused call is an HTTP error.
+// The status is sent with the first item, so that a refused call is an HTTP error.
 async function answerEvents(call: Call, { options, clock }: DoorDeps): Promise<FastifyReply> {
   const { request, reply, visitor, agent, method, timeoutMs } = call;
   const { client } = visitor;
@@ -188,11 +188,11 @@ function timeoutOf(text: string | undefined): number {
 const digestOf = (parts: readonly unknown[]): string =>
   createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 
-/** Calls with a key that run now. The agent keeps the outcomes of those that have ended. */
+/** Running calls with a key. The agent keeps the outcomes of ended calls. */
 class IdempotentCalls {
   readonly #running = new Map<string, { readonly body: string; readonly result: Promise<unknown> }>();
 
-  /** Joins the call with the same id. @throws {REQUEST_CONFLICT} if that has another body */
+  /** Joins the call with the same id. @throws {REQUEST_CONFLICT} if that call has another body */
   run(id: string, body: string, start: () => Promise<unknown>): Promise<unknown> {
     const running = this.#running.get(id);
     if (running !== undefined) {

@@ -1,4 +1,4 @@
-// Commands that a reader can paste: `curl` lines for the operations of an agent, with parameters that fit their schema.
+// Commands to paste: `curl` lines for the operations of an agent, with parameters that match their schema.
 import type { AgentCard, AgentOperation, JsonSchema } from '../fabric/agent-card.ts';
 import type { FastifyRequest } from '../fastify.ts';
 
@@ -8,7 +8,7 @@ const MAX_DEPTH = 3;
 export const baseUrlOf = (request: FastifyRequest, publicUrl: string | undefined): string =>
   publicUrl ?? `${request.protocol}://${request.host}`;
 
-/** Path of an agent, or of one of its operations. Addresses may have slashes. */
+/** Path of an agent, or of one of its operations. Addresses may contain slashes. */
 export const pathOf = (address: string, operation?: string): string => {
   const agent = encodeURIComponent(address).replaceAll('%40', '@');
   return `/agents/${agent}${operation === undefined ? '' : `/${encoded(operation)}`}`;
@@ -33,7 +33,7 @@ export function curlOf(
   return `curl -s${stream} ${isPlain(url) ? url : `'${url}'`} -d '${body}'`;
 }
 
-/** Returns a value that fits the required part of a schema, as far as it can be told. */
+/** Returns a value that matches the required part of a schema, for the keywords that this function knows. */
 function sampleOf(schema: JsonSchema, depth = 0): unknown {
   if (typeof schema !== 'object' || schema === null) return null;
   const { type, enum: values, default: fallback, anyOf, examples, const: only } = schema;

@@ -1,5 +1,5 @@
-// The gateway of naylence: calls and messages over HTTP with the paths, fields, limits, statuses and codes of its own gateway. `errorCode`
-// is our addition.
+// Calls and messages over HTTP for gateway clients of naylence, with the paths, fields, limits, statuses and codes of naylence's gateway.
+// `errorCode` is an addition of Fame Fabric.
 import { type CallTarget, FabricError, isFabricError, tryParseAddress } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
 import { visitorOf } from '../fabric/visitor-of.ts';
@@ -15,7 +15,7 @@ const MAX_TYPE_CHARS = 256;
 const MAX_CAPABILITIES = 16;
 const MAX_CAPABILITY_CHARS = 256;
 
-/** The codes of naylence, by status. Other errors have none there. */
+/** Codes of naylence, by status. Other errors of naylence have no code. */
 const CODE_OF_STATUS: Readonly<Record<number, string>> = {
   400: 'invalid_request',
   401: 'unauthorized',
@@ -35,7 +35,7 @@ const gateway =
   ({ fabric }: DoorDeps): FastifyPluginAsync =>
   async (app) => {
     app.setErrorHandler(async (error, _request, reply) => {
-      // Errors of other kinds are reported and logged as those of the whole door.
+      // The door reports and logs other errors.
       if (!isFabricError(error)) throw error;
       const { status, body } = gatewayError(error);
       if (status === 401) reply.header('www-authenticate', 'Bearer');

@@ -1,4 +1,4 @@
-// Errors of the plain HTTP door: the code, what failed, what to do, and a command to try where there is one.
+// Errors of the plain HTTP door: the code, the message, the fix, and an example command if there is one.
 import { ERRORS, type ErrorCode, type FabricError } from '@fame-fabric/shared';
 import type { Refusal } from '../door.ts';
 
@@ -13,7 +13,7 @@ export interface HttpErrorBody {
   readonly details?: Record<string, unknown> | undefined;
 }
 
-/** Fixes for people with an HTTP client. The table of codes has those for nodes of the fabric. */
+/** Fixes for HTTP clients. The table of codes has the fixes for nodes of the fabric. */
 const FIXES: Readonly<Record<string, string>> = {
   AUTH_MISSING: 'Send a key as `Authorization: Bearer KEY`. `npx fame-fabric key add NAME` makes one.',
   AUTH_INVALID: 'Send a valid key as `Authorization: Bearer KEY`. `npx fame-fabric key add NAME` makes one.',

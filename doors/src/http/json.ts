@@ -1,9 +1,9 @@
-// Bodies of the plain HTTP door: JSON whatever the content type says, because `curl -d` names another one, and answers that are easy to
-// read in a terminal.
+// Bodies of the plain HTTP door. Requests are JSON with any content type, because `curl -d` sends another one. Answers are easy to read in
+// a terminal.
 import { FabricError } from '@fame-fabric/shared';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from '../fastify.ts';
 
-/** Reads every body as JSON. An empty one is undefined. */
+/** Parses every body as JSON. An empty body is undefined. */
 export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
@@ -24,7 +24,7 @@ export function readJsonBodies(app: FastifyInstance): void {
 export const wantsEvents = ({ headers }: FastifyRequest): boolean =>
   headers.accept?.includes('text/event-stream') ?? false;
 
-/** Returns the text of an answer: one line for a client that asks for JSON, else indented. Both end with a line break. */
+/** Returns the text of an answer: one line for a client that accepts JSON, otherwise indented. Both end with a line break. */
 const jsonText = (value: unknown, accept: string | undefined): string =>
   `${JSON.stringify(value ?? null, null, accept?.includes('application/json') ? 0 : 2)}\n`;
 

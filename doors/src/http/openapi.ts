@@ -1,5 +1,5 @@
-// The OpenAPI document of the plain HTTP door: a path for each operation of each agent that the caller may call, with the parameters that
-// the agent states. Version 3.1, whose schemas are JSON Schema.
+// The OpenAPI document of the plain HTTP door: a path for each operation of each agent that the caller may call, with the parameters from
+// the description of the agent. Version 3.1, because its schemas are JSON Schema.
 import type { AgentCard, AgentOperation, JsonSchema } from '../fabric/agent-card.ts';
 import { pathOf } from './examples.ts';
 import { isTurn } from './turn-run.ts';
@@ -105,7 +105,7 @@ const components: Json = {
     ConversationId: {
       name: 'X-Conversation-Id',
       in: 'header',
-      description: 'The conversation that the turn continues. A new one if it is missing.',
+      description: 'The conversation that the turn continues. Without it, a new conversation starts.',
       schema: { type: 'string' },
     },
     LastEventId: {
@@ -131,7 +131,10 @@ const components: Json = {
           type: 'object',
           required: ['code', 'message', 'retryable'],
           properties: {
-            code: { type: 'string', description: 'A code of docs/errors.md, or of the agent.' },
+            code: {
+              type: 'string',
+              description: 'A code of Fame Fabric (docs/errors.md), or a code that the agent defines.',
+            },
             message: { type: 'string' },
             fix: { type: 'string' },
             example: { type: 'string', description: 'A command that works.' },

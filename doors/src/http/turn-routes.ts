@@ -42,7 +42,7 @@ export function turnRoutes(app: FastifyInstance, { fabric, options, clock }: Doo
     const { turn } = request.params;
     const id = conversationOf(request, request.query.conversation_id);
     const conversations = visitor.client.conversations(address);
-    // Names an unknown turn, which a cancel ignores.
+    // Throws for an unknown turn, which `cancel` would ignore.
     const { state } = await conversations.turn(id, turn);
     if (state === 'open' || state === 'input-required') {
       await visitor.client.conversation(address, { id, isResumed: true }).cancel(turn);
@@ -84,7 +84,7 @@ async function sendTurn(
 
 const turnOf = (event: ConversationEvent): unknown => ('turn_id' in event ? event.turn_id : undefined);
 
-/** The error in the form of this door, beside the fields of the event. */
+/** Adds the error in the form of this door to the fields of the event. */
 const errorFields = (event: ConversationEvent & { readonly type: 'error' }) => ({
   error: { code: event.code, message: event.message, retryable: event.retryable ?? false },
 });

@@ -1,5 +1,5 @@
-// Turns over plain HTTP: `POST /agents/ADDRESS/run_turn` with a message. The turn goes on when its reader leaves, and the same turn id
-// or Idempotency-Key joins it.
+// Turns over plain HTTP: `POST /agents/ADDRESS/run_turn` with a message. The turn continues if its reader leaves, and a request with the
+// same turn id or Idempotency-Key joins it.
 import { createHash } from 'node:crypto';
 import type { Client, TurnEvent, TurnOptions } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
@@ -14,7 +14,7 @@ import { pathOf } from './examples.ts';
 import { httpError } from './http-error.ts';
 import { sendJson, wantsEvents } from './json.ts';
 
-/** Time that a stream waits for its first event before its headers are sent, in ms: a turn that is refused is an HTTP error. */
+/** Time that a stream waits for its first event before it sends its headers, in ms, so that a refused turn is an HTTP error. */
 const FIRST_EVENT_MS = 300;
 const MAX_ID_CHARS = 128;
 
@@ -29,7 +29,7 @@ export interface TurnCall {
   readonly agent: AgentCard;
 }
 
-/** A turn as its caller states it. */
+/** The turn that a request asks for. */
 interface TurnBody {
   readonly text: string;
   readonly conversationId: string | undefined;
@@ -80,7 +80,7 @@ export async function runTurn(call: TurnCall, { clock, options }: DoorDeps): Pro
   return reply;
 }
 
-/** Headers that name a turn. `Location` has its outcome and its events. */
+/** Headers that name a turn. `Location` is the path of its outcome and its events. */
 export const turnHeaders = (
   address: string,
   conversationId: string,
@@ -91,7 +91,7 @@ export const turnHeaders = (
   location: `${pathOf(address)}/turns/${encodeURIComponent(turnId)}?conversation_id=${encodeURIComponent(conversationId)}`,
 });
 
-/** Reads an id as `turnHeaders` writes it. */
+/** Decodes an id that `turnHeaders` has written. */
 export function idInHeader(value: string | readonly string[] | undefined): string | undefined {
   if (typeof value !== 'string') return undefined;
   try {
@@ -101,14 +101,14 @@ export function idInHeader(value: string | readonly string[] | undefined): strin
   }
 }
 
-/** An event as server-sent event. Its id is the cursor, which a client sends back as Last-Event-ID. */
+/** Converts an event to a server-sent event. Its id is the cursor, which a client sends back as Last-Event-ID. */
 export const eventOf = (event: { readonly type: string; readonly seq?: number | undefined }) => ({
   event: event.type,
   data: JSON.stringify(event),
   id: event.seq === undefined ? undefined : String(event.seq),
 });
 
-// A conversation that the caller names is started if it does not exist, so that people can choose its name.
+// Starts a named conversation that does not exist, so that people can choose its name.
 function turnEvents(
   client: Client,
   agent: AgentCard,

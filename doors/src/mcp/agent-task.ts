@@ -1,5 +1,5 @@
-// The task of an agent with task methods as a tool with the name of the agent. The tool waits for the end of the task, and passes its questions
-// to the user of the client. For a client that polls it is a task of the Tasks extension.
+// A tool with the name of an agent with task methods. A call runs a task of the agent, waits for its end, and passes its questions to the
+// user of the client. For a client that polls, it becomes a task of the Tasks extension.
 import type { Client, Task } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId, type TaskStatus } from '@fame-fabric/shared';
 import { encodeAgentTask, encodeJobState } from './ids.ts';
@@ -57,7 +57,7 @@ export async function callAgentTask(
     return caller.canElicit ? questionOf(address, id, status) : waitingResult(id, status);
   } catch (error) {
     if (!signal.aborted) return errorResult(error, { 'fame/task_id': id });
-    await tasks.cancel(id).catch(() => {}); // the client has cancelled the call, and reads no outcome
+    await tasks.cancel(id).catch(() => {}); // the client has cancelled the call and ignores the outcome
     throw error;
   }
 }
@@ -72,7 +72,7 @@ async function started(
   try {
     return await client.task(address).start(payload, { id, signal });
   } catch (error) {
-    // A call that the client repeats joins its task.
+    // A repeated call joins its task.
     if (!isFabricError(error, 'TASK_EXISTS')) throw error;
     return client.task(address).get(id);
   }
@@ -110,7 +110,7 @@ async function followed(
   throw new FabricError('TASK_FAILED', 'The task ended without a final state');
 }
 
-/** A `message` by itself is a text; other arguments are data. */
+/** A lone `message` is the text; other arguments are data. */
 const payloadOf = (input: Record<string, unknown>): Payload =>
   typeof input.message === 'string' && Object.keys(input).length === 1 ? input.message : input;
 
@@ -122,7 +122,7 @@ const textOf = (parts: Parts): string =>
     .filter((text) => text !== '')
     .join('\n');
 
-/** The result of a task that ended: its final message, else its artifacts. */
+/** The result of an ended task: its final message, otherwise its artifacts. */
 function resultOfTask(id: string, { status, artifacts }: Task): CallToolResult {
   const parts = status.message?.parts ?? (artifacts ?? []).flatMap((artifact) => artifact.parts);
   const text = textOf(parts);
@@ -134,7 +134,7 @@ function resultOfTask(id: string, { status, artifacts }: Task): CallToolResult {
   return parts.length === 1 && only?.type === 'data' ? resultOf(only.data) : resultOf(text);
 }
 
-/** A question has a key of its own: the time at which the task asked it. */
+/** Key of a question: the time at which the task asked it. */
 const keyOf = ({ timestamp }: TaskStatus): string => `input-${timestamp.replace(/\D/g, '')}`;
 
 const formOf = (status: TaskStatus): PendingInputs => ({

@@ -1,4 +1,4 @@
-// Approvals of a person in the terms of MCP: a turn that waits for one asks the client's user with a form.
+// Approvals as MCP forms: a turn that waits for an approval asks the client's user with a form.
 import type { ApprovalAnswer, PendingApproval } from '@fame-fabric/client';
 import type { PendingInputs } from './sdk.ts';
 
@@ -41,8 +41,8 @@ export const formsOf = (approvals: readonly PendingApproval[]): PendingInputs =>
   );
 
 /**
- * Reads the response to a form. A person who declines refuses the call. Returns undefined for a form that was closed without a choice,
- * and for anything that is no response, so that the person is asked again.
+ * Reads the response to a form. Declining the form refuses the call. Returns undefined for a form that was closed without a choice and for
+ * an invalid response, so that the person is asked again.
  */
 export function answerOf(response: unknown): ApprovalAnswer | undefined {
   const { action, content } = (response ?? {}) as {
@@ -55,7 +55,7 @@ export function answerOf(response: unknown): ApprovalAnswer | undefined {
   return { approve: content.approve, note };
 }
 
-/** Instructions for a client that shows no forms. */
+/** Instructions for a client without forms. */
 export const howToAnswer = (approvals: readonly PendingApproval[], answerTool: string): string =>
   [
     'The turn waits for a person:',

@@ -1,4 +1,4 @@
-// Ids that this door gives out. Each names an agent, a conversation and a turn, so that any process of the door can use it; the agent
+// Ids that this door issues. Each names an agent, a conversation and a turn, so that any process of the door can use it; the agent
 // checks that the conversation belongs to the caller.
 import { createHash } from 'node:crypto';
 import { decodeId, encodeId } from '../shared/opaque-id.ts';
@@ -21,7 +21,7 @@ function decode(prefix: string, text: string): (TurnIds & { extra: string | unde
 
 /** A turn that a client polls as a task. */
 export interface TaskIds extends TurnIds {
-  /** ISO 8601. Kept in the id for the time in which the agent is away. */
+  /** ISO 8601. The id contains it, so that it is known while the agent is unavailable. */
   readonly createdAt: string;
 }
 
@@ -57,8 +57,8 @@ export type CallState =
 const OPERATION = 'op_';
 
 /**
- * The `requestState` of a turn that waits for a person. It is not signed: another value in it reaches only what the caller may reach with a
- * plain call.
+ * The `requestState` of a turn that waits for a person. It is not signed, because a changed value gives no access that the caller does not
+ * have.
  */
 export const encodeTurnState = (ids: TurnIds): string => encode('wait_', ids);
 
@@ -66,7 +66,7 @@ export const encodeTurnState = (ids: TurnIds): string => encode('wait_', ids);
 export const encodeJobState = ({ address, taskId }: AgentTaskIds): string =>
   encodeId('ask_', { agent: address, conversation: taskId });
 
-/** The `requestState` of an operation. The agent protects it, if it must not change on its way. */
+/** The `requestState` of an operation. The agent must sign it if changes by the client would be harmful. */
 export const encodeOperationState = (state: string): string => OPERATION + state;
 
 /** Reads a `requestState`. Undefined if this door did not make it. */
@@ -78,7 +78,7 @@ export function decodeState(text: string): CallState | undefined {
   return turn && { turn };
 }
 
-/** Derives ids from the key with which a client repeats a call, so that the repeated call finds the turn of the first one. */
+/** Derives ids from the idempotency key of a call, so that a repeated call finds the turn of the first one. */
 export function idsOfKey(
   principal: string,
   tool: string,

@@ -1,5 +1,5 @@
-// Notices when the tools of a principal change, while a client listens for that. Agents come and go without a notification to their
-// callers, so the list is compared at an interval.
+// Detects changes of a principal's tools while a client listens for them. Agents do not notify callers when they attach or leave, so the
+// list is compared at an interval.
 import { createHash } from 'node:crypto';
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { Visitor } from '../fabric/door-fabric.ts';
@@ -25,12 +25,12 @@ export class ListWatch {
     this.#clock = clock;
   }
 
-  /** True if the principal has as many listeners as it may have. */
+  /** True if the principal has the maximum number of listeners. */
   isFull(principal: string): boolean {
     return (this.#watches.get(principal)?.listeners.size ?? 0) >= MAX_LISTENERS;
   }
 
-  /** Calls `onChange` after each change of the tools of the visitor's principal. Returns a function that ends this. */
+  /** Calls `onChange` after each change of the tools of the visitor's principal. Returns a function that ends the watch. */
   listen(visitor: Visitor, onChange: () => void): () => void {
     const watch = this.#watchOf(visitor);
     watch.listeners.add(onChange);
@@ -69,7 +69,7 @@ export class ListWatch {
       watch.digest = digest;
       if (hasChanged) for (const listener of watch.listeners) listener();
     } catch {
-      // The link is away: the next check compares with the same list.
+      // The link is lost: the next check compares with the same list.
     } finally {
       watch.isBusy = false;
     }

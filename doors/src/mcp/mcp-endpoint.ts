@@ -1,5 +1,5 @@
-// The path /mcp, for both eras of the protocol. Since 2026-07-28 each request stands alone, and closing it cancels it. Before, clients open
-// a session with `initialize`, and a call goes on when its response is not read; a request without a session is served by itself.
+// The path /mcp, for both eras of the protocol. Since 2026-07-28, each request is independent, and closing it cancels it. Clients of earlier
+// versions open a session with `initialize`, and a call continues if its response is not read. A request without a session is served alone.
 import type { IncomingHttpHeaders } from 'node:http';
 import { FabricError } from '@fame-fabric/shared';
 import type { DoorDeps } from '../door.ts';
@@ -110,7 +110,7 @@ export class McpEndpoint {
     return this.#sessions.open(visitor.principal, mcpServer(this.#server, { hasTasks: false }));
   }
 
-  /** Refuses a `subscriptions/listen` that asks for tasks without their extension, and one too many. */
+  /** Refuses a `subscriptions/listen` that asks for tasks without their extension, or that exceeds the limit. */
   #refusedListener(body: unknown, { principal }: Visitor): Response | undefined {
     const [message] = messagesOf(body);
     if (message?.method !== 'subscriptions/listen') return undefined;
@@ -140,7 +140,7 @@ export class McpEndpoint {
   }
 }
 
-/** A client that is gone by now gets no notification. */
+/** Ignores a client that has disconnected. */
 const notifyOfAgents = ({ server }: Session): Promise<unknown> =>
   Promise.allSettled([server.sendToolListChanged(), server.sendPromptListChanged()]);
 
@@ -153,7 +153,7 @@ interface Message {
 const messagesOf = (body: unknown): Message[] =>
   (Array.isArray(body) ? body : [body]).filter((message) => typeof message === 'object' && message !== null);
 
-/** The request without its body, which was parsed already. */
+/** The request without its body, which has been parsed. */
 function webRequest({ method, headers, host, url }: FastifyRequest, signal: AbortSignal): Request {
   return new Request(`http://${host || 'localhost'}${url}`, { method, headers: webHeaders(headers), signal });
 }

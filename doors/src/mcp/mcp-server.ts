@@ -1,4 +1,4 @@
-// The MCP server of one request or session: its handlers. Both eras have the same ones; only clients of 2026-07-28 have tasks.
+// The MCP server of one request or session. Both eras have the same handlers; only clients of 2026-07-28 have tasks.
 import type { AgentCard } from '../fabric/agent-card.ts';
 import { type CallState, decodeState } from './ids.ts';
 import { getPrompt, listPrompts } from './prompts.ts';
@@ -82,7 +82,7 @@ function completionOf(
   return { values, hasMore: agents.length > values.length };
 }
 
-/** Pages of a list that may change between two requests: the cursor is the name of the last tool. */
+/** Returns a page of a list that may change between two requests: the cursor is the name of the last tool. */
 function pageOf<T extends { name: string }>(
   all: T[],
   cursor: string | undefined,

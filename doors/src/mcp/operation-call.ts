@@ -1,4 +1,4 @@
-// The call of an operation that is no turn: one answer, or the items of a stream.
+// The call of an operation that is not a turn: one answer, or the items of a stream.
 import type { Client } from '@fame-fabric/client';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { encodeOperationState } from './ids.ts';
@@ -16,7 +16,7 @@ import { CLIENT_SIDE, type ToolTarget } from './tool-table.ts';
 
 /** Time limit for an answer, or for each item, in ms. */
 const TIMEOUT_MS = 600_000;
-/** Maximum size of the items of a stream together, in characters of JSON. */
+/** Maximum total size of the items of a stream, in characters of JSON. */
 const MAX_ITEMS_CHARS = 1_048_576;
 const MAX_PROGRESS_CHARS = 1_000;
 
@@ -33,9 +33,9 @@ export interface OperationCaller {
 export interface ClientSide {
   /** Capabilities that the client declared. The operation may ask for what they allow. */
   readonly capabilities: DeclaredCapabilities;
-  /** Responses to the requests that the operation returned, by their keys. They come from the client and may be anything. */
+  /** Responses to the requests that the operation returned, by their keys. They come from the client unchecked. */
   readonly inputResponses?: Readonly<Record<string, unknown>> | undefined;
-  /** The `requestState` that the operation returned. A client can change it: sign it if that matters. */
+  /** The `requestState` that the operation returned. A client can change it, so sign it if changes would be harmful. */
   readonly requestState?: string | undefined;
 }
 
@@ -61,7 +61,7 @@ export async function callOperation(
   }
 }
 
-/** The question of an operation to the client. The library checks its requests against the capabilities of the client. */
+/** Requests of an operation to the client. The library checks them against the capabilities of the client. */
 const questionOf = ({ inputRequests, requestState }: InputRequiredResult): InputRequiredResult => ({
   resultType: 'input_required',
   ...(inputRequests ? { inputRequests } : {}),
@@ -101,7 +101,7 @@ function report(reporter: ProgressReporter, item: unknown, text: string): void {
   else reporter.note(text.slice(0, MAX_PROGRESS_CHARS));
 }
 
-/** Texts are joined. */
+/** Joins text items. */
 const itemsResult = (items: unknown[]): CallToolResult =>
   items.length > 0 && items.every((item) => typeof item === 'string')
     ? resultOf(items.join(''))

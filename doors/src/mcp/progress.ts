@@ -1,4 +1,4 @@
-// Progress notifications of one call. The number only rises; the message has what was added to the reply since the last one.
+// Progress notifications of one call. The number only rises; the message has the text that was added to the reply since the last one.
 import type { Clock } from '@fame-fabric/shared';
 
 /** Sends one notification. Resolves when the connection accepts more. */
@@ -10,7 +10,7 @@ export type SendProgress = (progress: {
 
 /** Least time between two notifications, in ms. */
 const INTERVAL_MS = 250;
-/** Steps that are reported without that pause. A fast stream of items would otherwise fill the memory for a slow reader. */
+/** Steps that are reported without that pause. A fast stream of items to a slow reader would otherwise fill the memory. */
 const MAX_FAST_STEPS = 100;
 const MAX_MESSAGE_CHARS = 4_000;
 
@@ -28,19 +28,19 @@ export class ProgressReporter {
     this.#clock = clock;
   }
 
-  /** Adds a piece of the reply. Pieces that arrive fast share a notification; the last piece may be left out, as the result has it. */
+  /** Adds a piece of the reply. Pieces in quick succession share a notification; the last piece may be left out, because the result has it. */
   text(piece: string): void {
     this.#text = (this.#text + piece).slice(-MAX_MESSAGE_CHARS);
     if (this.#clock.monotonic() - this.#sentAt >= INTERVAL_MS) this.#flush();
   }
 
-  /** Reports a step. Steps that arrive too fast are left out. */
+  /** Reports a step. Steps in too quick succession are left out. */
   note(message: string): void {
     if (this.#text !== '') this.#flush();
     if (this.#mayStep()) this.#report({ progress: Math.floor(this.#last) + 1, message });
   }
 
-  /** Reports the number that an operation gives itself. A number that does not rise, or arrives too fast, is left out. */
+  /** Reports a number from the operation. A number that does not rise, or follows too quickly, is left out. */
   value(progress: number, total: number | undefined, message: string | undefined): void {
     if (progress > this.#last && this.#mayStep())
       this.#report({ progress, ...(total === undefined ? {} : { total }), ...(message ? { message } : {}) });
@@ -61,7 +61,7 @@ export class ProgressReporter {
     if (this.#failure) return;
     this.#last = progress.progress;
     this.#sentAt = this.#clock.monotonic();
-    // A reader that is gone gets no more of them. The call notices it by its signal.
+    // The reader has disconnected. The signal of the call reports it.
     this.#send(progress).catch((error: unknown) => {
       this.#failure = error;
     });

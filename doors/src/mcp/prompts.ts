@@ -6,7 +6,7 @@ import { ASK_AGENT } from './tool-table.ts';
 
 const ARGUMENTS = [{ name: 'message', description: 'The message to the agent.', required: true }];
 
-/** The name of an agent is that of an operation with its own name. */
+/** The name of the prompt: the tool name of an operation with the agent's own name. */
 const namesOf = (cards: readonly AgentCard[]) =>
   toolNames(
     cards

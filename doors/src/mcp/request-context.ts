@@ -1,4 +1,4 @@
-// The things that every handler of a request has.
+// The context of every request handler.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import type { ServerContext } from './sdk.ts';
@@ -7,7 +7,7 @@ export interface ServerDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
-  /** The agent that `ask_agent` asks by default. */
+  /** The agent that `ask_agent` calls by default. */
   readonly chatAddress: string;
 }
 

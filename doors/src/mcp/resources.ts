@@ -1,4 +1,4 @@
-// Conversations as resources: the list of the caller's own ones, and the transcript of each.
+// Conversations as resources: the list of the caller's conversations, and the transcript of each.
 import type { Client, ConversationEvent, ConversationSummary } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import type { AgentCard } from '../fabric/agent-card.ts';
@@ -16,7 +16,7 @@ const PAGE = 50;
 const EVENTS_PAGE = 500;
 /** Maximum characters of a transcript. Older messages are left out. */
 const MAX_TRANSCRIPT_CHARS = 1_048_576;
-/** Codes of an agent that lists no conversations to this caller. */
+/** Codes of an agent that does not list conversations for this caller. */
 const UNLISTED: ReadonlySet<string> = new Set([
   'AUTH_MISSING',
   'AUTH_FORBIDDEN',
@@ -52,7 +52,7 @@ function readUri(uri: string): { address: string; conversationId: string } | und
 
 /**
  * Lists a page of conversations: agent by agent in the order of the cards, each with the latest change first.
- * @param cursor of the previous page. One that is not known starts at the first agent.
+ * @param cursor of the previous page. An unknown cursor starts at the first agent.
  */
 export async function listConversations(
   client: Client,

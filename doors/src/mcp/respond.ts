@@ -1,11 +1,11 @@
-// Sends the response of the MCP library, a web `Response`, as the response of the door. While a call runs long, the door sends comments, so
-// that neither a proxy nor the client gives the connection up.
+// Sends the response of the MCP library, a web `Response`, as the response of the door. During a long call, the door sends comments, so
+// that neither a proxy nor the client closes the connection.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Clock, Timer } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { FastifyReply } from '../fastify.ts';
 
-/** Time without progress after which a client that does not read is given up, in ms. */
+/** Time after which the connection of a client that does not read is closed, in ms. */
 const STALLED_MS = 60_000;
 const SSE_HEADERS = {
   'content-type': 'text/event-stream',
@@ -21,7 +21,7 @@ export interface RespondOptions {
   readonly takesEvents: boolean;
 }
 
-/** Sends a response. Resolves when it was sent, or when the client has left. */
+/** Sends a response. Resolves when it was sent or the client has disconnected. */
 export async function respond(
   reply: FastifyReply,
   answer: Promise<Response>,
@@ -84,7 +84,7 @@ async function pipe({ raw }: FastifyReply, { body }: Response, clock: Clock): Pr
   }
 }
 
-/** Waits until a slow client reads. Breaks the connection of one that does not. */
+/** Waits until a slow client reads. Closes the connection of a client that does not read. */
 async function drained(raw: FastifyReply['raw'], clock: Clock): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const stalled: Timer = clock.after(STALLED_MS, () => raw.destroy());

@@ -1,4 +1,4 @@
-// Answers of tools: text for the model, and the same as structured content.
+// Results of tools: text for the model, and the same data as structured content.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { type CallToolResult, isContentBlock } from './sdk.ts';
 
@@ -17,15 +17,15 @@ const RESULT_KEYS: readonly string[] = ['content', 'structuredContent', 'isError
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** True for an answer of an agent that is a tool result of MCP already: content blocks, such as images, and nothing of its own. */
+/** True if an answer of an agent already is a tool result of MCP: content blocks, such as images, and no other fields. */
 function isToolResult(value: unknown): value is CallToolResult {
   if (!isPlainObject(value) || !Array.isArray(value.content) || value.content.length === 0) return false;
   return Object.keys(value).every((key) => RESULT_KEYS.includes(key)) && value.content.every(isContentBlock);
 }
 
 /**
- * Turns the answer of an operation into the result of its tool. The structured content is always an object, because clients before
- * 2026-07-28 take nothing else: an answer that is none stands in `result`.
+ * Converts the answer of an operation to the result of its tool. The structured content is always an object, because clients before
+ * 2026-07-28 require one. Other answers are put into the field `result`.
  */
 export function resultOf(answer: unknown): CallToolResult {
   if (isToolResult(answer)) return answer;
@@ -37,7 +37,7 @@ export function resultOf(answer: unknown): CallToolResult {
 }
 
 /**
- * Turns an error into a result that the model can read. `_meta['fame/error']` has its code.
+ * Converts an error to a result that the model can read. `_meta['fame/error']` has its code.
  * @param hint advice on the next call
  */
 export function errorResult(

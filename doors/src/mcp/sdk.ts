@@ -34,7 +34,7 @@ export {
 export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks';
 const CLIENT_CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
 
-/** The answer to a tool call that goes on as a task of the Tasks extension. */
+/** The answer to a tool call that continues as a task of the Tasks extension. */
 export interface CreateTaskResult extends Result {
   resultType: 'task';
   taskId: string;
@@ -53,8 +53,7 @@ const isTask = (result: unknown): result is CreateTaskResult =>
   (result as { resultType?: unknown } | null)?.resultType === 'task';
 
 /**
- * A server whose tools may answer with a task. The library checks each answer as an ordinary result, and would add an empty
- * `content` to a task.
+ * A server whose tools may answer with a task. The library would check the task as an ordinary result and add an empty `content`.
  */
 export class TaskServer extends Server {
   /** Sets the function that runs the tools. */
@@ -118,7 +117,7 @@ export const tasksMissing = (): MissingRequiredClientCapabilityError =>
     requiredCapabilities: { extensions: { [TASKS_EXTENSION]: {} } },
   });
 
-/** Requests to the user of the client, by a key that the answer has too. */
+/** Requests to the client, by a key that the response repeats. */
 export type PendingInputs = InputRequests;
 
 export const isContentBlock = (value: unknown): boolean => isSpecType.ContentBlock(value);

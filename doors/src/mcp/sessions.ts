@@ -1,5 +1,5 @@
-// Sessions of clients before 2026-07-28, which open one with `initialize`. A session belongs to its principal, has no state of turns, and
-// expires: its client then opens another one.
+// Sessions of clients before 2026-07-28, which open a session with `initialize`. A session belongs to its principal and has no state of
+// turns. After it has expired, its client opens another one.
 import { type Clock, FabricError, newId, type Timer } from '@fame-fabric/shared';
 import { type TaskServer, WebStandardStreamableHTTPServerTransport } from './sdk.ts';
 
@@ -8,7 +8,7 @@ const IDLE_MS = 1_800_000;
 const SWEEP_MS = 60_000;
 /** Maximum number of sessions. */
 const MAX_SESSIONS = 4_096;
-/** Maximum number of sessions of one principal. One more closes the one that was not used for the longest time. */
+/** Maximum number of sessions of one principal. A further session closes the least recently used one. */
 const MAX_OF_PRINCIPAL = 256;
 
 export class Session {
@@ -50,7 +50,7 @@ export class Sessions {
   }
 
   /**
-   * Opens a session. It is known once its `initialize` was answered.
+   * Opens a session. Its id is valid once `initialize` was answered.
    * @throws {ADMIT_FULL} if there are too many
    */
   async open(principal: string, server: TaskServer): Promise<Session> {
@@ -66,13 +66,13 @@ export class Sessions {
     return session;
   }
 
-  /** Finds a session of the principal. Those of others do not exist for it. */
+  /** Finds a session of the principal. Sessions of other principals are treated as unknown. */
   find(id: string, principal: string): Session | undefined {
     const session = this.#byId.get(id);
     return session?.principal === principal ? session : undefined;
   }
 
-  /** Counts a use of the session. Returns a function that ends it. */
+  /** Counts a use of the session. Returns a function that ends the use. */
   use(session: Session): () => void {
     session.uses++;
     this.#touch(session);
@@ -111,7 +111,7 @@ export class Sessions {
       if (session.uses === 0 && session.usedAt <= before) this.#close(session);
   }
 
-  /** Closes the session of the principal that was not used for the longest time. Returns false if it has none. */
+  /** Closes the least recently used session of the principal. Returns false if it has no session. */
   #closeOldest(principal: string): boolean {
     for (const session of this.#byId.values()) {
       if (session.principal !== principal) continue;

@@ -1,5 +1,5 @@
-// The methods of the Tasks extension (io.modelcontextprotocol/tasks, SEP-2663): get, update and cancel. The door keeps no tasks: the id
-// of a task names its turn, and the agent that runs the turn answers for it.
+// The methods of the Tasks extension (io.modelcontextprotocol/tasks, SEP-2663): get, update and cancel. The door stores no tasks: the id
+// of a task names its turn, and the agent that runs the turn reports its state.
 import { type Client, isUndecided, type TurnReport } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { answered, taskView } from './agent-task.ts';
@@ -36,7 +36,7 @@ const UNKNOWN: ReadonlySet<string> = new Set([
 /** A task by its id: the turn of a chat agent, or the task of an agent with task methods. */
 interface PolledTask {
   get(canElicit: boolean): Promise<TaskView>;
-  /** Passes responses of the client on. Those to other requests have no effect. */
+  /** Forwards responses of the client. Responses to other requests have no effect. */
   answer(responses: Readonly<Record<string, unknown>>): Promise<unknown>;
   cancel(): Promise<unknown>;
 }
@@ -112,7 +112,7 @@ async function known<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-/** The task now. A turn whose agent is away for a while is still working. */
+/** The current task. A turn whose agent is temporarily unavailable has the state working. */
 async function viewOf(taskId: string, task: TaskIds, client: Client, elicits: boolean): Promise<TaskView> {
   try {
     const report = await reportOf(client, task);
@@ -131,7 +131,7 @@ async function viewOf(taskId: string, task: TaskIds, client: Client, elicits: bo
 const reportOf = (client: Client, { address, conversationId, turnId }: TurnIds): Promise<TurnReport> =>
   known(client.conversations(address).turn(conversationId, turnId));
 
-/** The whole text of a reply that is too long for a report. */
+/** Reads the whole text of a reply that is too long for a report. */
 async function textOf(client: Client, { address, conversationId, turnId }: TurnIds): Promise<string> {
   const conversation = client.conversation(address, { id: conversationId, isResumed: true });
   return (await conversation.runTurn('', { turnId, onLeave: 'continue' })).text;

@@ -1,4 +1,4 @@
-// A turn as a task of the Tasks extension (io.modelcontextprotocol/tasks, SEP-2663): its state, and in the end its result.
+// Converts a turn to a task of the Tasks extension (io.modelcontextprotocol/tasks, SEP-2663): its state, and at the end its result.
 import type { TurnReport } from '@fame-fabric/client';
 import { errorOfCode } from '@fame-fabric/shared/internal';
 import { formsOf } from './approvals.ts';
@@ -24,7 +24,7 @@ const AWAY_INTERVAL_MS = 5_000;
 
 /**
  * Builds the view of a turn. A turn that failed is a completed task whose result is an error, because `failed` means an error of the
- * protocol. A client that shows no forms sees a turn that waits for a person as working.
+ * protocol. For a client without forms, a turn that waits for a person has the state working.
  */
 export function taskOf(taskId: string, ids: TurnIds, report: TurnReport, canElicit: boolean): TaskView {
   const { approvals = [] } = report;
@@ -74,11 +74,11 @@ const failureOf = ({ error }: TurnReport): CallToolResult =>
     errorOfCode(error?.code, error?.message ?? 'The turn failed.', { retryable: error?.retryable }),
   );
 
-/** The view of a task whose agent does not answer at the moment. Its turn goes on when the agent returns. */
+/** The view of a task whose agent is unavailable. Its turn continues when the agent returns. */
 export const awayTask = (taskId: string, { createdAt }: Pick<TaskIds, 'createdAt'>): TaskView => ({
   taskId,
   status: 'working',
-  statusMessage: 'The agent is away. The task goes on when it returns.',
+  statusMessage: 'The agent is unavailable. The task continues when it returns.',
   createdAt,
   lastUpdatedAt: createdAt,
   ttlMs: null,

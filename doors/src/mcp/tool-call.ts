@@ -30,7 +30,7 @@ interface Call {
   readonly deps: ServerDeps;
   readonly context: ServerContext;
   readonly visitor: Visitor;
-  /** Lists the agents, and asks those that are new for their operations. */
+  /** Lists the agents, and requests the descriptions of new ones. */
   table(): Promise<ToolTable>;
   readonly tool: string;
   readonly args: Arguments;
@@ -164,7 +164,7 @@ function textArgument(args: Arguments, name: string): string | undefined {
 
 const MAX_KEY_CHARS = 256;
 
-/** The key with which the client repeats a call: `_meta['fame/idempotency_key']`, or the header Idempotency-Key. */
+/** The idempotency key of a call: `_meta['fame/idempotency_key']`, or the header Idempotency-Key. */
 function keyOf({ mcpReq, http }: ServerContext): string | undefined {
   const meta = mcpReq._meta as Record<string, unknown> | undefined;
   const key = meta?.[META.idempotencyKey] ?? http?.req?.headers.get('idempotency-key') ?? undefined;

@@ -1,7 +1,7 @@
 // Names of tools. Model APIs accept 1 to 64 characters of [A-Za-z0-9_-], and clients put a prefix in front, such as `mcp__fabric__`.
 //
 // Invariants: I1 the names of a set of operations do not depend on its order. I2 the long name of an operation, with a hash, never
-// changes and is always accepted, so a client with an old list reaches the operation that it means.
+// changes and is always accepted, so a client with an old list calls the right operation.
 import { createHash } from 'node:crypto';
 
 /** An operation of an agent. */
@@ -12,7 +12,7 @@ export interface OperationRef {
   readonly operation: string;
 }
 
-/** Maximum characters of a name. 16 of the 64 that model APIs accept are left to the prefix of a client. */
+/** Maximum characters of a name. Model APIs accept 64, of which 16 are for the prefix of the client. */
 export const MAX_TOOL_NAME_CHARS = 48;
 const HASH_CHARS = 6;
 
@@ -37,7 +37,7 @@ const hashOf = ({ address, operation }: OperationRef): string => {
     .slice(-HASH_CHARS);
 };
 
-/** The name of an operation with its hash, which no other operation has. */
+/** The name of an operation with its hash, which is unique. */
 export function longToolName(ref: OperationRef): string {
   return `${plainName(ref).slice(0, MAX_TOOL_NAME_CHARS - HASH_CHARS - 1)}_${hashOf(ref)}`;
 }

@@ -7,9 +7,9 @@ import { longToolName, type OperationRef, toolNames } from './tool-names.ts';
 import { TURN_SCHEMA } from './turn-result.ts';
 
 export const ASK_AGENT = 'ask_agent';
-/** The parameter with which an operation gets the client's side of the call. The schema of the tool does not have it. */
+/** Parameter through which an operation can send requests to the client. The schema of the tool leaves it out. */
 export const CLIENT_SIDE = '_mcp';
-/** Operations of a chat agent that the door runs as one: a call of a tool reports its progress by itself. */
+/** Operations of a chat agent that are one tool, because a tool call reports its own progress. */
 const TURN_OPERATIONS: readonly string[] = ['run_turn', 'run_turn_stream'];
 /** Parameters of `run_turn` that the door sets itself. */
 const OWN_PARAMETERS: readonly string[] = ['answer', 'owner', 'after', 'include'];
@@ -31,7 +31,7 @@ export class ToolTable {
   readonly #cards: readonly AgentCard[];
   readonly #chatAddress: string;
 
-  /** @param chatAddress the agent that `ask_agent` asks by default */
+  /** @param chatAddress the agent that `ask_agent` calls by default */
   constructor(cards: readonly AgentCard[], chatAddress: string) {
     this.#cards = cards;
     this.#chatAddress = chatAddress;
@@ -107,14 +107,14 @@ function targetsOf(card: AgentCard): ToolTarget[] {
   ];
 }
 
-/** The task of an agent has no name, so that its tool has that of the agent. */
+/** The task of an agent has an empty operation name, so that its tool has the name of the agent. */
 const taskTarget = (card: AgentCard): ToolTarget => ({
   card,
   address: card.address,
   operation: card.name,
   description:
     card.description ??
-    'Runs the task of an agent. A `message` by itself is its text; other arguments are its data.',
+    'Runs a task of an agent. A lone `message` is the text of the task; other arguments are its data.',
   params: { type: 'object', properties: { message: { type: 'string' }, [TASK_ID]: TASK_ID_SCHEMA } },
   kind: 'task',
   takesClientSide: false,
@@ -155,7 +155,7 @@ function toolOf(name: string, { card, operation, description, params, kind }: To
 const _sourceOf = (kind: ToolTarget['kind'], operation: string, { address }: AgentCard): string =>
   kind === 'task' ? `Task of the agent ${address}.` : `Operation ${operation} of the agent ${address}.`;
 
-/** Arguments of a tool are an object. Parameters that have positions only stand in `args`. */
+/** Arguments of a tool are an object, so positional parameters are put into `args`. */
 function objectSchema(params: JsonSchema | undefined): Tool['inputSchema'] {
   const schema = params && withoutHeaders(params);
   if (schema?.type === 'array') return { type: 'object', properties: { args: schema }, required: ['args'] };
@@ -170,7 +170,7 @@ function withoutClientSide(schema: Tool['inputSchema']): Tool['inputSchema'] {
   return { ...rest, properties, ...(others.length > 0 ? { required: others } : {}) };
 }
 
-// With `x-mcp-header`, clients copy a parameter into a header, which this door does not check. A faulty one hides the tool.
+// With `x-mcp-header`, clients copy a parameter into a header, which this door does not check. A faulty header hides the tool.
 const withoutHeaders = (schema: JsonSchema): Exclude<Tool['inputSchema']['properties'], undefined> =>
   JSON.parse(
     JSON.stringify(schema, (key, value: unknown) =>

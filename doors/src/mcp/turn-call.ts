@@ -1,5 +1,5 @@
-// One turn as the call of a tool: it reports progress while the reply streams, and ends with the reply, with a question to a person, or
-// as a task. The turn lives at the agent: another call with its turn id joins it.
+// Runs one turn for a tool call. The call reports progress while the reply streams, and ends with the reply, with a question to a person, or
+// as a task. The turn runs at the agent: another call with its turn id joins it.
 import {
   type Client,
   type Conversation,
@@ -32,7 +32,7 @@ export interface TurnRequest extends TurnIds {
   readonly options?: Pick<TurnOptions, 'options' | 'toolResults' | 'retryKey' | 'retryCount'> | undefined;
 }
 
-/** The side of the client of one call. */
+/** The client's side of one call. */
 export interface TurnCaller {
   readonly client: Client;
   readonly clock: Clock;
@@ -43,13 +43,13 @@ export interface TurnCaller {
   readonly canElicit: boolean;
   /** True if the client polls tasks. */
   readonly canPoll: boolean;
-  /** Responses to forms, by the id of the call of the agent. */
+  /** Responses to forms, by the id of the tool call that needs approval. */
   readonly responses?: Readonly<Record<string, unknown>> | undefined;
   /** Returns the name of the tool that answers approvals. */
   answerTool(): Promise<string>;
 }
 
-/** Time after which the call of a client that polls becomes a task, in ms. Shorter turns are answered directly. */
+/** Time after which the call of a client that polls becomes a task, in ms. Shorter turns return their result directly. */
 const TASK_AFTER_MS = 500;
 
 type TurnEnd =
@@ -99,7 +99,7 @@ async function endOf(
     if (end.kind === 'task') reading.catch(() => {}); // it ends with the abort below
     return end;
   } catch (error) {
-    // The client has cancelled the call, and reads no outcome.
+    // The client has cancelled the call and ignores the outcome.
     if (caller.signal.aborted) await conversation.cancel(request.turnId).catch(() => {});
     throw error;
   } finally {
@@ -148,7 +148,7 @@ async function unlessExists(starting: Promise<void>): Promise<void> {
   }
 }
 
-/** Resolves when the call should become a task: the turn is in the journal, and its reply takes long. Never for agents without reports. */
+/** Resolves when the call should become a task: the turn is in the journal and not short. Never resolves for agents without reports. */
 async function taskAfter(
   { conversationId, turnId }: TurnRequest,
   { clock }: TurnCaller,
@@ -165,7 +165,7 @@ async function taskAfter(
   }
 }
 
-/** Passes the answers of the person on. An answer that was given before, or to nothing, has no effect. */
+/** Forwards the answers of the person. An answer has no effect if its question was answered before or does not exist. */
 export async function answerForms(
   conversation: Pick<Conversation, 'answerApproval'>,
   responses: Readonly<Record<string, unknown>>,

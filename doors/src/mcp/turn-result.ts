@@ -46,7 +46,7 @@ export const doneResult = (ids: TurnIds, done: Omit<DoneEvent, 'type' | 'seq'>):
   _meta: metaOf(ids),
 });
 
-/** The result of a turn that waits for a person, for a client that shows no forms. */
+/** The result of a turn that waits for a person, for a client without forms. */
 export const waitingResult = (
   ids: TurnIds,
   approvals: readonly PendingApproval[],

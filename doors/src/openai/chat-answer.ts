@@ -19,7 +19,7 @@ export interface Answer {
   fail(error: unknown): void | Promise<void>;
   /** True if the client has the whole answer. */
   readonly isComplete: boolean;
-  /** True if the door broke the connection, because text that was sent is no longer valid. */
+  /** True if the door closed the connection, because sent text is no longer valid. */
   readonly isBroken: boolean;
 }
 
@@ -75,8 +75,8 @@ export class StreamedAnswer extends BaseAnswer {
     super(reply, turn, agent, deps);
     this.#deps = deps;
     this.#hasUsage = chat.hasUsageChunk;
-    // The response begins with the first event, so that a turn that fails before it is answered with a status. A slow model must not
-    // leave the connection silent.
+    // The response begins with the first event, so that a turn that fails earlier gets an error status. With a slow model, it begins
+    // earlier, because the connection must not stay silent.
     this.#firstTimer = deps.clock.after(deps.options.heartbeatMs, () => void this.#begun());
   }
 
@@ -116,7 +116,7 @@ export class StreamedAnswer extends BaseAnswer {
     this.#stream?.end();
   }
 
-  /** Text that was sent is no longer valid, and the protocol cannot take it back. */
+  /** Closes the connection: sent text is no longer valid, and the protocol cannot withdraw it. */
   #break(): void {
     this.isBroken = true;
     this.#stream?.destroy();

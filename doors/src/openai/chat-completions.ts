@@ -88,7 +88,7 @@ export class ChatCompletions {
       await readWithGrace(turn.events(reading.signal), {
         onEvent: (event) => answer.onEvent(event),
         left,
-        // A turn whose text was taken back goes on for the repeated request.
+        // A turn whose text was withdrawn continues for the repeated request.
         cancel: () => {
           if (answer.isBroken) return;
           this.#readings.deliver(retryKey);

@@ -1,5 +1,5 @@
-// The messages of a Chat Completions request as a conversation: the system prompt, the messages before the new input, and the new
-// input, which is all that follows the last message of the assistant.
+// Splits the messages of a Chat Completions request into the system prompt, the messages before the new input, and the new input: all
+// messages after the last one of the assistant.
 import type { ModelMessage, ToolCall, ToolResult } from '@fame-fabric/client';
 import type { Fields } from './fields.ts';
 import { invalid } from './openai-error.ts';
@@ -9,7 +9,7 @@ export interface SentMessages {
   readonly systemPrompt: string | undefined;
   /** The runs of user messages before the new input, oldest first. */
   readonly runs: readonly SentRun[];
-  /** The user messages of the new input. Earlier ones of them may be known to the journal, if their turns failed. */
+  /** The user messages of the new input. The journal may have the earlier ones, if their turns failed. */
   readonly texts: readonly string[];
   /** Results of calls in the new input. */
   readonly results: readonly ToolResult[];
@@ -29,7 +29,7 @@ interface PlacedMessage {
   readonly message: ModelMessage;
 }
 
-/** Limit of an agent for the messages that a conversation starts with. */
+/** Maximum messages that a conversation starts with, from the agent. */
 const MAX_MESSAGES = 4_096;
 
 /** Reads `messages`. @throws {PARAMS_INVALID} with the `param` that is at fault */
@@ -81,7 +81,10 @@ function messageOf(value: unknown, at: string): ModelMessage {
       return { role: 'tool', tool_call_id: id, content: textOf(fields.content, `${at}.content`) };
     }
     case 'function':
-      throw invalid(`${at}.role`, 'function is out of use. Send the result with the role tool.');
+      throw invalid(
+        `${at}.role`,
+        'function is deprecated and not supported. Send the result with the role tool.',
+      );
     default:
       throw invalid(`${at}.role`, 'must be system, developer, user, assistant or tool.');
   }
@@ -128,7 +131,7 @@ function partText(part: unknown, at: string): string {
   throw invalid(`${at}.type`, `must be text: parts of the type ${kind} are not supported.`);
 }
 
-/** True for a message of the user with text. An agent takes an empty one as a request to open the conversation. */
+/** True for a message of the user with text. Agents treat an empty message as a request to open the conversation. */
 const isQuestion = (message: ModelMessage): message is Extract<ModelMessage, { role: 'user' }> =>
   message.role === 'user' && message.content.trim() !== '';
 

@@ -1,5 +1,5 @@
-// The body of a Chat Completions request. Unknown fields are ignored, as at OpenAI; fields whose effect the door cannot give are refused,
-// because a client that sets them relies on it.
+// The body of a Chat Completions request. Unknown fields are ignored, as in the API of OpenAI. Fields that the door cannot support are
+// refused, because a client that sets them relies on them.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
 import { readMessages, type SentMessages } from './chat-messages.ts';
 import { type Fields, flagOf, isFields, isGiven, numberOf } from './fields.ts';
@@ -41,8 +41,9 @@ function refuseUnsupported(body: Fields): void {
   if (Array.isArray(modalities) && modalities.some((kind) => kind !== 'text'))
     throw invalid('modalities', 'must be ["text"]: agents answer with text.');
   if (isGiven(audio)) throw invalid('audio', 'is not supported: agents answer with text.');
-  if (isGiven(functions)) throw invalid('functions', 'is out of use. Send tools.');
-  if (isGiven(function_call)) throw invalid('function_call', 'is out of use. Send tool_choice.');
+  if (isGiven(functions)) throw invalid('functions', 'is deprecated and not supported. Send tools.');
+  if (isGiven(function_call))
+    throw invalid('function_call', 'is deprecated and not supported. Send tool_choice.');
 }
 
 function optionsOf(body: Fields): ModelOptions {
@@ -79,7 +80,7 @@ function toolOf(value: unknown, at: string): ToolSpec {
     function: {
       name,
       ...(typeof description === 'string' ? { description } : {}),
-      // A schema without a type is that of an object at OpenAI.
+      // OpenAI treats a schema without a type as the schema of an object.
       parameters: { type: 'object', ...((parameters as Fields | null | undefined) ?? { properties: {} }) },
       ...(typeof strict === 'boolean' ? { strict } : {}),
     },

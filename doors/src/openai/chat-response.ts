@@ -20,7 +20,7 @@ const metadataOf = ({ conversationId, turnId }: AnswerIds): Record<string, strin
   turn_id: turnId,
 });
 
-/** The whole answer. `metadata` is that of stored completions at OpenAI. */
+/** The whole answer. `metadata` is a field of OpenAI's stored completions. */
 export function completion(ids: AnswerIds, done: DoneEvent): object {
   const calls = done.tool_calls ?? [];
   return {
@@ -106,13 +106,13 @@ const FINISH: Readonly<Record<FinishReason, OpenAiFinish>> = {
   length: 'length',
   tool_calls: 'tool_calls',
   content_filter: 'content_filter',
-  // The text of the refusal was sent as content already.
+  // The text of the refusal was already sent as content.
   refusal: 'content_filter',
 };
 
 const finishOf = ({ finish = 'stop' }: DoneEvent): OpenAiFinish => FINISH[finish] ?? 'stop';
 
-/** The usage of a turn, which may have several model calls. Zeros where the agent does not know it. */
+/** The usage of a turn, which may have several model calls. Zeros if the agent does not report it. */
 function usageOf(usage: TurnUsage = {}): object {
   const { prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0 } = usage;
   const { total_tokens = prompt_tokens + completion_tokens } = usage;

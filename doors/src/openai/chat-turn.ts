@@ -30,7 +30,7 @@ const START_TIMEOUT_MS = 30_000;
 /** The largest window that an agent gives: a client that sends its history expects the model to receive it. */
 const MAX_HISTORY_TURNS = 200;
 const EPHEMERAL = 'once-';
-/** Looks at a turn that is being cancelled, and the time between them, in ms. */
+/** Number of checks of a turn that is being cancelled, and the time between them, in ms. */
 const MAX_LOOKS = 8;
 const LOOK_MS = 250;
 
@@ -76,7 +76,7 @@ export class ChatTurn {
     return new ChatTurn(request, place, turnId, !isKept);
   }
 
-  /** Id of the turn, also of one that the request has joined. */
+  /** Id of the turn that the request runs or has joined. */
   get turnId(): string {
     return this.#turnId;
   }
@@ -87,7 +87,7 @@ export class ChatTurn {
   }
 
   /**
-   * Yields the events of the turn. `signal` ends the reading, and the turn if no other call follows it.
+   * Yields the events of the turn. `signal` ends the reading, and cancels the turn if no other call follows it.
    * @throws {TURN_CONFLICT} if the request has the `Idempotency-Key` of another one; and the errors of the agent
    */
   async *events(signal: AbortSignal): AsyncGenerator<TurnEvent, void> {
@@ -138,7 +138,7 @@ export class ChatTurn {
     if (this.#place.id !== this.conversationId) await this.#conversation.end();
   }
 
-  /** Waits for a moment for the end of a turn that is being cancelled. */
+  /** Waits briefly for the end of a turn that is being cancelled. */
   async #hasEnded(): Promise<boolean> {
     if (this.#isDone || !hasJournal(this.#request.agent)) return true;
     const { visitor, agent, clock } = this.#request;
@@ -205,7 +205,7 @@ const takenBy = ({ raw }: AgentCard): readonly unknown[] => (Array.isArray(raw.o
 const hasJournal = ({ raw, operations }: AgentCard): boolean =>
   Array.isArray(raw.options) && operations.some(({ name }) => name === 'read_events');
 
-/** The system prompt of a client may differ from turn to turn, so it goes with the turn where the agent takes it. */
+/** The system prompt of a client may change, so it is an option of the turn if the agent supports that. */
 function optionsFor({ agent, chat }: TurnRequest): ModelOptions | undefined {
   const { systemPrompt } = chat.messages;
   if (systemPrompt === undefined || !takenBy(agent).includes('instructions')) return chat.options;

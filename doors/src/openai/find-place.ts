@@ -1,6 +1,6 @@
-// Finds the conversation and the place of the new message of a chat client, which sends its whole history with each request. The
-// client keeps its id when its user edits a message or wants another answer, so such a request goes on in a branch: a fork whose id
-// follows from the place and the question. Later requests find the branch by the same path, and the door keeps no table.
+// Finds the conversation and the place of the new message of a chat client, which sends its whole history with each request. If the
+// user edits a message or wants another answer, the client keeps its id. Such a request continues in a branch: a fork whose id is a
+// hash of the place and the question. Later requests find the branch by the same path, so the door needs no table.
 import type { ForkOrigin } from '@fame-fabric/client';
 import { FabricError, newId } from '@fame-fabric/shared';
 import type { ConversationKey } from '../shared/conversation-key.ts';
@@ -16,7 +16,7 @@ import {
 } from './history-match.ts';
 import type { ConversationTurns, JournalTurn, Question } from './journal-turns.ts';
 
-/** Where a request goes on. `text` is the message of the user in its turn. */
+/** The place at which a request continues. `text` is the message of the user in its turn. */
 export type Place = { readonly id: string; readonly text: string } & (
   | { readonly type: 'join'; readonly turnId: string }
   | { readonly type: 'next' }
@@ -58,15 +58,15 @@ export async function findPlace(request: PlaceRequest): Promise<Place> {
   return { type: 'start', id: newId(), text: joined(sent.texts) };
 }
 
-/** The way from the conversation of a client to the place of its new message. */
+/** The path from the conversation of a client to the place of its new message. */
 class Path {
   readonly #request: PlaceRequest;
-  /** The questions of all conversations on the way. */
+  /** The questions of all conversations on the path. */
   readonly #known = new Set<string>();
   /** Questions of the request that were matched before the current conversation. */
   #from = 0;
   #isFork = false;
-  /** The last turn on the way that the request repeats. A request for another answer has the same body as the first one. */
+  /** The last turn on the path that the request repeats. A request for another answer has the same body as the first one. */
   #join: Place | undefined;
 
   constructor(request: PlaceRequest) {
@@ -97,7 +97,7 @@ class Path {
     if (sibling) return { branch: sibling };
     const { kept, used } = match;
     const group = groupOf(turns, kept);
-    // The calls that the results answer are those of one turn, and another turn may have brought results already.
+    // The results answer the calls of one turn, and another turn may already have brought results.
     const called =
       results.length > 0 && used === rest.length
         ? group.findLast(({ calls }) => results.every((id) => calls.includes(id)))
@@ -124,7 +124,7 @@ class Path {
 
   #enter(branch: ConversationTurns, used: number): ConversationTurns {
     this.#isFork = branch.forkedFrom !== undefined;
-    // A branch that is no fork began with all messages of its request.
+    // A branch that is not a fork began with all messages of its request.
     this.#from = this.#isFork ? this.#from + used : 0;
     return branch;
   }
@@ -140,8 +140,8 @@ class Path {
   }
 
   /**
-   * Returns the branch with another answer to an earlier question, if the client shows another one than the journal has. Its user may
-   * have asked for it again.
+   * Returns the branch with another answer to an earlier question, if the history of the client has another answer than the journal. Its
+   * user may have asked for another answer.
    */
   async #sibling(
     turns: ConversationTurns,
@@ -177,7 +177,7 @@ function siblingIds(turns: ConversationTurns, place: number, question: Question)
 const groupOf = ({ questions, lead }: ConversationTurns, kept: number): readonly JournalTurn[] =>
   kept > 0 ? questions[kept - 1]!.turns : lead;
 
-/** True if the only question is sent once more. A client that sends no history would hardly repeat it. */
+/** True if the only question is sent again. A client that sends no history would probably not repeat it. */
 const isFirstAgain = ({ questions }: ConversationTurns, next: string): boolean =>
   questions.length === 1 && questions[0]!.text === next;
 

@@ -1,12 +1,12 @@
-// Compares the history that a chat client sends with that of the journal. Only the texts of users are compared: clients leave out old
-// messages, tools and reasoning, and they change the system prompt from day to day.
+// Compares the history that a chat client sends with the journal. Only user messages are compared: clients leave out old messages, tools
+// and reasoning, and they change the system prompt from day to day.
 import { hash } from '../shared/retry-key.ts';
 import type { SentMessages, SentRun } from './chat-messages.ts';
 
 /** A question of the user in the journal. */
 export interface KnownQuestion {
   readonly text: string;
-  /** The answer; undefined if there is none yet. */
+  /** The answer; undefined before it exists. */
   readonly answer: string | undefined;
 }
 
@@ -17,23 +17,23 @@ export type SentQuestion = KnownQuestion;
 export interface Match {
   /** Questions of the journal that the new message follows. */
   readonly kept: number;
-  /** Questions of the request that are among those. With fewer than it has, the next one was edited. */
+  /** Number of questions of the request among those. If the request has more, the next one was edited. */
   readonly used: number;
 }
 
-/** Messages in one run that are compared with the journal one by one. */
+/** Maximum messages of one run that are compared with the journal individually. */
 const MAX_RUN = 32;
 
-/** The text of a question or an answer, as it is compared. */
+/** The text of a question or an answer for the comparison. */
 export const comparable = (text: string): string =>
   hash(text.normalize('NFC').replaceAll('\r\n', '\n').trim());
 
-/** The text of several user messages in a row, which are one turn. */
+/** The text of consecutive user messages, which are one turn. */
 export const joined = (texts: readonly string[]): string => texts.join('\n\n');
 
 /**
- * Returns the earlier questions of a request and the text of the new one. Several user messages in a row are one question, unless
- * the journal has some of them as turns of their own, because these failed.
+ * Returns the earlier questions of a request and the text of the new one. Consecutive user messages are one question, unless the
+ * journal has some of them as separate turns, because these failed.
  */
 export function questionsOf(
   { runs, texts }: Pick<SentMessages, 'runs' | 'texts'>,
@@ -82,7 +82,7 @@ function lastKnown(
 export interface MatchOptions {
   /** The new question; undefined if the request brings only results of calls. */
   readonly next: string | undefined;
-  /** True if the client sends its whole history, so that a lone question is the first one. */
+  /** True if the client sends its whole history, so that a single question is the first one. */
   readonly sendsHistory: boolean;
   /** True if the first question of the request is the first one of the journal. */
   readonly isFromStart: boolean;
@@ -120,7 +120,7 @@ function commonStart(sent: readonly SentQuestion[], known: readonly KnownQuestio
   return count;
 }
 
-/** True if the first `kept` questions of the journal end with those of the request, or the other way round. */
+/** True if the first `kept` questions of the journal end with those of the request, or vice versa. */
 function endsAt(sent: readonly SentQuestion[], known: readonly KnownQuestion[], kept: number): boolean {
   const overlap = Math.min(sent.length, kept);
   if (overlap === 0) return false;

@@ -1,4 +1,4 @@
-// The turns of a conversation, as far as they matter for the place of a new message. Read from the agent's journal.
+// The turns of a conversation, read from the agent's journal to find the place of a new message.
 import type { Client, ConversationEvent, ForkOrigin, ModelMessage } from '@fame-fabric/client';
 import { isFabricError } from '@fame-fabric/shared';
 import { readTurnId, type TurnName } from '../shared/retry-key.ts';
@@ -13,10 +13,10 @@ export interface JournalTurn {
   calls: readonly string[];
 }
 
-/** A question, and the turns that it led to: its own one, and those that brought results of calls. */
+/** A question with its turns: its own turn, and the turns that brought results of calls. */
 export interface Question extends KnownQuestion {
   answer: string | undefined;
-  /** Empty for a question of the messages that the conversation started with. */
+  /** Empty for a question from the messages that the conversation started with. */
   readonly turns: JournalTurn[];
 }
 
@@ -46,16 +46,16 @@ export interface JournalRequest {
   readonly id: string;
 }
 
-/** What was read of one journal. */
+/** Cached turns of one journal. */
 interface Read {
   turns: TurnsReader;
-  /** The last event that is no text. The next read begins with it, which shows that it is still the same journal. */
+  /** The last event that is not text. The next read begins with it, to check that the journal is still the same. */
   last: Pick<ConversationEvent, 'seq' | 'at'> | undefined;
   /** Resolves when the journal is not being read. */
   idle: Promise<unknown>;
 }
 
-/** Reads journals. It keeps the turns of the latest ones, so that a long conversation is not read again for each message. */
+/** Reads journals. Caches the turns of the latest ones, so that a long conversation is not read again for each message. */
 export class JournalTurns {
   /** By caller and conversation; the least recently used one first. */
   readonly #reads = new Map<string, Read>();
@@ -101,7 +101,7 @@ export class JournalTurns {
   }
 }
 
-/** Reads the events that came since the last time. */
+/** Reads the events since the last read. */
 async function readOn(read: Read, { client, address, id }: JournalRequest): Promise<void> {
   const conversations = client.conversations(address);
   let after = read.last ? Math.max(0, read.last.seq - 1) : 0;
@@ -144,7 +144,7 @@ class TurnsReader {
     switch (event.type) {
       case 'started':
         this.#forkedFrom = event.forked_from;
-        // A fork continues the questions of its origin, which the caller has matched already.
+        // A fork continues the questions of its origin, which the caller has already matched.
         if (!event.forked_from) this.#addMessages(event.messages ?? []);
         return;
       case 'turn':

@@ -1,5 +1,5 @@
-// Errors in the form of the OpenAI API: `{ error: { message, type, param, code } }`. `code` is a code of ours, except where OpenAI
-// clients look for one of theirs.
+// Errors in the form of the OpenAI API: `{ error: { message, type, param, code } }`. `code` is a code of the fabric, unless OpenAI clients
+// check for a code of OpenAI.
 import { FabricError } from '@fame-fabric/shared';
 import type { Refusal } from '../door.ts';
 
@@ -14,7 +14,7 @@ export interface OpenAiError {
 export const invalid = (param: string, fault: string): FabricError =>
   new FabricError('PARAMS_INVALID', `${param} ${fault}`, { details: { param } });
 
-/** Builds the error for a model that is no agent of the caller. */
+/** Builds the error for a model that is not an agent of the caller. */
 export const modelNotFound = (model: string): FabricError =>
   new FabricError(
     'NO_ROUTE',
@@ -28,8 +28,8 @@ export const errorBody = (error: FabricError, status: number): { error: OpenAiEr
 });
 
 /**
- * Writes an error in the form of the API. `x-should-retry` tells the official clients whether a repetition can help. They would
- * repeat each 409, 429 and 5xx.
+ * Writes an error in the form of the API. `x-should-retry` tells the official clients whether a retry can succeed. Without it, they
+ * retry every 409, 429 and 5xx.
  */
 export function openAiRefusal(error: FabricError, given: number): Refusal {
   // The agent lacks an operation, such as the tools of the caller. A path that does not exist has another code.

@@ -12,7 +12,7 @@ export interface ConversationKey {
 /** The limit of an agent. */
 const MAX_ID_CHARS = 256;
 
-/** Headers with an id, first that is given. Open WebUI forwards its own. */
+/** Headers with an id; the first one present counts. Open WebUI sends its own header. */
 const HEADERS = [
   ['x-conversation-id', false],
   ['x-openwebui-chat-id', true],
@@ -42,7 +42,7 @@ export function conversationKey(
 }
 
 function keyOf(id: string, sendsHistory: boolean, source: string): ConversationKey {
-  // The id returns in a header.
+  // The response has the id in a header.
   if (id.length > MAX_ID_CHARS || !/^[\x20-\x7e]+$/.test(id)) {
     throw new FabricError(
       'PARAMS_INVALID',
@@ -64,7 +64,7 @@ export function isHelperPrompt(
   loneMessage?: string,
 ): boolean {
   const named = headers['x-openwebui-task'] ?? metadata.task;
-  // A placeholder that the client did not fill in is no task.
+  // A placeholder that the client did not replace is not a task.
   if (typeof named === 'string' && named.trim() !== '' && !named.includes('{{')) return true;
   return headers['x-openwebui-chat-id'] !== undefined && /^\s*### Task:/.test(loneMessage ?? '');
 }

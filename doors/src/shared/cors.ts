@@ -22,7 +22,7 @@ interface HeaderTarget {
   header(name: string, value: string): unknown;
 }
 
-/** Lets the page that made the request read the response. Programs send no Origin. */
+/** Allows the page that made the request to read the response. Programs send no Origin. */
 export function addCorsHeaders({ origin }: IncomingHttpHeaders, reply: HeaderTarget): void {
   if (origin === undefined) return;
   reply.header('access-control-allow-origin', origin);

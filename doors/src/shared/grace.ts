@@ -1,4 +1,4 @@
-// Readers that leave before the end of their turn. A client may only have lost its connection, so the turn goes on for a moment, in
+// Readers that leave before the end of their turn. A client may only have lost its connection, so the turn continues for a grace period in
 // which a repeated request can join it.
 import type { Clock } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
@@ -14,10 +14,10 @@ export interface GraceOptions<E> {
   readonly clock: Clock;
 }
 
-/** Time for which a turn is kept for its reader, in ms. */
+/** Time for which a turn continues without its reader, in ms. */
 export const GRACE_MS = 5_000;
 
-/** Reads events to the end. Without a reader it cancels after the grace. @throws the errors of `events` and of `onEvent` */
+/** Reads events to the end. Without a reader, cancels after the grace period. @throws the errors of `events` and of `onEvent` */
 export async function readWithGrace<E>(
   events: AsyncIterable<E>,
   { onEvent, left, cancel, graceMs, clock }: GraceOptions<E>,
@@ -73,7 +73,7 @@ export class Readings {
     };
   }
 
-  /** Cancels the turns of a conversation that only wait for their readers to return: the client has sent something else. */
+  /** Cancels the turns of a conversation whose readers have left: the client has sent another message. */
   async clear(conversation: string): Promise<void> {
     const all = [...(this.#readings.get(conversation) ?? [])];
     if (all.length === 0 || all.some(({ hasReader }) => hasReader)) return;

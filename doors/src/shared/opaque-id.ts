@@ -1,5 +1,5 @@
-// Ids that a door gives out: they name an agent, a conversation and a turn, so that the door keeps no table of them. They are no secret
-// and no permission: the agent checks each use.
+// Ids that a door issues. They name an agent, a conversation and a turn, so that the door needs no table. They are not secret and grant no
+// permission: the agent checks each use.
 
 export interface OpaqueId {
   readonly agent: string;
@@ -41,6 +41,6 @@ export function decodeId(prefix: string, text: string): OpaqueId | undefined {
     turn: turn ?? undefined,
     extra: extra ?? undefined,
   };
-  // One text for each id: base64url has several texts for the same bytes.
+  // Accepts one text for each id: base64url has several texts for the same bytes.
   return encodeId(prefix, id) === text ? id : undefined;
 }

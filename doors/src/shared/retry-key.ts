@@ -13,9 +13,9 @@ export interface RepeatedRequest {
 }
 
 export interface Retry {
-  /** Equal for the requests that may be one: the `retry_key` of the turn. */
+  /** Equal for requests that may be repetitions of one: the `retry_key` of the turn. */
   readonly key: string;
-  /** The `retry_count` of the turn: 0 runs a turn, and more joins the latest turn with the key. */
+  /** The `retry_count` of the turn: 0 runs a new turn; a higher number joins the latest turn with the key. */
   readonly count: number;
   /** Hash of the body. */
   readonly body: string;
@@ -24,7 +24,7 @@ export interface Retry {
 const MAX_KEY_CHARS = 256;
 const MAX_COUNT = 1_000_000;
 
-/** Reads how often a request was sent before. @throws {PARAMS_INVALID} for an `Idempotency-Key` that is too long */
+/** Reads the retry key and count of a request. @throws {PARAMS_INVALID} for an `Idempotency-Key` that is too long */
 export function retryOf({ headers, principal, path, body }: RepeatedRequest): Retry {
   const named = headers['idempotency-key'];
   const bodyHash = hash('body', canonical(body));
@@ -49,7 +49,7 @@ function countOf(header: string | string[] | undefined): number {
   return Math.min(count, MAX_COUNT);
 }
 
-/** The parts of the id of a turn that a door makes. The key finds the turn again, and the body tells a repetition from a misuse of the key. */
+/** The parts of a turn id that a door creates. The key finds the turn again, and the hash of the body detects another request with the same key. */
 export interface TurnName {
   readonly key: string;
   readonly body: string;
@@ -78,7 +78,7 @@ export const hash = (...parts: readonly string[]): string =>
     .slice(0, 22);
 
 /**
- * The same text for equal JSON values, whatever the order of their keys, because a proxy may write the body again. It is not JSON:
+ * Returns the same text for equal JSON values with any order of keys, because a proxy may serialize the body again. The text is not JSON:
  * escaping a body of 1 MiB takes several ms, in which the sentinel forwards nothing.
  */
 function canonical(value: unknown): string {

@@ -1,10 +1,9 @@
-// Server-sent events: one response with events until its end. A slow reader slows down the writer, and a silent stream sends comments,
-// so that proxies keep the connection.
+// Server-sent events. A slow reader slows down the writer, and a silent stream sends comments so that proxies keep the connection.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Clock } from '@fame-fabric/shared';
 import type { FastifyReply } from '../fastify.ts';
 
-/** Time without progress after which a reader is given up, in ms. */
+/** Time without progress after which a reader's connection is closed, in ms. */
 const STALLED_MS = 60_000;
 
 export interface SseOptions {

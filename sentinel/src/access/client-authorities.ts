@@ -1,7 +1,7 @@
-// The issuers of client certificates, as FAME_TLS_CLIENT_CA_FILE has them now. TLS verifies a certificate when a connection begins. After
-// a change of the file, the certificates of older connections are checked again here: one whose issuer was removed is revoked. Node does
-// not reveal the intermediate certificates of a verified connection. So a certificate of an intermediate issuer is revoked by any
-// change, and its node returns with a new connection.
+// The current issuers of client certificates, from FAME_TLS_CLIENT_CA_FILE. TLS verifies a certificate when a connection begins. After a
+// change of the file, this module checks the certificates of older connections again: a certificate whose issuer was removed is revoked.
+// Node.js does not expose the intermediate certificates of a verified connection. So any change revokes the certificates of intermediate
+// issuers, and their nodes attach again with a new connection.
 import { X509Certificate } from 'node:crypto';
 import type { Principal } from '@fame-fabric/shared';
 
@@ -16,38 +16,38 @@ interface Accepted {
 export class ClientAuthorities {
   #pem = '';
   #authorities: readonly X509Certificate[] = [];
-  /** Number of the issuers in force; 1 for those of the start. */
+  /** Generation of the current issuers; 1 at the start. */
   #generation = 0;
-  /** By connection, the issuers by which TLS verified its certificate. */
+  /** By connection, the generation of the issuers with which TLS verified its certificate. */
   readonly #verified = new WeakMap<object, number>();
   readonly #accepted = new WeakMap<Principal, Accepted>();
   #isRevoked: (principal: Principal) => boolean = () => false;
 
-  /** Number of the issuers in force. It grows with each change. */
+  /** Generation of the current issuers. It grows with each change. */
   get generation(): number {
     return this.#generation;
   }
 
-  /** Puts the certificates of a PEM file in force. */
+  /** Replaces the issuers by the certificates of a PEM file. */
   replace(pem: string): void {
     if (pem === this.#pem) return;
     this.#pem = pem;
     this.#authorities = (pem.match(PEM_BLOCK) ?? []).map((block) => new X509Certificate(block));
     this.#generation++;
     if (this.#generation === 1) return;
-    // Another function tells the sweeper that sessions must be checked.
+    // A new function tells the sweeper to check all sessions.
     this.#isRevoked = (principal) => {
       const accepted = this.#accepted.get(principal);
       return accepted !== undefined && !this.trusts(accepted.connection, accepted.certificate);
     };
   }
 
-  /** Notes the issuers by which TLS has verified the certificate of a connection. */
+  /** Records the issuers with which TLS has verified the certificate of a connection. */
   verified(connection: object, generation: number): void {
     this.#verified.set(connection, generation);
   }
 
-  /** True if the certificate of the connection, which TLS accepted, is still one of an issuer in force. */
+  /** True if a current issuer still accepts the certificate of the connection, which TLS has accepted. */
   trusts(connection: object, certificate: X509Certificate): boolean {
     if (this.#generation <= 1 || this.#verified.get(connection) === this.#generation) return true;
     return this.#authorities.some(
@@ -57,7 +57,7 @@ export class ClientAuthorities {
     );
   }
 
-  /** Remembers the certificate of a principal, so that it can be revoked. */
+  /** Records the certificate of a principal, so that it can be revoked. */
   accepted(principal: Principal, connection: object, certificate: X509Certificate): void {
     this.#accepted.set(principal, { certificate, connection });
   }

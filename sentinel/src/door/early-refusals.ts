@@ -1,14 +1,14 @@
 // Refuses connections of a principal above its attach rate before HTTP parses them. The answer to one such request is kept until the
 // principal may attach again, and is sent to each further connection whose first bytes have the same credential. A refusal here costs
-// less than half of one by HTTP. While no principal is above its rate, every connection goes straight to HTTP.
+// less than half of a refusal by HTTP. While no principal is above its rate, every connection goes straight to HTTP.
 import type { Socket } from 'node:net';
 import type { Clock } from '@fame-fabric/shared';
 
 /** A connection that sends nothing for this time goes to HTTP, which has its own limits, in ms. */
 const WAIT_MS = 1_000;
-/** Principals whose answers are kept. */
+/** Maximum number of stored answers. */
 export const MAX_ANSWERS = 64;
-/** The part of the first bytes in which the credential is searched. Headers of nodes are shorter. */
+/** Number of first bytes that are searched for the credential. The headers of nodes are shorter. */
 const SEARCHED_BYTES = 2_048;
 const ATTACH_REQUEST = Buffer.from('GET /fame/v1/attach/ws/');
 const AUTHORIZATION = /\r\nauthorization: *([^\r\n]*)\r\n/i;
@@ -23,7 +23,7 @@ export interface EarlyRefusalsDeps {
   clock: Clock;
   /** Passes a connection to HTTP. */
   serve: (socket: Socket) => void;
-  /** Called at each connection that was refused here. */
+  /** Called for each connection that is refused here. */
   onRefused: () => void;
 }
 

@@ -72,7 +72,7 @@ export class FrameReader {
     this.#rest = undefined;
   }
 
-  /** Reads no further frame, also of the chunk at hand, until `resume`. A chunk may have hundreds of messages. */
+  /** Stops reading until `resume`, also within the current chunk, which may have hundreds of messages. */
   pause(): void {
     this.#isPaused = true;
   }

@@ -56,7 +56,7 @@ export interface ListenerDeps {
   access: Access;
   admission: Admission;
   onRequest: RequestHandler;
-  /** Takes upgrades to other paths than those of nodes. Returns false for an unknown path. @default none */
+  /** Handles upgrades to paths that are not those of nodes. Returns false for an unknown path. @default none */
   onUpgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => boolean) | undefined;
   clock: Clock;
   budget: QueueBudget;

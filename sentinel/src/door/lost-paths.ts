@@ -1,6 +1,6 @@
 // Nodes of naylence that attach again. Such a node has no resume token, takes a new instance id for each attach, and keeps the path of its
-// first attach in the address of its reply mailbox. With another path it would get no answers any more. So its attach waits for the end of
-// the session that it lost, and a connection that it no longer uses is closed.
+// first attach in the address of its reply mailbox. With another path, it would get no more answers. So its attach waits for the end of
+// its lost session, and a connection that it no longer uses is closed.
 import type { Clock, Logger, NodeAttach, Timer } from '@fame-fabric/shared';
 import { CANCEL_CAPABILITY } from '@fame-fabric/shared/internal';
 import { CLOSE } from '../close-codes.ts';
@@ -10,9 +10,9 @@ import type { Sessions } from '../session/sessions.ts';
 /** Longest time that an attach waits, in ms: nodes of naylence give up after 10 s. */
 const LONGEST_WAIT_MS = 8_000;
 
-/** Time after which a connection is no longer in use if it brought no message, in ms: nodes of naylence send a heartbeat every 15 s. */
+/** Time without a message after which a connection counts as unused, in ms: nodes of naylence send a heartbeat every 15 s. */
 const UNUSED_AFTER_MS = 20_000;
-/** The time of the last message is known to 2 s. */
+/** Accuracy of the time of the last message, in ms. */
 const CLOCK_STEP_MS = 2_000;
 
 interface Waiting {

@@ -16,9 +16,9 @@ import { READ_BYTES, readInto } from './read-buffer.ts';
 /** Byte limit of a connection that has not attached: enough for a NodeAttach and a few pings. */
 export const MAX_UNATTACHED_BYTES = 65_536;
 
-/** A pong is sent only while fewer bytes wait to be written: a node that sends pings and does not read would fill the memory. */
+/** Maximum unsent bytes with which a pong is still sent: a node that sends pings and does not read would otherwise fill the memory. */
 export const MAX_BYTES_BEFORE_PONG = 65_536;
-/** Time for which one socket is read in a turn of the event loop, in ms: it may deliver 4 MB before any other socket is read. */
+/** Time for which one socket is read in an iteration of the event loop, in ms: it may deliver 4 MB before any other socket is read. */
 const READ_SLICE_MS = 2;
 
 /** Size of a gather buffer; a larger message leaves at once. */
@@ -147,7 +147,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   }
 
   // Reads a chunk. After a chunk that filled the buffer, the system has more to read, and delivers it before the bytes of other
-  // sockets. Returns `false` if the slice of this socket is over: it is read again in the next turn.
+  // sockets. Returns `false` if the time of this socket is used up: it is read again in the next iteration.
   #readSlice(bytes: Buffer): boolean {
     if (bytes.length < READ_BYTES) {
       this.#readMs = 0;

@@ -28,7 +28,7 @@ const HANDSHAKE_WITHIN_MS = 4_800;
 const MAX_FILE_BYTES = 1_048_576;
 
 interface TlsDeps {
-  /** Gets the certificates of `clientCaFile`. */
+  /** Receives the certificates of `clientCaFile`. */
   authorities: ClientAuthorities | undefined;
   clock: Clock;
   log: Logger;
@@ -47,7 +47,7 @@ export class Tls {
   /** Version of files that could not be used; they are reported once. */
   #faulty = '';
   #server: HttpsServer | undefined;
-  /** The issuers that were in force when a connection began, by its address and port: TLS wraps the socket in another object. */
+  /** The issuers at the start of each connection, by its address and port: TLS wraps the socket in another object. */
   readonly #handshakes = new Map<string, number>();
 
   /** @throws {CONFIG_INVALID} when a file cannot be read, or key and certificate do not fit */

@@ -44,7 +44,7 @@ export class RateBrake {
    * seconds above its rate, and then counts a refusal.
    */
   admits(session: Session, size: number): boolean {
-    // A busy node must get its pongs, or it would give the connection up.
+    // A busy node must get its pongs, or it would consider its connection dead.
     if (session.quota?.charge(size, true) === undefined) return true;
     this.refused(session, size);
     return false;
@@ -57,7 +57,7 @@ export class RateBrake {
     const { clock, counters, log, sessions } = this.#deps;
     session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, paused: undefined };
     const { rate } = session;
-    // A transport may deliver what it has received, after the pause began.
+    // A transport may still deliver received messages after the pause began.
     if (rate.paused === transport || session.outbound.onRecovered !== undefined) return;
     const now = clock.monotonic();
     if (now - rate.refusedAt > FORGET_MS) {

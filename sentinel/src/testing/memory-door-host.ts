@@ -1,4 +1,4 @@
-// A sentinel in memory for tests of the doors: requests with keys `fk_NAME`, and agents on links without sockets.
+// An in-memory sentinel for tests of the doors: requests with keys `fk_NAME`, and agents on links without sockets.
 import type { Clock, Dial, Logger, Principal, Role } from '@fame-fabric/shared';
 import { FabricError, newId, silentLog, systemClock } from '@fame-fabric/shared/router';
 import { Access, type Authentication, type CredentialSource, UNKNOWN_KEY } from '../access/access.ts';

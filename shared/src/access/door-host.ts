@@ -1,5 +1,5 @@
-// The seam between a sentinel and the doors in its process. A door lets clients of another protocol reach agents over HTTP. The
-// sentinel passes requests to the doors without importing them, and the doors attach to it without importing it.
+// The interfaces between a sentinel and the doors in its process. A door lets clients of another protocol call agents over HTTP. The
+// sentinel and the doors do not import each other.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../async/clock.ts';
@@ -15,22 +15,22 @@ export interface DoorGrant {
   readonly expiresAt?: number | undefined;
 }
 
-/** An address that a node serves now. */
+/** An address that a node currently serves. */
 export interface ServedAddress {
   readonly address: string;
   /** Changes with each attach of the node. */
   readonly attach: string;
 }
 
-/** What a sentinel offers to the doors in its process. */
+/** Services of a sentinel for the doors in its process. */
 export interface DoorHost {
   /** Verifies the credential of a request. @throws {AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN | AUTH_UNAVAILABLE} */
   authenticate(request: Pick<IncomingMessage, 'headers' | 'socket'>): Promise<DoorGrant>;
   /** True if the credential expired or was revoked. */
   hasEnded(grant: DoorGrant): boolean;
   /**
-   * Returns the dial function of links that attach as the principal of `grant`, without a socket. The permissions and quotas are those of
-   * any node. It throws LINK_REFUSED with the code in `details`, and the code of the credential once that has ended.
+   * Returns the dial function of links that attach as the principal of `grant`, without a socket. Permissions and quotas apply as for any
+   * node. It throws LINK_REFUSED with the code in `details`, or the code of the credential after that has ended.
    */
   dial(grant: DoorGrant): Dial;
   /** The addresses that nodes serve now. */
@@ -58,6 +58,6 @@ export interface Doors {
   readonly text?: string | undefined;
   /** True if a door answers requests to this path, which has no query. */
   claims(path: string): boolean;
-  /** Loads the doors. Called at the first request that they claim. */
+  /** Loads the doors. Called with the first request that they claim. */
   open(host: DoorHost): Promise<HttpDoors>;
 }

@@ -110,8 +110,8 @@ export interface RequestOriginOptions extends OriginOptions {
 
 /**
  * Returns why a plain HTTP request is refused. Programs send no Origin, and may use any name of a machine that others reach. A browser
- * leaves Origin out of some GET requests, so these need a known Host, an IP address as Host, or a port that asks for credentials: a page
- * behind a foreign DNS name knows none.
+ * leaves Origin out of some GET requests. So a GET request needs a known Host, an IP address as Host, or a port that asks for credentials:
+ * a page under a foreign DNS name that points here has no credential.
  */
 export function requestFault(
   headers: OriginHeaders,

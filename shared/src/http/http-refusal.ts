@@ -29,7 +29,7 @@ export function refuseOn(socket: Duplex, status: number, code: ErrorCode, messag
 export function closeWith(socket: Duplex, answer: Buffer): void {
   // The socket is closing anyway.
   socket.on('error', () => {});
-  // The other end may keep its half open.
+  // The other side may keep its half of the connection open.
   socket.once('finish', () => socket.destroy());
   socket.end(answer);
 }

@@ -82,8 +82,8 @@ export interface CallOptions {
   /** Remaining hops, which travel with the request. At 0 the call fails with HOPS_EXCEEDED. @default none */
   ttl?: number | undefined;
   /**
-   * What leaving the loop over a stream, or aborting its signal, means to the callee: `cancel` ends the operation, `continue` looks like a
-   * lost connection, so that a turn goes on. @default 'cancel'
+   * Effect at the callee when the loop over a stream is left or its signal aborts. `cancel` ends the operation; `continue` looks like a
+   * lost connection, so that a turn continues. @default 'cancel'
    */
   onLeave?: 'cancel' | 'continue' | undefined;
   /**

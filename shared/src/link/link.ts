@@ -201,7 +201,7 @@ export class Link {
     return this.#identity.path;
   }
 
-  /** The principal of this node, as the sentinel stated it. Undefined before the first attach, and at sentinels of other software. */
+  /** The principal of this node, from the sentinel. Undefined before the first attach, and at sentinels of other software. */
   get principal(): Principal | undefined {
     return this.#callers.own;
   }

@@ -99,7 +99,7 @@ export abstract class OpenCall implements Waiter, Sender {
     this.fail(this.request.options.signal?.reason, this.leaveReason('aborted'));
   }
 
-  /** The reason that the callee receives when the caller leaves: `explicit`, unless the operation is to go on. */
+  /** The reason that the callee receives when the caller leaves: `explicit`, unless the operation should continue. */
   protected leaveReason(explicit: string): string {
     return this.request.options.onLeave === 'continue' ? 'caller-gone' : explicit;
   }

@@ -66,7 +66,7 @@ export class TaskSubscription {
   }
 
   async *#attempt(): AsyncGenerator<TaskEvent, void> {
-    // As JSON, because the pieces of one artifact have the same index.
+    // Compares as JSON, because the pieces of one artifact have the same index.
     const filled: string[] = [];
     let isFirst = true;
     for await (const item of this.#stream()) {

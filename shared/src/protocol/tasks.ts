@@ -63,10 +63,11 @@ export interface PushNotificationConfig {
   url: string;
   token?: string | null;
   authentication?: { schemes: string[]; credentials?: string | null } | null;
-  /** Name among several configurations of one task. Agents of this software know it. @default the one without a name */
+  /** Id among several configurations of one task. Only agents of Fame Fabric support it. @default the configuration without an id */
   id?: string | null;
   /**
-   * Form of the notifications. `a2a`: the status updates of A2A 1.0, POSTed to an https URL at least once. Agents of this software know it.
+   * Form of the notifications. `a2a`: the status updates of A2A 1.0, POSTed to an https URL at least once. Only agents of Fame Fabric support
+   * it.
    * @default the form of the Fame protocol
    */
   format?: 'a2a' | null;

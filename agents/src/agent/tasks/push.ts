@@ -83,7 +83,7 @@ export class Notifier {
     else this.#sendMessage(config.url, taskId, notification);
   }
 
-  /** Sends an event of A2A after the earlier notifications of the task, again until it is accepted or 6 attempts have failed. */
+  /** Sends an event of A2A after the earlier notifications of the task, until it is accepted or 6 attempts have failed. */
   notifyA2A(config: PushNotificationConfig, taskId: string, event: Record<string, unknown>): void {
     this.#queue(config, taskId, event);
   }

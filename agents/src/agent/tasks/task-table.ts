@@ -62,7 +62,7 @@ interface Entry {
   readonly link: ContextLink;
   readonly controller: AbortController;
   readonly subscribers: Set<Subscriber>;
-  /** By id; the one without an id by ''. */
+  /** By id; a configuration without an id has the key ''. */
   readonly push: Map<string, PushNotificationConfig>;
   nextIndex: number;
   /** Resolves the pending `ask`. */
@@ -173,13 +173,13 @@ export class TaskTable {
     push.set(name, config);
   }
 
-  /** Returns all push configurations of a task, their secrets to its owner only. @throws {TASK_UNKNOWN} */
+  /** Returns all push configurations of a task. Only its owner gets their secrets. @throws {TASK_UNKNOWN} */
   listPush(id: string, caller: IdentifiedCaller): PushNotificationConfig[] {
     const entry = this.#get(id, caller);
     return [...entry.push.values()].map((config) => shownPush(config, entry, caller));
   }
 
-  /** Removes a push configuration. Has no effect if there is none with that id. @throws {TASK_UNKNOWN} */
+  /** Removes a push configuration. Has no effect for an unknown id. @throws {TASK_UNKNOWN} */
   deletePush(id: string, configId: string, caller: IdentifiedCaller): void {
     this.#get(id, caller).push.delete(configId);
   }

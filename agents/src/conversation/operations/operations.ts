@@ -54,7 +54,7 @@ export function conversationOperations(
   }
   const turnParams = turnParamsOf(maxMessageChars);
   const immediate = true;
-  // The journal has their requests, and recognizes repeated ones.
+  // The journal stores their requests and recognizes repeated ones.
   const journals = true;
   // These wait: for a turn, for its end, or for another process that holds the conversation.
   const mayTakeLong = true;

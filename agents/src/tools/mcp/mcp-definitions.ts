@@ -1,18 +1,18 @@
-// Definitions of tools as a server lists them. Their texts reach the model, so sizes are limited and hidden characters removed. A
-// digest covers every part that has an effect.
+// Tool definitions of a server. Their texts go to the model, so sizes are limited and hidden characters removed. A digest covers every
+// part that has an effect.
 import { createHash } from 'node:crypto';
 import { canonicalJson, cutText } from '@fame-fabric/shared/internal';
 
 /** A JSON Schema of type object. */
 type McpSchema = Readonly<Record<string, unknown>> & { readonly type: 'object' };
 
-/** The parts of a definition that have an effect here. */
+/** The parts of a definition that the agent uses. */
 export interface McpDefinition {
   readonly name: string;
   readonly description: string;
-  /** As the server lists it, except for hidden characters. */
+  /** From the server, without hidden characters. */
   readonly inputSchema: McpSchema;
-  /** True if the server says that repeating a call is harmless: it reads only, or is idempotent. */
+  /** True if the server declares that a repeated call is harmless: the tool is read-only or idempotent. */
   readonly isRepeatable: boolean;
 }
 
@@ -32,7 +32,7 @@ const MAX_NAME_CHARS = 128;
 const MAX_DESCRIPTION_CHARS = 8_192;
 const MAX_SCHEMA_CHARS = 32_768;
 const MAX_SCHEMA_DEPTH = 32;
-/** Of all definitions of a server. */
+/** Maximum characters of all definitions of a server. */
 const MAX_TOTAL_CHARS = 262_144;
 
 // Format and control characters: zero-width and bidirectional ones, and tags. They hide text from a person who reads the definition.
@@ -81,7 +81,7 @@ export function readDefinitions(listed: readonly unknown[]): ListedDefinitions {
   return { definitions, refused };
 }
 
-/** Returns the definition, or the reason for which it cannot be used. */
+/** Returns the definition, or the reason why it cannot be used. */
 function readDefinition(name: string, entry: Record<string, unknown>): McpDefinition | string {
   const { description, inputSchema, annotations } = entry;
   if (!isObject(inputSchema) || inputSchema.type !== 'object') return 'its parameters are not an object';
@@ -118,7 +118,7 @@ function withVisibleTexts(value: unknown): unknown {
   );
 }
 
-/** Returns the depth of nesting, or any larger number than `limit` if it is deeper. */
+/** Returns the depth of nesting, or a number above `limit` if the value is nested deeper. */
 function depthOf(value: unknown, limit: number): number {
   if (typeof value !== 'object' || value === null) return 0;
   if (limit === 0) return 1;
@@ -129,7 +129,7 @@ function depthOf(value: unknown, limit: number): number {
 export const digestOf = (definition: McpDefinition): string =>
   createHash('sha256').update(canonicalJson(definition)).digest('hex');
 
-/** Differences between the confirmed definitions and those that a server lists now, as names of tools. */
+/** Differences between the confirmed definitions and the current ones, as names of tools. */
 export interface DefinitionChanges {
   readonly changed: readonly string[];
   readonly added: readonly string[];

@@ -21,11 +21,11 @@ export interface McpUrl {
 interface McpSettings {
   /** Name of the server in logs and errors, and the kit of its tools. @default 'mcp' */
   readonly name?: string | undefined;
-  /** Names of the tools to offer, as the server has them. @default all */
+  /** Names of the tools to offer, at the server. @default all */
   readonly tools?: readonly string[] | undefined;
-  /** Put before the name of each tool. @default none */
+  /** Prefix of the name of each tool. @default none */
   readonly prefix?: string | undefined;
-  /** Tools whose calls need the approval of a person, as the server names them; true for all. @default none */
+  /** Tools whose calls need the approval of a person, by their names at the server; true for all. @default none */
   readonly approve?: true | readonly string[] | undefined;
   /** Time limit of a call, in ms. @default 60_000 */
   readonly timeoutMs?: number | undefined;
@@ -34,8 +34,8 @@ interface McpSettings {
   /** Longest result of a call in characters; the rest is cut off and marked. @default 65_536 */
   readonly maxResultChars?: number | undefined;
   /**
-   * File that keeps the definitions of the first start. A tool whose definition differs from it is refused until the file is deleted or
-   * confirmed. @default none: the definitions of the first start of this process
+   * File with the definitions of the first start. A tool with another definition is refused until the file is deleted or the new definition
+   * is confirmed. @default none: the definitions of the first start of this process
    */
   readonly pinFile?: string | undefined;
   readonly logger?: Logger | undefined;

@@ -1,5 +1,5 @@
-// The file with the confirmed definitions of one server. The model is shown these definitions, and a tool that the server now defines
-// otherwise is not called.
+// The file with the confirmed definitions of one server. The model receives these definitions, and a tool whose definition has changed at
+// the server is not called.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';

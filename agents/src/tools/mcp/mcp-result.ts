@@ -1,7 +1,7 @@
-// The result of a tool call of MCP as text for the model.
+// Converts the result of an MCP tool call to text for the model.
 import { asJson } from '../tool-outcome.ts';
 
-/** The parts of a result that are read. They come from a server, so none of them is trusted to have its type. */
+/** The used parts of a result. They come from a server, so their types are checked. */
 export interface McpResult {
   readonly content?: unknown;
   readonly structuredContent?: unknown;
@@ -19,8 +19,8 @@ interface Block {
 }
 
 /**
- * Text of a result: the texts of its parts, a blank line between two. Images, audio and binary resources are named, because a model
- * that reads text cannot use them. Without text it is the structured content as JSON.
+ * Returns the text of a result: the texts of its parts, separated by blank lines. Images, audio and binary resources are only named,
+ * because a text model cannot use them. A result without text becomes its structured content as JSON.
  */
 export function textOfResult({ content, structuredContent }: McpResult): string {
   const blocks = Array.isArray(content) ? content : [];

@@ -1,5 +1,5 @@
-// A configured MCP server: its connection, which is opened again when it is lost, and the definitions that it lists. A call needs the
-// definition that was confirmed.
+// A configured MCP server: its connection, which is opened again after a loss, and its list of definitions. A tool is called only with its
+// confirmed definition.
 //
 // Invariants: I1 at most one connection is open or being opened. I2 a tool is called only if the last list has its confirmed definition.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
@@ -62,7 +62,7 @@ export class McpServer {
 
   /**
    * Calls a tool. Aborting `signal` cancels the call at the server.
-   * @throws {MCP_TOOL_CHANGED} if the server now defines the tool otherwise; {MCP_UNAVAILABLE} if it cannot be reached or ended; {ToolError}
+   * @throws {MCP_TOOL_CHANGED} if the server has changed the definition; {MCP_UNAVAILABLE} if it cannot be reached or has ended; {ToolError}
    * if it refused the call
    */
   async call(

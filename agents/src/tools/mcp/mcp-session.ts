@@ -26,7 +26,7 @@ export interface McpSession {
 }
 
 export interface McpSessionEvents {
-  /** Called once when the connection ended by itself. `output` is the last text on the error stream of a process. */
+  /** Called once when the connection ended without `close`. `output` is the last text on the error stream of a process. */
   onClose(output: string): void;
   /** Called when the server announces another list of tools. */
   onToolsChanged(): void;
@@ -49,7 +49,7 @@ export const hasLostSession = (error: unknown): boolean =>
 
 const MAX_OUTPUT_CHARS = 2_048;
 const MAX_PAGES = 16;
-/** Wait for an answer to the first question of the newer protocol, which servers of the older one may ignore. */
+/** Time limit of the first request of the newer protocol, which servers of the older protocol may ignore. */
 const PROBE_TIMEOUT_MS = 10_000;
 // A server describes its results by a schema. They become text for a model, and checking them would run patterns of the server here.
 const UNCHECKED: jsonSchemaValidator = {

@@ -1,4 +1,4 @@
-// Tools of an MCP server as a tool set. The model is shown the confirmed definitions; results of calls are journaled like those of other
+// Tools of an MCP server as a tool set. The model receives the confirmed definitions. Results of calls are journaled like those of other
 // tools, so a replay does not call the server.
 import { FabricError, silentLog, systemClock } from '@fame-fabric/shared';
 import { z } from 'zod';
@@ -60,7 +60,7 @@ export class McpToolSet extends ToolSet implements AsyncDisposable {
  * - A call fails with the code MCP_UNAVAILABLE while the server cannot be reached. A server that ended is started again by the next call,
  *   after repeated failures with delays of up to a minute.
  * - The definitions of the first start are kept: a tool whose definition has changed since is refused with MCP_TOOL_CHANGED. With
- *   `pinFile` they outlive the process, and the agent starts while the server is away.
+ *   `pinFile` they outlive the process, and the agent can start while the server is unavailable.
  * - Cancelling the turn, and the time limit, cancel the call at the server. A call that a crash of the agent interrupted is repeated only if
  *   the server declares the tool as read-only or idempotent.
  *
@@ -103,7 +103,7 @@ async function confirmedDefinitions(
     if (!isUnchanged(changes)) logger.warn(changesText(server.name, changes), fields);
   } catch (error) {
     if (!pinned || !(error instanceof FabricError) || error.code !== 'MCP_UNAVAILABLE') throw error;
-    logger.warn('MCP server is away; its confirmed tools are offered', { ...fields, error });
+    logger.warn('MCP server is unavailable; offering its confirmed tools', { ...fields, error });
   }
   return pinned;
 }
@@ -118,7 +118,7 @@ export function changesText(server: string, { changed, added, removed }: Definit
   return `The MCP server "${server}" has ${parts.join('; ')} since its tools were confirmed. Calls of changed tools are refused, and new tools are not offered, until you run: npx fame-fabric mcp confirm ${server}`;
 }
 
-/** @throws {CONFIG_INVALID} if `tools` or `approve` names a tool that there is not */
+/** @throws {CONFIG_INVALID} if `tools` or `approve` names an unknown tool */
 function offeredTools(
   server: McpServer,
   confirmed: readonly McpDefinition[],
@@ -190,8 +190,8 @@ function withOpenAlternatives(schema: JsonSchemaObject): JsonSchemaObject {
 }
 
 /**
- * Builds the check of the arguments. Patterns are left to the server: a pattern of a stranger may take forever. Where zod cannot check a
- * schema, the server checks all of it.
+ * Builds the check of the arguments. The server checks patterns itself, because a pattern from another party can take exponential time. If
+ * zod cannot check a schema, the server checks all of it.
  */
 function parametersOf(name: string, schema: JsonSchemaObject): z.ZodObject {
   try {

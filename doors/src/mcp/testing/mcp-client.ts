@@ -19,7 +19,7 @@ export interface McpClientOptions {
 export interface McpClient extends AsyncDisposable {
   readonly client: Client;
   readonly transport: StreamableHTTPClientTransport;
-  /** Breaks the responses that are read now. */
+  /** Breaks all open responses. */
   breakConnections(): void;
 }
 
@@ -46,7 +46,7 @@ export async function mcpClient(
   };
 }
 
-/** `fetch` by `inject`. It resolves with the headers; from then on an abort breaks the response. */
+/** A `fetch` over `inject`. It resolves with the headers; a later abort breaks the response. */
 const fetchOf =
   ({ inject }: Pick<DoorKit, 'inject'>, open: Set<ServerResponse>) =>
   async (

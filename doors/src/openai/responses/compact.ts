@@ -26,7 +26,7 @@ export interface CompactionResource {
 
 interface Source {
   readonly conversation: Conversation;
-  /** Messages that no conversation starts with: they follow the last one of the assistant. */
+  /** The messages after the last one of the assistant, with which no conversation starts. */
   readonly texts: readonly string[];
   readonly results: readonly ToolResult[];
 }

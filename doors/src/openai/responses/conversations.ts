@@ -1,4 +1,4 @@
-// /v1/conversations: conversations of an agent as those of the OpenAI API. The agent keeps them; the id names the agent.
+// /v1/conversations: conversations of an agent in the form of the OpenAI API. The agent stores them; the id names the agent.
 import type { ConversationEvent } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
 import type { DoorDeps } from '../../door.ts';
@@ -35,7 +35,7 @@ export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
     const visitor = await visitorOf(fabric, request, reply);
     return create(visitor, request.body ?? {}, options.chatAddress);
   });
-  /** An id of another door has no agent in it. The conversation is then one of the agent at FAME_CHAT_ADDRESS. */
+  /** An id of another door does not name an agent. The conversation then belongs to the agent at FAME_CHAT_ADDRESS. */
   const refOf = ({ params: { id } }: { params: { id: string } }): ConversationRef => ({
     id,
     ...(readConversationId(id) ?? { agent: options.chatAddress, conversation: id }),

@@ -1,5 +1,5 @@
-// The body of a request for a response. Unknown fields are ignored, as at OpenAI; fields whose effect the door cannot give are refused,
-// because a client that sets them relies on it.
+// The body of a request for a response. Unknown fields are ignored, as in the API of OpenAI. Fields that the door cannot support are
+// refused, because a client that sets them relies on them.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
 import { type Fields, flagOf, isFields, isGiven, numberOf } from '../fields.ts';
 import { invalid } from '../openai-error.ts';
@@ -11,7 +11,7 @@ export interface Settings {
   /** Options for the model, without `instructions` and `metadata`. */
   readonly options: ModelOptions;
   readonly metadata: Readonly<Record<string, string>>;
-  /** True if the response has the steps of the agent itself as items. */
+  /** True if the response has the agent's own steps as items. */
   readonly hasSteps: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface CreateRequest extends Settings {
   readonly isStored: boolean;
 }
 
-/** Value of `include` for the steps of the agent itself. Validators of other clients refuse items that they do not know. */
+/** Value of `include` for the agent's own steps. Validators of other clients refuse unknown items. */
 const STEPS = 'fame:steps';
 
 /** Reads a body. @throws {PARAMS_INVALID} with the `param` that is at fault */
@@ -77,7 +77,7 @@ function optionsOf(body: Fields): ModelOptions {
   if (choice && choice.choice !== 'auto') options.tool_choice = choice.choice;
   if (isGiven(temperature)) options.temperature = numberOf(temperature, 'temperature');
   if (isGiven(maxTokens)) options.max_tokens = numberOf(maxTokens, 'max_output_tokens');
-  // The default needs no option, which some agents do not take.
+  // The default needs no option, which some agents do not support.
   if (isGiven(truncation) && truncationOf(truncation) === 'disabled') options.truncation = 'disabled';
   const format = isFields(text) && isGiven(text.format) ? formatOf(text.format) : undefined;
   if (format) options.response_format = format;
@@ -109,7 +109,7 @@ function toolOf(value: unknown, at: string): ToolSpec {
     function: {
       name,
       ...(typeof description === 'string' ? { description } : {}),
-      // A schema without a type is that of an object at OpenAI.
+      // OpenAI treats a schema without a type as the schema of an object.
       parameters: { type: 'object', ...((parameters as Fields | null | undefined) ?? { properties: {} }) },
       ...(typeof strict === 'boolean' ? { strict } : {}),
     },

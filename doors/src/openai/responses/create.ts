@@ -23,7 +23,7 @@ export interface CreateDeps extends DoorDeps {
 
 /** Time in which an agent refuses a turn, in ms. Later the stream begins, and an error is an event of it. */
 const BEGIN_MS = 250;
-/** Interval of the questions whether a turn was accepted, in ms. */
+/** Interval of the checks whether a turn was accepted, in ms. */
 const ACCEPTED_MS = 20;
 
 export async function createResponse(
@@ -72,7 +72,7 @@ async function whole(deps: DoorDeps, turn: RunningTurn, reply: FastifyReply): Pr
   return builder.response;
 }
 
-/** A turn in the background goes on. Another one ends after the grace, unless another call follows it. */
+/** A turn in the background continues. Another turn is cancelled after the grace period, unless another call follows it. */
 const leaving = ({ clock }: DoorDeps, turn: RunningTurn) => ({
   cancel: (): void => turn.leave(),
   graceMs: turn.request.isBackground ? 0 : GRACE_MS,
@@ -113,7 +113,7 @@ async function streamed(deps: DoorDeps, turn: RunningTurn, reply: FastifyReply):
   return reply;
 }
 
-/** True for a restart that takes back text which the reader has: events that were sent cannot be taken back. */
+/** True for a restart that withdraws text which the reader has received. Sent events cannot be withdrawn. */
 export const isWithdrawal = (event: TurnEvent | BuildEvent, { chars }: ResponseBuilder): boolean =>
   event.type === 'restart' && event.keep < chars;
 
@@ -123,7 +123,7 @@ export const RESTARTED = Object.freeze({
     'The agent was restarted and writes the end of its answer again. Retrieve the response to get the whole answer.',
 });
 
-/** Waits until a turn has begun, or is not refused. @throws the refusal */
+/** Waits until a turn has begun, or until the time limit for its refusal. @throws the refusal */
 async function begun({ clock }: DoorDeps, first: Promise<void>): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>();
   const timer = clock.after(BEGIN_MS, resolve);
@@ -134,7 +134,7 @@ async function begun({ clock }: DoorDeps, first: Promise<void>): Promise<void> {
   }
 }
 
-/** Waits until a turn is in the journal, from where it goes on without this request. @throws the refusal of the turn */
+/** Waits until a turn is in the journal: from then on, it continues without this request. @throws the refusal of the turn */
 async function accepted({ clock }: DoorDeps, turn: RunningTurn): Promise<void> {
   let isDecided = false;
   let refusal: unknown;

@@ -1,11 +1,11 @@
-// The settings of a request in its response. The journal keeps them with the turn, so every door shows the same ones: as options of the
-// turn, and for fields without an option in one label beside the metadata of the client.
+// The settings of a request in its response. The journal stores them with the turn, so every door returns the same ones: as options of the
+// turn, or, for fields without an option, in one label beside the metadata of the client.
 import type { ModelOptions, ToolSpec } from '@fame-fabric/client';
 import type { Settings } from './create-request.ts';
 import type { Echo, FunctionTool, TextFormat, ToolChoice } from './resource.ts';
 import type { ResponseRef } from './response-ids.ts';
 
-/** The label with the settings that no option has. Clients do not see it. */
+/** The label with the settings that have no option. Clients do not receive it. */
 const LABEL = 'fame:request';
 const MAX_LABEL_CHARS = 512;
 const MAX_LABELS = 16;
@@ -18,7 +18,7 @@ interface Noted {
   c?: string;
   /** Length of `instructions`, which the option with that name begins with. */
   i?: number;
-  /** Present for a response with the steps of the agent. */
+  /** Present for a response with the agent's own steps. */
   s?: 1;
 }
 

@@ -1,4 +1,4 @@
-// Writes the events of a response: the name of each is its type, none has an id, and `[DONE]` ends the stream.
+// Writes the events of a response. The name of an event is its type, events have no id, and `[DONE]` ends the stream.
 import type { DoorDeps } from '../../door.ts';
 import type { FastifyReply } from '../../fastify.ts';
 import { type EventStream, sse } from '../../shared/sse.ts';

@@ -1,5 +1,5 @@
-// The `input` of a request: a text, or items. They become the system messages, the messages before the new input, and the new input
-// itself, which a turn takes: results of calls, and the texts of the user after them.
+// Splits the `input` of a request, a text or items, into the system messages, the messages before the new input, and the new input of the
+// turn: results of calls, and the user messages after them.
 import type { ModelMessage, ToolCall, ToolResult } from '@fame-fabric/client';
 import type { Fields } from '../fields.ts';
 import { invalid } from '../openai-error.ts';
@@ -10,7 +10,7 @@ export interface ResponseInput {
   readonly system: string | undefined;
   /** The messages before the new input, oldest first. */
   readonly before: readonly ModelMessage[];
-  /** The new texts of the user, joined. Empty if there are results only. */
+  /** The new user messages, joined. Empty if there are only results. */
   readonly text: string;
   readonly results: readonly ToolResult[];
 }
@@ -56,7 +56,7 @@ function addItem(messages: ModelMessage[], item: unknown, at: string): void {
     throw invalid(at, 'must be an object.');
   const fields = item as Fields;
   const { type } = fields;
-  // Steps of the agent, and reasoning, which no model takes from another request.
+  // Ignored: the agent's own steps, and reasoning, which no model accepts from another request.
   if (type === 'reasoning' || (typeof type === 'string' && type.startsWith('fame:'))) return;
   if (type === 'function_call') addCall(messages, callOf(fields, at));
   else if (type === 'function_call_output') messages.push(resultOf(fields, at));

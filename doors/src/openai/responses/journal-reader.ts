@@ -1,4 +1,4 @@
-// Responses and items out of the journal of a conversation, which every door reads alike.
+// Reads responses and items from the journal of a conversation, in the same way at every door.
 import type { ConversationEvent, Conversations, TurnReport } from '@fame-fabric/client';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import type { Visitor } from '../../fabric/door-fabric.ts';
@@ -95,7 +95,7 @@ export const endOfTurn = ({ report }: RecordedTurn, now: () => number): number =
 
 const seconds = (isoTime: string): number => Math.floor(Date.parse(isoTime) / 1_000);
 
-/** Builds a response out of the journal. @throws the errors of `readTurn` */
+/** Builds a response from the journal. @throws the errors of `readTurn` */
 export async function storedResponse(
   visitor: Visitor,
   ref: ResponseRef,

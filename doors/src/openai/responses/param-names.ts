@@ -1,4 +1,4 @@
-// Errors of agents with the names of this API for their parameters.
+// Translates the parameter names in errors of agents to the names of this API.
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { errorOfCode } from '@fame-fabric/shared/internal';
 
@@ -12,7 +12,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   system_prompt: 'input',
 };
 
-/** Returns an error with the parameter of this API. An operation that the agent lacks is no path that the client lacks. */
+/** Returns an error with the parameter name of this API. An operation that the agent lacks is not an unknown path. */
 export function inThisApi(error: unknown): unknown {
   if (!isFabricError(error)) return error;
   const { code, message, details, retryable } = error;
@@ -35,6 +35,6 @@ export function inThisApi(error: unknown): unknown {
   return errorOfCode(code, message, { retryable, details: { ...details, param }, cause: error });
 }
 
-/** An error that is no FabricError is a fault of the door. Its text stays here. */
+/** An error that is not a FabricError is a fault of the door. Its message is not sent to the client. */
 export const asFabricError = (error: unknown): FabricError =>
   isFabricError(error) ? error : new FabricError('INTERNAL', 'The door failed.', { cause: error });

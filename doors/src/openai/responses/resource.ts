@@ -43,8 +43,8 @@ export interface FunctionCallOutputItem {
 }
 
 /**
- * A step that the agent itself takes: the call of one of its own tools, or a question to a person. The client has nothing to do with
- * it. `arguments` is absent if the agent does not show them.
+ * One of the agent's own steps: the call of one of its tools, or a question to a person. The client need not react. `arguments` is absent
+ * if the agent does not reveal them.
  */
 export interface AgentStepItem {
   type: 'fame:tool_call' | 'fame:approval_request';
@@ -136,11 +136,11 @@ export interface ResponseHead {
   /** Seconds since the epoch. */
   readonly createdAt: number;
   readonly echo: Echo;
-  /** True if the steps of the agent are items. @default false */
+  /** True if the agent's own steps are items. @default false */
   readonly hasSteps?: boolean | undefined;
 }
 
-/** A response that has just begun. Settings that agents do not take have the value that means "none". */
+/** A response that has just begun. Settings that agents do not support have the value for "none". */
 export const newResponse = ({ id, model, createdAt, echo }: ResponseHead): ResponseResource => ({
   id,
   object: 'response',
@@ -172,14 +172,14 @@ export const outputText = (text: string): OutputText => ({
   logprobs: [],
 });
 
-/** Where items belong: the turn of a conversation at an agent. */
+/** The turn to which items belong. */
 export interface TurnPlace {
   readonly agent: string;
   readonly conversation: string;
   readonly turn: string;
 }
 
-/** Returns the ids of the items of a turn: the same at every door, because each is made from its place. */
+/** Returns the ids of the items of a turn. They are the same at every door, because each is derived from its place. */
 export function itemIds({ agent, conversation, turn }: TurnPlace): (prefix: string, place: string) => string {
   const base = hash('items', agent, conversation, turn);
   return (prefix, place) => `${prefix}_${base}_${place}`;

@@ -1,7 +1,7 @@
 // Builds a response from the events of its turn: the events of the stream, and the response as it is after each of them. A pure
 // function of the turn, so that each door writes the same items with the same numbers, at any time.
 //
-// Invariants: I1 a sequence number is that of a cursor of the turn and of a slot beside it, so that it does not depend on the sizes of
+// Invariants: I1 a sequence number consists of a cursor of the turn and a slot, so that it does not depend on the sizes of
 // the chunks. I2 sequence numbers rise. I3 an item is done before the response ends.
 import type { DoneEvent, TurnUsage } from '@fame-fabric/client';
 import {
@@ -35,7 +35,7 @@ const OPENING_SLOT = 6;
 /** From here on, cursors count the characters of a text. Smaller ones are those of agents of version 0.1. */
 const FIRST_COUNTED = 2 ** 32;
 
-/** The cursor up to which a reader has the text, if `number` is the last sequence number that it has. */
+/** The cursor up to which a reader has the text, if `number` is its last sequence number. */
 export const cursorOf = (number: number): number => Math.floor(number / SLOTS);
 
 export interface BuilderOptions {
@@ -114,7 +114,7 @@ export class ResponseBuilder {
     return this.#taken();
   }
 
-  /** The event that ends a stream whose rest its reader cannot have. */
+  /** The event that ends a stream whose rest cannot be sent. */
   streamError(error: { code: string; message: string }): StreamEvent {
     const fields = { code: error.code, message: error.message, param: null };
     // OpenAI has the fields beside the type, Open Responses has them in `error`.

@@ -16,7 +16,7 @@ export function responseId({ agent, conversation, turn, isStored, isBackground }
   return encodeId(RESPONSE, { agent, conversation, turn, extra: flags === '' ? undefined : flags });
 }
 
-/** Reads the id of a response; undefined if no door made it. */
+/** Reads the id of a response; undefined for an id that no door has issued. */
 export function readResponseId(id: string): ResponseRef | undefined {
   const { agent, conversation, turn, extra = '' } = decodeId(RESPONSE, id) ?? {};
   if (agent === undefined || conversation === undefined || turn === undefined) return undefined;
@@ -27,7 +27,7 @@ export function readResponseId(id: string): ResponseRef | undefined {
 export const conversationId = (agent: string, conversation: string): string =>
   encodeId(CONVERSATION, { agent, conversation });
 
-/** Reads the id of a conversation; undefined if no door made it. */
+/** Reads the id of a conversation; undefined for an id that no door has issued. */
 export function readConversationId(id: string): { agent: string; conversation: string } | undefined {
   const read = decodeId(CONVERSATION, id);
   return read && read.turn === undefined && read.extra === undefined ? read : undefined;

@@ -25,9 +25,9 @@ const MAX_WAITING = 16;
 const MAX_WAITING_CHARS = 2_097_152;
 /** Responses that are not stored and can be continued. */
 const MAX_KEPT = 64;
-/** Longest life of a connection, as the specification has it, in ms. */
+/** Longest life of a connection, from the specification, in ms. */
 const MAX_LIFE_MS = 3_600_000;
-/** Time without progress after which a reader is given up, in ms. */
+/** Time without progress after which the connection of a reader is closed, in ms. */
 const STALLED_MS = 60_000;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_TOO_MANY = 1008;
@@ -40,7 +40,7 @@ export class ResponseSocket {
   readonly #timers: Timer[];
   /** The responses that are not stored, by id. */
   readonly #kept = new Map<string, RunningTurn>();
-  /** Messages behind the one that is being answered. */
+  /** Messages that wait for the current response. */
   readonly #waiting: (string | undefined)[] = [];
   #isAnswering = false;
   readonly #continuations = new Continuations();
@@ -136,7 +136,7 @@ export class ResponseSocket {
     if (this.#kept.size > MAX_KEPT) this.#forget(oldest);
   }
 
-  /** Drops a response that is not stored, and its conversation unless another one continues that. */
+  /** Removes an unstored response, and its conversation unless another response continues it. */
   #forget(id: string | undefined): void {
     const turn = id === undefined ? undefined : this.#kept.get(id);
     if (!turn) return;

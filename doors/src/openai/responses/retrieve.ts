@@ -1,4 +1,4 @@
-// GET /v1/responses/{id}: the response as the journal has it, or its events from a sequence number on, past and future.
+// GET /v1/responses/{id}: the response from the journal, or its events after a sequence number, past and future.
 
 import type { DoorDeps } from '../../door.ts';
 import type { Visitor } from '../../fabric/door-fabric.ts';

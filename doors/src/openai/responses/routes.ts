@@ -23,7 +23,7 @@ export const responsesRoutes =
     const { fabric } = deps;
     const continuations = new Continuations();
     const now = (): number => secondsOf(deps);
-    // The client for Python sends the type of JSON with no body.
+    // The Python client sends the content type of JSON without a body.
     const parseJson = app.getDefaultJsonParser('error', 'error');
     app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
       if (body === '') done(null, undefined);

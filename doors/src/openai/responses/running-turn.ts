@@ -1,4 +1,4 @@
-// A turn that a request for a response runs, or joins: a repeated request continues the turn of the first one, which may be in another
+// A turn that a request for a response runs or joins. A repeated request joins the turn of the first one, which may be in another
 // conversation.
 import type { Conversation, TurnEvent } from '@fame-fabric/client';
 import { FabricError } from '@fame-fabric/shared';
@@ -47,7 +47,7 @@ export class RunningTurn {
     const stream = () =>
       conversation.stream(text, {
         turnId: place.turn,
-        // Agents of other implementations refuse what they cannot do.
+        // Agents of other implementations refuse unsupported options.
         ...(taken ? { retryKey: retry.key, retryCount: retry.count } : {}),
         ...(options ? { options } : {}),
         ...(results.length > 0 ? { toolResults: results } : {}),
@@ -67,7 +67,7 @@ export class RunningTurn {
     return new RunningTurn(visitor, request, { retry, place, now });
   }
 
-  /** The place of the turn: final after `first`, and from the beginning for a request that is not repeated. */
+  /** The place of the turn. Final after `first`, or from the start for a request that is not repeated. */
   get ref(): ResponseRef & TurnPlace {
     const { isStored, isBackground } = this.request;
     const { address } = this.#place.card;
@@ -107,7 +107,7 @@ export class RunningTurn {
     for (let next = await this.#first!; !next.done; next = await this.#events.next()) yield next.value;
   }
 
-  /** Ends the reading. A turn in the background goes on; another one ends unless another call follows it. */
+  /** Ends the reading. A turn in the background continues; another turn is cancelled unless another call follows it. */
   leave(): void {
     this.#reading.abort();
   }
@@ -122,7 +122,7 @@ export class RunningTurn {
       .finally(release);
   }
 
-  /** Takes over the place of the turn that was joined. @throws {REQUEST_CONFLICT} if it is that of another request with the same key */
+  /** Takes over the place of the joined turn. @throws {REQUEST_CONFLICT} if the turn belongs to another request with the same key */
   #locate(event: TurnEvent): void {
     const { turn_id: id } = event as { turn_id?: unknown };
     if (typeof id !== 'string' || id === this.#turn) return;

@@ -1,4 +1,4 @@
-// The events of a turn as the response builder takes them: live from the agent, or from its journal, where restarts have withdrawn text.
+// The events of a turn for the response builder: live from the agent, or from its journal, where restarts have withdrawn text.
 import type { ConversationEvent, DoneEvent, TurnEvent } from '@fame-fabric/client';
 import { FabricError, isFabricError } from '@fame-fabric/shared';
 
@@ -19,7 +19,7 @@ export const errorEvent = (error: unknown): ErrorEvent => {
   return { type: 'error', code, message };
 };
 
-/** Returns the events of one turn out of those of a conversation, without the message of the user. */
+/** Returns the events of one turn from those of a conversation, without the message of the user. */
 export const eventsOfTurn = (events: readonly ConversationEvent[], turn: string): BuildEvent[] =>
   events.filter(
     (event) => 'turn_id' in event && event.turn_id === turn && event.type !== 'turn',
@@ -50,7 +50,7 @@ export function settled(given: readonly BuildEvent[]): SettledEvents {
   for (const event of given) {
     if (event.type === 'restart') {
       const cut = chars - event.keep;
-      // Text that was never in the journal was withdrawn as well: it has the cursors after the last event.
+      // Text that was never in the journal is withdrawn too: it has the cursors after the last event.
       const from = cut > 0 ? withdraw(events, cut) : (events.at(-1)?.seq ?? 0);
       withdrawn.push({ from, until: event.seq ?? 0 });
       chars = Math.min(chars, event.keep);
@@ -88,6 +88,6 @@ function withdraw(events: BuildEvent[], count: number): number {
 export const hasWithdrawnText = ({ withdrawn }: SettledEvents, cursor: number): boolean =>
   withdrawn.some(({ from, until }) => cursor > from && cursor < until);
 
-/** The text of `done` that no event had: agents without streams send it all at the end. */
+/** The text of `done` that no event had: agents without streams send the whole text at the end. */
 export const restOf = ({ text }: DoneEvent, shown: string): string =>
   text.startsWith(shown) ? text.slice(shown.length) : '';

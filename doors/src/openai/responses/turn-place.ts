@@ -1,4 +1,4 @@
-// The place of a new response: the end of the conversation of the previous one, a fork of it where other turns follow, or a new
+// The place of a new response: the end of the previous response's conversation, a fork of it if other turns follow, or a new
 // conversation.
 import type { Conversation, Conversations } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
@@ -94,7 +94,7 @@ async function inConversation(
   given: string,
   retry: Retry,
 ): Promise<Place> {
-  // An id of another door is the id at the agent.
+  // An id of another door is the id of the conversation at the agent.
   const { agent, conversation: id } = readConversationId(given) ?? { agent: undefined, conversation: given };
   if (agent === undefined && request.model === undefined) throw invalid('model', 'is required.');
   const card = await agentOf(visitor, request, agent ?? request.model!);
