@@ -44,7 +44,7 @@ export interface AppRow extends RunFigures {
 
 /**
  * `plain` is the plain server, `fabric` our client library, `door` the OpenAI door of the same sentinel, and `remote door` that of
- * `fame doors`, in a process of its own.
+ * `fame doors`, in a separate process.
  */
 export type AppKind = 'plain' | 'fabric' | 'door' | 'remote door';
 

@@ -58,7 +58,7 @@ const post = (url: string, body: string): Promise<number> =>
 
 type PosterCommand = { cmd: 'post'; url: string; ms: number } | { cmd: 'serve' };
 
-// The posters, and the port that only parses, are processes of their own.
+// The posters, and the port that only parses, are separate processes.
 answerCommands<PosterCommand>(async (command) => {
   if (command.cmd === 'serve') {
     const server = createServer(async (incoming, response) => {

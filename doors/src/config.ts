@@ -29,7 +29,7 @@ export const DOOR_PATHS = Object.freeze({
 
 export type DoorName = keyof typeof DOOR_PATHS;
 
-/** The protocol of each door, as people know it, and the path to give to a client. */
+/** The common name of each door's protocol, and the path to give to a client. */
 const DOOR_LABELS: Readonly<Record<DoorName, string>> = Object.freeze({
   openai: 'OpenAI at /v1',
   a2a: 'A2A at /a2a',

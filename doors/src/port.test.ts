@@ -1,4 +1,4 @@
-// The port of doors in a process of their own.
+// The port of doors in a separate process.
 import { once } from 'node:events';
 import { type ServerResponse, request as send } from 'node:http';
 import type { Duplex } from 'node:stream';

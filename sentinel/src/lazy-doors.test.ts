@@ -49,7 +49,7 @@ function withDoors(open: () => Promise<unknown> = async () => undefined) {
   const upgrade = async (url: string): Promise<{ isTaken: boolean; socket: PassThrough }> => {
     const socket = new PassThrough();
     const isTaken = lazy.onUpgrade({ url } as IncomingMessage, socket, Buffer.alloc(0));
-    // A client that leaves at once is no fault of the process.
+    // A client that disconnects at once does not end the process.
     socket.emit('error', new Error('reset'));
     await settle();
     return { isTaken, socket };

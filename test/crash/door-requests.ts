@@ -259,7 +259,7 @@ function mutate(made: Made, random: Random): void {
   else if (kind === 14) delete made.headers[random.pick(Object.keys(made.headers))];
   else if (kind < 18 && made.body !== undefined) made.text = mutatedBytes(made.body, random);
   else if (kind === 18 && made.body !== undefined) made.cutAt = random.below(40);
-  // A body above the limit is rare, because it takes long.
+  // Bodies above the limit are rare, because they are slow.
   else if (random.below(50) === 0) made.text = Buffer.alloc(1_200_000, 0x61);
 }
 

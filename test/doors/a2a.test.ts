@@ -233,7 +233,7 @@ test('version 0.3 with the compatibility of the client', async () => {
   await expect(client.getTask({ tenant: '', id: 'nope' })).rejects.toBeInstanceOf(TaskNotFoundError);
 });
 
-test('a subscription goes on after the agent was killed, and the answer is whole', async () => {
+test('a subscription continues after the agent was killed, and the answer is whole', async () => {
   const sentinel = await startOurSentinel({ env: { FAME_RESUME_WINDOW_MS: '200' } });
   const held = gate();
   const model = await startModel({ replies: [{ steps: ['Hello wrong', held] }, 'Hello right'] });

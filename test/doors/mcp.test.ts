@@ -107,7 +107,7 @@ describe.each(ERAS)('%s', (era) => {
     await expect(client.callTool({ name: 'no_such_tool' })).rejects.toMatchObject({ code: -32602 });
   });
 
-  test('cancel: a client that gives its call up cancels the turn', async () => {
+  test('cancel: a client that cancels its call cancels the turn', async () => {
     const pause = gate();
     model.push(['One', pause]);
     const client = await connected(era);

@@ -1,4 +1,4 @@
-// The doors on the port of a sentinel and in a process of their own, with a sentinel that asks for keys.
+// The doors on the port of a sentinel and in a separate process, with a sentinel that asks for keys.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +42,7 @@ beforeAll(async () => {
 
 const places = [
   ['the port of the sentinel', () => sentinel.http],
-  ['a process of their own', () => doorsUrl],
+  ['a separate process', () => doorsUrl],
 ] as const;
 
 test.each(places)('on %s, callers need a key, and call agents with it', async (_place, base) => {

@@ -191,7 +191,7 @@ describe('a turn', () => {
   }
   const turn = { conversation_id: 'c1', user_message: 'Go', turn_id: 't1' };
 
-  test('goes on after a crash of the server, which the next call starts again', async () => {
+  test('continues after a crash of the server, which the next call starts again', async () => {
     const tools = await overStdio();
     const { model, link } = await serve(tools, [
       callTools({ name: 'crash', arguments: {} }),

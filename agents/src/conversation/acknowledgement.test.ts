@@ -84,7 +84,7 @@ test('the request of a turn is acknowledged when its acceptance is in the journa
   expect(agent.results().slice(1)).toEqual(['hi']);
 });
 
-test('a process that dies between the receipt of a turn and its acceptance loses nothing', async () => {
+test('a crash between the receipt of a turn and its acceptance loses no turn', async () => {
   const store = new CrashingStore();
   const first = await start(store, ['lost']);
   await first.send(started);

@@ -262,7 +262,7 @@ describe('HTTP+JSON', () => {
       '{"message":{"contextId":{"toString":1}}}',
     ],
     ['a page that is too large', 'GET', '/tasks?pageSize=1000', 400, 'INVALID_PARAMS'],
-    ['a number that is none', 'GET', '/tasks/x?historyLength=many', 400, 'INVALID_PARAMS'],
+    ['an invalid number', 'GET', '/tasks/x?historyLength=many', 400, 'INVALID_PARAMS'],
     ['push notifications', 'GET', '/tasks/x/pushNotificationConfigs', 400, 'PUSH_NOTIFICATION_NOT_SUPPORTED'],
     [
       'one push notification',

@@ -37,7 +37,7 @@ test('a restart replaces the artifact with the text that stays valid', async () 
   expect(textAfter(updates)).toBe('Hello right');
 });
 
-test('a restart of everything, and one that takes nothing back', async () => {
+test('a restart that withdraws all text, and one that withdraws no text', async () => {
   const all = await updatesOf(
     [
       { type: 'restart', keep: 0 },

@@ -106,7 +106,7 @@ describe('SendMessage', () => {
     expect((await rpc(kit, 'GetTask', { id: task.id, historyLength: 5 })).result.history).toHaveLength(1);
   });
 
-  test('an agent that cannot report its turns runs none', async () => {
+  test('an agent that cannot report its turns is refused', async () => {
     let runs = 0;
     const run = (): string => `run ${++runs}`;
     const old = defineAgent({ address: 'old@fame.fabric', operations: { run_turn: operation({ run }) } });
@@ -154,7 +154,7 @@ describe('streams', () => {
     expect([...cursors].sort((a, b) => a - b)).toEqual(cursors);
   });
 
-  test('of one task get the same events, and closing one harms none', async () => {
+  test('of one task get the same events, and closing one does not affect the others', async () => {
     const [start, end] = [gate(), gate()];
     await using kit = await chat([{ steps: [start, 'Hel', end, 'lo'] }]);
     const params = { message: messageOf('Hi', ID), configuration: { returnImmediately: true } };
@@ -250,7 +250,7 @@ describe('an approval', () => {
     expect(JSON.stringify(kit.model.requests[1]!.messages)).toContain('not today');
   });
 
-  test('ends the stream of the message, while a subscription goes on to the end of the task', async () => {
+  test('ends the stream of the message, and a subscription continues to the end of the task', async () => {
     await using kit = await withPay([]);
     const stream = await rpcStream(kit, 'SendStreamingMessage', { message: messageOf('Pay Bo', ID) });
     const updates = await stream.rest();

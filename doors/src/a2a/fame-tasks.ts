@@ -145,5 +145,5 @@ export class FameTasks implements TaskSource {
   }
 }
 
-// A message comes back from the agent as JSON.
+// The agent returns the message as JSON.
 const plain = (message: FameMessage): unknown => JSON.parse(JSON.stringify(message));

@@ -76,7 +76,7 @@ test.each<[string, Json]>([
   expect(error).toMatchObject({ code: -32602, message: expect.stringContaining('add, hello, count') });
 });
 
-test('there are no tasks', async () => {
+test('the agent has no tasks', async () => {
   await using kit = await math();
   for (const method of ['GetTask', 'CancelTask', 'SubscribeToTask'])
     expect((await rpc(kit, method, { id: 'x' }, options)).error.code, method).toBe(-32001);

@@ -141,7 +141,7 @@ const userTexts = (updates: readonly acp.SessionUpdate[]) =>
       : [],
   );
 
-test('an editor learns what the agent takes', async () => {
+test('an editor receives the capabilities of the agent', async () => {
   const { newLink } = await fabricWith([]);
   const { initialized } = await openEditor(newLink);
   expect(initialized).toMatchObject({
@@ -325,8 +325,8 @@ describe('tools', () => {
   });
 });
 
-describe('an editor that comes back', () => {
-  test('loads the whole conversation, and goes on', async () => {
+describe('an editor that connects again', () => {
+  test('loads the whole conversation, and continues it', async () => {
     const { newLink } = await fabricWith([
       'First.',
       failing(new FabricError('MODEL_AUTH', 'The key is not valid'), 'Par'),

@@ -34,7 +34,7 @@ test('a revoked key is refused at once, and its link ends with the next sweep', 
   expect((await waiting).json().error.code).toBe('LINK_CLOSED');
 });
 
-test('a stream of a revoked key ends with an error, and its turn goes on', async () => {
+test('a stream of a revoked key ends with an error, and its turn continues', async () => {
   const clock = new ManualClock();
   const half = gate();
   await using kit = await doorKit(httpDoor, { replies: [['Hello ', half, 'Ada']], clock });

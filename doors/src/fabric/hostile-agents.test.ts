@@ -45,7 +45,7 @@ test('the plain HTTP door shows them and the other agents', async () => {
   expect(kit.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
 });
 
-test('a command with the name of an operation runs nothing else in a shell', async () => {
+test('an example command with a hostile operation name runs no other command in a shell', async () => {
   await using kit = await doorKit(httpDoor, { agents: [hostile] });
   const { operations } = (await kit.inject({ url: '/agents/hostile' })).json();
   const examples = operations.map(({ example }: { example: string }) => example);
@@ -64,7 +64,7 @@ test.each(['2026-07-28', '2025-11-25'] as const)('a client of MCP %s reads the t
   expect(tools.find(({ name }) => name.includes('proto'))).toBeDefined();
 });
 
-test('names that cannot be written, and schemas that are none, are left out', () => {
+test('unprintable names and invalid schemas are left out', () => {
   const card = agentCard('hostile@fame.fabric', { operations: OPERATIONS });
   expect(card.operations.map(({ name }) => name).slice(0, 2)).toEqual(['x;id$(id)`id`\'"&#?', '__proto__']);
   expect(card.operations.flatMap(({ params }) => params ?? [])).toEqual([

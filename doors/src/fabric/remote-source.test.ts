@@ -1,4 +1,4 @@
-// Callers of doors in a process of their own: the sentinel verifies their credentials.
+// Callers of doors in a separate process: the sentinel verifies their credentials.
 import { AgentWorker, defineAgent, operation } from '@fame-fabric/agents';
 import { type MemoryDoorHostOptions, startMemoryDoorHost } from '@fame-fabric/sentinel/testing';
 import { FabricError, isFabricError, Link, systemClock } from '@fame-fabric/shared';
@@ -50,7 +50,7 @@ async function remoteFabric(options: MemoryDoorHostOptions = {}) {
 }
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
-test('in open mode any key but one of ours counts as none', async () => {
+test('in open mode, keys of other software are ignored', async () => {
   const { principalOf, fabric, source } = await remoteFabric();
   expect(await principalOf(bearer('sk-first'))).toBe('anonymous');
   expect(await principalOf(bearer('sk-second'))).toBe('anonymous');
@@ -88,7 +88,7 @@ test('the link of a revoked key closes, and the key is refused', async () => {
   expect(await principalOf(bearer('fk_ada'))).toBe('AUTH_INVALID');
 });
 
-test('agents are those of the caller', async () => {
+test('each caller sees its own agents', async () => {
   const { visit } = await remoteFabric();
   using visitor = await visit({});
   expect((await visitor.agents()).map(({ address }) => address)).toEqual(['who@fame.fabric']);

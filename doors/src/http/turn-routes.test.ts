@@ -69,7 +69,7 @@ test('the events of a turn have cursors, and a reader continues after one', asyn
   );
   const [seen] = eventsIn(chunk);
   expect(seen).toMatchObject({ event: 'text', data: { type: 'text', text: 'Hello ' } });
-  // The reader leaves, and the turn goes on.
+  // The reader leaves, and the turn continues.
   first.raw.res.destroy();
   half.open();
   const rest = await kit.inject({
@@ -85,7 +85,7 @@ test('the events of a turn have cursors, and a reader continues after one', asyn
   expect(kit.model.count).toBe(1);
 });
 
-test('a page follows a turn with GET until there is nothing more', async () => {
+test('a page follows a turn with GET until no more events follow', async () => {
   await using kit = await kitWith([['Hello ', 'Ada']]);
   const { headers } = await kit.inject(turn({ user_message: 'Hi' }));
   const url = String(headers.location);

@@ -1,4 +1,4 @@
-// Hostile requests to the MCP door: each gets an error of the protocol, and the door goes on.
+// Hostile requests to the MCP door: each gets an error of the protocol, and the door continues to serve.
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { expect, test } from 'vitest';
 import { z } from 'zod';

@@ -213,7 +213,7 @@ test('refusals are errors of JSON-RPC with our code', async () => {
   expect(foreign.statusCode).toBe(403);
 });
 
-test('an operation that declares `_mcp` asks the client and gets the responses', async () => {
+test('an operation that declares `_mcp` sends requests to the client and gets the responses', async () => {
   const form = {
     method: 'elicitation/create',
     params: {

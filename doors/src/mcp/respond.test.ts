@@ -27,7 +27,7 @@ test('passes the status, the headers and the body on', async () => {
   });
 });
 
-test('an answer that takes long becomes a stream with comments', async () => {
+test('a slow answer becomes a stream with comments', async () => {
   const answer = Promise.withResolvers<Response>();
   const { clock, response } = await exchange(answer.promise);
   await clock.run(45_000, 15_000);
@@ -39,7 +39,7 @@ test('an answer that takes long becomes a stream with comments', async () => {
   expect(clock.timerCount).toBe(0);
 });
 
-test('a client that takes no events waits for its answer', async () => {
+test('a client that does not accept events waits for its answer', async () => {
   const answer = Promise.withResolvers<Response>();
   const { clock, response } = await exchange(answer.promise, false);
   await clock.run(45_000, 15_000);

@@ -24,7 +24,7 @@ test.each([
   expect(resultOf(answer).structuredContent).toEqual(answer);
 });
 
-test('an error has its code in the text and by itself, and no stack', () => {
+test('an error has its code in the text and in `_meta`, and no stack', () => {
   const error = new FabricError('NO_ROUTE', 'No node serves a@b', { details: { fix: 'Start it.' } });
   const result = errorResult(error, {}, 'Then call again.');
   expect(result).toEqual({

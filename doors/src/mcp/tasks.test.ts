@@ -47,7 +47,7 @@ async function post(
 
 const ask = { name: 'ask_agent', arguments: { message: 'Hi' } };
 
-test('a turn that takes long is a task, and the task has the result in the end', async () => {
+test('a long turn is a task, and the task has the result at the end', async () => {
   const pause = gate();
   await using kit = await doorKit(mcpDoor, { replies: [['One', pause, ' two']] });
   const { result: task } = await post(kit, 'tools/call', ask);
@@ -88,7 +88,7 @@ test('a short turn is answered directly', async () => {
   expect(result).toMatchObject({ resultType: 'complete', content: [{ text: 'Hello' }] });
 });
 
-test('a client that does not declare the extension gets no task and may not ask for one', async () => {
+test('a client that does not declare the extension gets no task and cannot request one', async () => {
   await using kit = await doorKit(mcpDoor, { replies: ['Hello'] });
   const { status, error } = await post(kit, 'tasks/get', { taskId: 'task_x' }, { capabilities: {} });
   expect(status).toBe(400);
@@ -120,7 +120,7 @@ test('a task of another principal does not exist', async () => {
   expect((await post(kit, 'tasks/get', { taskId })).result.status).toBe('working');
 });
 
-test('a task asks a person, and tasks/update has the answer', async () => {
+test('a task asks a person, and tasks/update sends the answer', async () => {
   const paid: number[] = [];
   const pay = tool({
     name: 'pay',

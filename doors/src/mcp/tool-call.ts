@@ -153,7 +153,7 @@ function taskSideOf(
 }
 
 const otherState = (): ProtocolError =>
-  new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState is that of another call.');
+  new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState belongs to another call.');
 
 /** An empty text counts as none. */
 function textArgument(args: Arguments, name: string): string | undefined {

@@ -32,7 +32,7 @@ describe('models', () => {
     expect(response.json()).toMatchObject({ id: 'chat@fame.fabric', object: 'model' });
   });
 
-  test.each(['nobody', 'echo', 'nobody@fame.fabric'])('%s is no model', async (name) => {
+  test.each(['nobody', 'echo', 'nobody@fame.fabric'])('%s is not a model', async (name) => {
     await using kit = await open({ agents: [echo] });
     const error = { type: 'invalid_request_error', param: 'model', code: 'model_not_found' };
     const response = await kit.inject({ url: `/v1/models/${name}` });
@@ -188,7 +188,7 @@ describe('tools of the caller', () => {
   const question = { tools: [weather], tool_choice: 'auto', messages: [user('Weather in Rome?')] };
   const call = { id: 'call_a', name: 'weather', arguments: { town: 'Rome' } };
 
-  test('their calls come back, and their results go on', async () => {
+  test('the response returns their calls, and their results continue the conversation', async () => {
     await using kit = await open({ replies: [callTools(call), 'Sunny'] });
     const first = await chat(kit, question);
     // The agent replaces the id of the model.
@@ -227,7 +227,7 @@ describe('tools of the caller', () => {
     expect(chunks.at(-1)!.choices[0]).toMatchObject({ delta: {}, finish_reason: 'tool_calls' });
   });
 
-  test('results go on in a kept conversation', async () => {
+  test('results continue a kept conversation', async () => {
     await using kit = await open({ replies: [callTools(call), 'Sunny'] });
     const headers = { 'x-conversation-id': 'c1' };
     const first = await chat(kit, question, headers);

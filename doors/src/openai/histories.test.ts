@@ -135,7 +135,7 @@ describe.each(SHAPES)('D10: $name', (shape) => {
     expect(await conversationsOf(kit)).toEqual([{ id: 'chat-1', turns: 5, from: undefined }]);
   });
 
-  test('an edited message forks there, and the chat goes on in the fork', async () => {
+  test('an edited message forks the conversation, and the chat continues in the fork', async () => {
     await using kit = await open();
     const person = new Chat(kit, shape);
     for (const text of ['one', 'two', 'three']) await person.send(text);
@@ -152,7 +152,7 @@ describe.each(SHAPES)('D10: $name', (shape) => {
     expect(all).toHaveLength(2);
   });
 
-  test('another answer forks before the last turn, and the chat goes on after it', async () => {
+  test('another answer forks before the last turn, and the chat continues after it', async () => {
     await using kit = await open();
     const person = new Chat(kit, shape);
     for (const text of ['one', 'two']) await person.send(text);
@@ -189,7 +189,7 @@ describe.each(SHAPES)('D10: $name', (shape) => {
     expect(lastPrompt(kit)).toEqual(['one, edited', 'Answer 2', 'two']);
   });
 
-  test('the person goes back to the first version, and goes on there', async () => {
+  test('the person returns to the first version, and continues there', async () => {
     await using kit = await open();
     const person = new Chat(kit, shape);
     for (const text of ['one', 'two']) await person.send(text);
@@ -227,7 +227,7 @@ describe.each(SHAPES)('D10: $name', (shape) => {
     expect(await conversationsOf(kit)).toEqual([{ id: 'chat-1', turns: 12, from: undefined }]);
   });
 
-  test('a chat that began elsewhere goes on with its history', async () => {
+  test('a chat that began elsewhere continues with its history', async () => {
     await using kit = await open();
     const person = new Chat(kit, shape);
     person.history = [
@@ -260,7 +260,7 @@ test('an id of the form of ephemeral conversations is one of the client', async 
 });
 
 describe('D10: failed turns', () => {
-  test.each(SHAPES)('$name: a message after one without an answer is a turn of its own', async (shape) => {
+  test.each(SHAPES)('$name: a message after an unanswered one is a separate turn', async (shape) => {
     const fail = () => [{ fail: new Error('no answer') }];
     await using kit = await doorKit(openAiDoor, { replies: ['first', fail, 'third', 'fourth'] });
     const { headers, metadata } = shape;
@@ -316,7 +316,7 @@ describe('D7: helper prompts of Open WebUI', () => {
     expect(lastPrompt(kit)).toEqual(['one', 'Answer 0', 'two']);
   });
 
-  test('a placeholder that was not filled in is no task', async () => {
+  test('an unreplaced placeholder is not a task', async () => {
     await using kit = await open();
     const headers = { ...openWebUi.headers, 'x-openwebui-task': '{{TASK}}' };
     const answer = await chat(kit, { messages: [user('one')] }, headers);

@@ -1,4 +1,4 @@
-// Random requests to the OpenAI door: each gets an answer in the form of the API, and none a fault of the door.
+// Random requests to the OpenAI door: each gets an answer in the form of the API, and no request causes a fault of the door.
 import { scriptedModel } from '@fame-fabric/agents/testing';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

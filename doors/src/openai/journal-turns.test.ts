@@ -62,7 +62,7 @@ test('reads at the same time see each turn once', async () => {
   for (const ids of all) expect(ids).toEqual(['one', 'two']);
 });
 
-test('forgets the conversations that were not used for the longest time', async () => {
+test('evicts the least recently used conversations', async () => {
   const fabric = served({ c: events('one', 'two'), d: events('one'), e: events('one') });
   const turns = new JournalTurns(8);
   for (const id of ['c', 'd', 'e']) await idsOf(turns, fabric, id);

@@ -19,7 +19,7 @@ test.each(['Gespräch', 'a\r\nb: c', '€'])('a conversation %j continues as a r
   expect(stored.headers['x-conversation-id']).toBe(encodeURIComponent(id));
 });
 
-test.each(['€', '\r\n', '\ud800'])('a made-up id with %j finds nothing', async (part) => {
+test.each(['€', '\r\n', '\ud800'])('a forged id with %j is unknown', async (part) => {
   await using kit = await doorKit(openAiDoor, { replies: [] });
   const fields = [agent, part, part];
   const id = `resp_${Buffer.from(JSON.stringify(fields)).toString('base64url')}`;

@@ -1,4 +1,4 @@
-// Repeated requests, readers that leave, and answers that the door cannot take back.
+// Repeated requests, readers that leave, and sent text that the door cannot withdraw.
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { type ControlledGate, gate } from '@fame-fabric/agents/testing';
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
@@ -99,7 +99,7 @@ describe.each([
     await vi.waitFor(() => expect(kit.model.calls[0]!.state).toBe('aborted'));
   });
 
-  test('whose reader leaves goes on for a repeated request', async () => {
+  test('whose reader leaves continues for a repeated request', async () => {
     const clock = new ManualClock();
     const held = gate();
     await using kit = await doorKit(openAiDoor, { replies: [['on', held, 'e']], clock });
@@ -116,7 +116,7 @@ describe.each([
     expect(kit.model.calls).toMatchObject([{ state: 'ended' }]);
   });
 
-  test('whose reader leaves goes on for the same request without a count', async () => {
+  test('whose reader leaves continues for the same request without a count', async () => {
     const clock = new ManualClock();
     const held = gate();
     await using kit = await doorKit(openAiDoor, { replies: [['on', held, 'e']], clock });
@@ -279,7 +279,7 @@ describe('a request that forks', () => {
   });
 });
 
-describe('text that is taken back', () => {
+describe('withdrawn text', () => {
   test('breaks the stream, and the request joins the turn when it is repeated', async () => {
     const held = gate();
     const { agent, runs } = restartingAgent(6, held);
@@ -295,7 +295,7 @@ describe('text that is taken back', () => {
     expect(runs()).toBe(1);
   });
 
-  test('that was not sent yet is no break', async () => {
+  test('that was not sent yet does not break the connection', async () => {
     const held = gate();
     held.open();
     const { agent } = restartingAgent(7, held);
@@ -305,7 +305,7 @@ describe('text that is taken back', () => {
     expect(isDone).toBe(true);
   });
 
-  test('is no matter for a whole answer', async () => {
+  test('does not affect a whole answer', async () => {
     const held = gate();
     held.open();
     const { agent } = restartingAgent(6, held);

@@ -2,7 +2,7 @@
 import { FabricError } from '@fame-fabric/shared';
 import type { FastifyReply } from '../fastify.ts';
 
-/** Returns a signal that aborts when the connection of a request ends before its response does, or has ended already. */
+/** Returns a signal that aborts when the connection of a request ends before its response, or has already ended. */
 export function leftSignal(reply: FastifyReply): AbortSignal {
   const left = new AbortController();
   onClosed(reply, () => {

@@ -90,7 +90,7 @@ test('the end of a stream does not abort its signal', async () => {
   expect(stream!.signal.aborted).toBe(false);
 });
 
-/** A response whose reader reads only when the test says so. */
+/** A response whose reader reads only when the test calls it. */
 class SlowResponse extends EventEmitter {
   isFull = false;
   readonly written: string[] = [];

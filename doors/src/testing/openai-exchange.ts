@@ -1,4 +1,4 @@
-// Checks what the OpenAI door sends against the published schemas, and the rules for event streams that no schema states.
+// Checks responses of the OpenAI door against the published schemas, and against the rules for event streams that no schema contains.
 import { schemaFaults } from './published-schemas.ts';
 
 /** A request and its whole response. */

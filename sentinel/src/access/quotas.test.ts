@@ -305,7 +305,7 @@ describe('a node above its rate', () => {
     expect(counters.quotaExceeded.messages).toBe(REFUSALS * MAX_PAUSES);
   });
 
-  test('gets its pongs while it is slowed, and none while it floods', () => {
+  test('gets its pongs while it is slowed, and no pongs while it floods', () => {
     const { attach, agent } = fabric();
     const caller = attach('caller', { principal: ada });
     flood(caller, agent, 400);

@@ -67,7 +67,7 @@ export class EarlyRefusals {
       }
       this.#deps.onRefused();
       socket.pause();
-      // Not in the callback itself: Node would create an error with a stack trace for the write at hand.
+      // Not in the callback itself: Node would create an error with a stack trace for the current write.
       socket.write(answer, () => setImmediate(() => socket.destroy()));
     };
     const onEnd = (): void => void socket.destroy();

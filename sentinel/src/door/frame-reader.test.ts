@@ -192,7 +192,7 @@ test('a paused reader delivers the rest of its chunk, and later chunks, once it 
   }
 });
 
-test('a reader that is stopped while it is paused reads nothing more', () => {
+test('a reader that is stopped while it is paused reads no more frames', () => {
   const messages: string[] = [];
   const reader: FrameReader = new FrameReader(
     {

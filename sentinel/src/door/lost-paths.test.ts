@@ -41,7 +41,7 @@ test('a node that lost its connection gets its path again when the resume window
   ]);
 });
 
-test('a further copy gets a path of its own at once, and each copy its former path', () => {
+test('a further copy gets a new path at once, and each copy its former path', () => {
   const { agent, attach, begin, clock } = fabric();
   const second = attach('agent', { instanceId: 'second' });
   agent.lose();
@@ -72,7 +72,7 @@ test('a process that resumes its session keeps the path, and the node that waite
   expect(pathOf(other)).toBe('/S/agent-2');
 });
 
-test('an attach waits for at most 8 s, and one that closes leaves nothing behind', () => {
+test('an attach waits for at most 8 s, and a closed attach leaves no entry', () => {
   const { agent, begin, clock } = fabric(15_000);
   agent.lose();
   const closed = begin('two');

@@ -99,7 +99,7 @@ test('a pause that ends before its turn keeps the order', async () => {
   expect(received).toEqual(texts);
 });
 
-test('a socket that has used its slice waits for the next turn, and loses nothing', async () => {
+test('a socket that has used its time waits for the next iteration, and loses no message', async () => {
   tickMs = 3;
   const perTurn: number[] = [];
   let count = 0;

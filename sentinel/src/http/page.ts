@@ -20,7 +20,7 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = Object.freeze({
   'cache-control': 'no-cache',
 });
 
-/** Returns the HTML of the page. `version` is that of the software; `doors` describes the doors of the port, if it has any. */
+/** Returns the HTML of the page. `version` is the version of the software; `doors` describes the doors of the port, if it has doors. */
 export const pageHtml = (version: string, doors: string | undefined): string => `<!doctype html>
 <html lang="en">
 <head>

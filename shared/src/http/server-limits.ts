@@ -1,4 +1,4 @@
-// The limits of an HTTP port, for sentinels and for doors in a process of their own.
+// The limits of an HTTP port, for sentinels and for doors in a separate process.
 import type { Server } from 'node:http';
 
 /** Node looks for overdue requests at this interval, in ms. Each wake-up of an idle process is costly: its caches are cold. */

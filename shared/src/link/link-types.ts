@@ -187,7 +187,7 @@ export interface IncomingCall {
   push(item: unknown): Promise<void>;
   /** Ends a stream. */
   end(): void;
-  /** Acknowledges the request to its sender; later calls have no effect. Present if the sender asks for it and the service journals the request. */
+  /** Acknowledges the request; later calls have no effect. Present if the sender asks for it and the service journals the request. */
   readonly acknowledge?: (() => void) | undefined;
 }
 

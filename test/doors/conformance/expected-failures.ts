@@ -16,10 +16,12 @@ export interface ExpectedFailure {
 
 const REVISIONS = ['2026-07-28', '2025-11-25'] as const;
 
-const FIXED_RESOURCE = 'Reads a resource of the suite; the resources of the door are conversations.';
-const FIXED_PROMPT = 'Gets a prompt of the suite; the prompts of the door address its chat agents.';
-const LOG = 'The door has no log for clients. The protocol deprecates logs since 2026-07-28.';
-const SUBSCRIPTION = 'Conversations have no subscriptions in this version.';
+const FIXED_RESOURCE =
+  'The scenario reads a resource of the suite. The resources of the door are conversations.';
+const FIXED_PROMPT =
+  'The scenario gets a prompt of the suite. The prompts of the door send messages to chat agents.';
+const LOG = 'The door sends no logs to clients. The protocol deprecated logs in 2026-07-28.';
+const SUBSCRIPTION = 'The door does not support subscriptions to conversations.';
 const TEXT_ONLY = 'Agents take text only, so the door refuses an image with 400 and names the part.';
 const failure = (
   revision: (typeof REVISIONS)[number],
@@ -53,7 +55,7 @@ export const EXPECTED_FAILURES: readonly ExpectedFailure[] = [
     failure(
       '2026-07-28',
       'tasks-lifecycle',
-      'A task whose agent has a fault is completed with an error result. A task never fails with an error of JSON-RPC.',
+      'If the agent fails, the task is completed with an error result. A task never fails with a JSON-RPC error.',
       ['sep-2663-tasks-get-status-failed'],
     ),
     failure('2026-07-28', 'tasks-mrtr-input', 'A task asks one question at a time.', [
@@ -62,19 +64,19 @@ export const EXPECTED_FAILURES: readonly ExpectedFailure[] = [
     failure(
       '2026-07-28',
       'tasks-mrtr-composition',
-      'A tool of the door either asks before it runs or is a task; none does both in turn.',
+      'A tool of the door either asks before it runs or becomes a task, but not both.',
       ['sep-2663-mrtr-synchronous-before-task-creation'],
     ),
     failure(
       '2026-07-28',
       'tasks-required-task-error',
-      'No tool needs the Tasks extension: a client without it waits for the result.',
+      'No tool requires the Tasks extension: a client without it waits for the result.',
       ['sep-2663-server-returns-missing-capability-when-required'],
     ),
     failure(
       '2026-07-28',
       'http-custom-header-server-validation',
-      'The door copies no parameters to headers.',
+      'The door does not support parameters in headers.',
       [
         'sep-2243-server-no-xmcp-tool',
         'sep-2243-server-decode-base64',

@@ -25,7 +25,8 @@ export interface FailedScenarios {
 export const FAILED: readonly FailedScenarios[] = [
   {
     scenarios: ['elicitation-sep1034-client-defaults', 'sep-2322-client-request-state'],
-    reason: 'The client answers no questions of a server: an agent has no form for them.',
+    reason:
+      'The client does not answer questions of a server, because an agent has no user to show a form to.',
   },
   {
     scenarios: [
@@ -68,7 +69,8 @@ export const FAILED: readonly FailedScenarios[] = [
       'auth/dpop-nonce',
       'auth/wif-jwt-bearer',
     ],
-    reason: 'An extension for tokens. Another program can write the token into `headers`.',
+    reason:
+      'The client does not support extensions for tokens. Another program can write a token into `headers`.',
   },
   {
     scenarios: [
@@ -77,6 +79,6 @@ export const FAILED: readonly FailedScenarios[] = [
       'sep-2640-client-verify-size',
       'sep-2640-client-verify-frontmatter',
     ],
-    reason: 'The extension for skills. Agents use tools only.',
+    reason: 'The client does not support the extension for skills. Agents use only tools.',
   },
 ];

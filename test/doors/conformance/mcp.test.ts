@@ -73,7 +73,7 @@ async function run(revision: string): Promise<Map<string, Check[]>> {
 test.each([
   ['2026-07-28', 50],
   ['2025-11-25', 33],
-] as const)('MCP %s: the failures are those of the list', async (revision, count) => {
+] as const)('MCP %s: only the listed scenarios fail', async (revision, count) => {
   const scenarios = await run(revision);
   expect(scenarios.size).toBe(count);
   const failed = [...scenarios].filter(([, checks]) => checks.some(({ status }) => status === 'FAILURE'));

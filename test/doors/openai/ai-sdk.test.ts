@@ -35,7 +35,7 @@ describe('D1: the AI SDK', () => {
     expect((await result.usage).totalTokens).toBe(15);
   });
 
-  test('runs tools in several steps, and goes on in a kept conversation', async () => {
+  test('runs tools in several steps, and continues a kept conversation', async () => {
     await using fabric = await doorsFabric({
       replies: [
         callTools({ name: 'weather', arguments: { town: 'Rome' } }),

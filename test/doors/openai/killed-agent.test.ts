@@ -8,7 +8,7 @@ import { startOurSentinel, temporaryDirectory } from '../../kit/sentinel.ts';
 test.concurrent.each([
   ['without a conversation', {}],
   ['in a kept conversation', { headers: { 'X-Conversation-Id': 'c1' } }],
-])('%s: the stream breaks, and the same request brings the whole answer', async (_how, options) => {
+])('%s: the stream breaks, and the same request gets the whole answer', async (_how, options) => {
   const held = gate();
   await using model = {
     server: await fakeOpenAI({

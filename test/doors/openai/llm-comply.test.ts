@@ -22,7 +22,7 @@ const respond = ({ tools = [] }: WireRequest) =>
 test.each([
   ['Open Responses', 'open-responses', 13],
   ['Chat Completions', 'openai-chat', 9],
-] as const)('%s: the failures are those of the list', { timeout: 300_000 }, async (suite, format, count) => {
+] as const)('%s: only the listed scenarios fail', { timeout: 300_000 }, async (suite, format, count) => {
   const program = join(dirname(ensurePython()), 'llm-comply');
   await using fabric = await doorsFabric({ respond });
   const args = ['--base-url', fabric.v1, '--api-key', 'any', '--model', 'chat', '--format', format, '--json'];

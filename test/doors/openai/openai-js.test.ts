@@ -124,7 +124,7 @@ describe('D1: openai for JavaScript', () => {
     expect(fabric.model.requests[1]!.body.messages).toHaveLength(4);
   });
 
-  test('a conversation goes on in the client of the fabric, and back', async () => {
+  test('a conversation continues in the client of the fabric, and back', async () => {
     await using fabric = await doorsFabric({
       respond: ({ messages }) => `Answer to ${messages.at(-1)!.content}`,
     });

@@ -109,7 +109,7 @@ describe('a notification of A2A', () => {
     expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
   });
 
-  test('is given up after 6 attempts, and at once if it is refused', async () => {
+  test('is dropped after 6 attempts, and at once if it is refused', async () => {
     outcomes = Array.from({ length: 9 }, () => 500);
     await send('t', { pushNotification: config() });
     await clock.run(300_000, 1_000);

@@ -45,7 +45,7 @@ describe('a definition', () => {
     });
   });
 
-  test('has a digest of every part, and none of the order of keys', () => {
+  test('has a digest that depends on every part, and not on the order of keys', () => {
     const digest = digestOf(first(tool()));
     expect(digest).toMatch(/^[0-9a-f]{64}$/);
     const { name, description, inputSchema } = tool();

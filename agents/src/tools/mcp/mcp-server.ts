@@ -188,7 +188,7 @@ export class McpServer {
     this.#closeUnused(connection);
   }
 
-  /** Closes a connection that was given up, when its last call has ended. */
+  /** Closes an abandoned connection after its last call has ended. */
   #closeUnused(connection: Connection): void {
     if (this.#connection === connection || connection.calls > 0) return;
     connection.session.close().catch((error: unknown) => {

@@ -351,7 +351,7 @@ describe('definitions', () => {
     expect(await use(set)).toMatchObject({ error: { code: 'MCP_TOOL_CHANGED' } });
   });
 
-  test('in a file are offered while the server is away', async () => {
+  test('in a file are offered while the server is unavailable', async () => {
     const server = new ScriptedServer();
     const file = pinFile();
     await open(server, { pinFile: file });

@@ -59,7 +59,7 @@ export function conversationRoutes(app: FastifyInstance, deps: DoorDeps): void {
       details: { param: 'item_id', openAiCode: 'item_not_found' },
     });
   });
-  const journaled = 'The journal of the agent keeps each conversation as it was.';
+  const journaled = 'The journal of the agent keeps each conversation unchanged.';
   for (const [method, url, reason] of [
     ['POST', '/v1/conversations/:id', 'The metadata of a conversation cannot be changed.'],
     ['DELETE', '/v1/conversations/:id', `Conversations cannot be deleted here. ${journaled}`],

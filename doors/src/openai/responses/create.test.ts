@@ -95,7 +95,7 @@ describe('a whole response', () => {
     expect(body.output[0]).toMatchObject({ status: 'incomplete' });
   });
 
-  test('text.format goes to the model and comes back', async () => {
+  test('text.format goes to the model, and the response repeats it', async () => {
     await using kit = await open({ replies: ['{}'] });
     const format = {
       type: 'json_schema',
@@ -156,7 +156,7 @@ describe('a stream', () => {
 });
 
 describe('tools', () => {
-  test('calls of functions come back, and their outputs continue the response', async () => {
+  test('the response returns calls of functions, and their outputs continue it', async () => {
     await using kit = await open({
       replies: [callTools([{ name: 'weather', arguments: { town: 'Ulm' } }]), 'It rains.'],
     });
@@ -275,7 +275,7 @@ describe('refusals', () => {
     expect(kit.model.count).toBe(0);
   });
 
-  test('a body that is no object is refused', async () => {
+  test('a body that is not an object is refused', async () => {
     await using kit = await open();
     for (const body of [[], 'x', null, 7]) {
       expect(await send(kit, 'POST', '/v1/responses', { body })).toMatchObject({ status: 400 });

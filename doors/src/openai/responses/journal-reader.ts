@@ -10,7 +10,7 @@ import { type BuildEvent, eventsOfTurn, isEnd, type SettledEvents, settled } fro
 
 type AcceptedEvent = Extract<ConversationEvent, { type: 'turn' }>;
 
-/** A turn as the journal has it now. */
+/** The current state of a turn in the journal. */
 export interface RecordedTurn {
   readonly report: TurnReport;
   readonly accepted: AcceptedEvent;

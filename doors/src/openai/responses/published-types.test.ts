@@ -6,10 +6,10 @@ import type { CompactionResource } from './compact.ts';
 import type { ConversationResource } from './conversations.ts';
 import type { AgentStepItem, Item, ResponseResource } from './resource.ts';
 
-/** Without the items of our own types. */
+/** Leaves out the items of Fame Fabric's own types. */
 type PlainItem = Exclude<Item, AgentStepItem>;
 
-test('items and conversations are those of the library', () => {
+test('items and conversations have the types of the library', () => {
   expectTypeOf<ConversationResource>().toExtend<OpenAI.Conversations.Conversation>();
   expectTypeOf<PlainItem>().toExtend<OpenAI.Conversations.ConversationItem>();
 });

@@ -131,7 +131,7 @@ describe('a socket', () => {
       create({ input: [{ role: 'user', content: [{ type: 'input_image' }] }] }),
       'input[0].content[0].type',
     ],
-  ])('answers %s with an error, and goes on', async (_name, message, param) => {
+  ])('answers %s with an error, and continues', async (_name, message, param) => {
     await using kit = await open({ replies: ['ok'] });
     await using client = await connectSocket(kit);
     expect(await client.send(message)).toMatchObject([{ type: 'error', status: 400, error: { param } }]);

@@ -128,7 +128,7 @@ describe('a turn that runs', () => {
     await expect.poll(async () => (await turn()).state).toBe('cancelled');
   });
 
-  test('goes on in the background when its reader has left', async () => {
+  test('continues in the background when its reader has left', async () => {
     const held = gate();
     const clock = new ManualClock();
     await using kit = await doorKit(openAiDoor, { replies: [['Hel', held, 'lo']], clock });
@@ -220,7 +220,7 @@ describe('a restart of the agent', () => {
     const numbers = events.flatMap(({ type, sequence_number }) =>
       type === 'response.output_text.delta' ? [sequence_number] : [],
     );
-    // The reader has "Hello", which was taken back; then one that has "Hel".
+    // First a reader of "Hello", which was withdrawn, then a reader of "Hel".
     const behind = await get(kit, `${url}&starting_after=${numbers.at(-1)}`);
     expect(behind.events).toMatchObject([{ type: 'error', error: { code: 'NODE_GONE' } }]);
     const same = await get(kit, `${url}&starting_after=${(FIRST + 103) * 8}`);
