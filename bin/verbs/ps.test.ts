@@ -22,6 +22,12 @@ test('the list has the bounds of the queues in bytes, what is queued, and how ma
   expect(text).toContain('2 (1500 B), 3 slowed');
 });
 
+test('callers over HTTP are explained if there are any', () => {
+  const caller = { ...node, id: 'door-1', path: '/S/door-1', addresses: [] };
+  expect(describeNodes({ sentinel, nodes: [node, caller] })).toContain('door-...: callers over HTTP');
+  expect(describeNodes({ sentinel, nodes: [node] })).not.toContain('door-...');
+});
+
 test('the list of an older sentinel has no bounds', () => {
   const text = describeNodes({ sentinel, nodes: [node] });
   expect(text).not.toContain('Queues');

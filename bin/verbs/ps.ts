@@ -57,5 +57,9 @@ export function describeNodes({ sentinel, nodes, uplinks = [] }: NodeList): stri
           `Queues: ${queues.queuedBytes} B queued, ${queues.socketBytes} B in sockets, of at most ${queues.totalLimitBytes} B (${queues.limitBytes} B a node)`,
         )}`;
   const columns = ['NODE', 'KIND', 'STATE', 'PRINCIPAL', 'ADDRESSES', 'CAPABILITIES', 'QUEUED', 'CALLS'];
-  return `${head}${bounds}${links}\n\n${formatTable(columns, rows)}`;
+  const hasDoors = nodes.some(({ id }) => id.startsWith('door-'));
+  const note = hasDoors
+    ? '\n\ndoor-...: callers over HTTP. They detach after a minute without a request.'
+    : '';
+  return `${head}${bounds}${links}\n\n${formatTable(columns, rows)}${note}`;
 }

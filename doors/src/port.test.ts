@@ -27,7 +27,13 @@ async function portOf(handle: (response: ServerResponse) => void) {
       isClosed = true;
     },
   };
-  const deps = { doors, claims: (path: string) => path === '/agents', clock, log: new CaptureLog() };
+  const deps = {
+    doors,
+    claims: (path: string) => path === '/agents',
+    served: 'HTTP at /agents',
+    clock,
+    log: new CaptureLog(),
+  };
   const port = new DoorPort(deps, OPTIONS);
   open.push(port);
   const number = await port.start();
@@ -41,7 +47,10 @@ test('the doors get their requests, and other paths are answered here', async ()
   expect(await (await get('/healthz')).json()).toEqual({ status: 'ok' });
   expect(await (await get('/readyz')).json()).toEqual({ status: 'ready' });
   const other = await get('/fame/v1/nodes');
-  expect([other.status, await other.json()]).toMatchObject([404, { error: { code: 'NO_ROUTE' } }]);
+  expect([other.status, await other.json()]).toMatchObject([
+    404,
+    { error: { code: 'NO_ROUTE', message: expect.stringContaining('This port serves HTTP at /agents') } },
+  ]);
 });
 
 test('a drain lets open responses finish and refuses new requests', async () => {

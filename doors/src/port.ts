@@ -21,6 +21,8 @@ export interface DoorPortDeps {
   doors: HttpDoors;
   /** True if a door answers requests to this path. */
   claims: (path: string) => boolean;
+  /** Describes the doors of the port, such as `OpenAI at /v1, MCP at /mcp`. */
+  served: string;
   clock: Clock;
   log: Logger;
 }
@@ -103,7 +105,10 @@ export class DoorPort {
       sendJson(
         response,
         404,
-        refusalBody('NO_ROUTE', `There is no route ${request.method} ${path.slice(0, 120)}`),
+        refusalBody(
+          'NO_ROUTE',
+          `There is no route ${request.method} ${path.slice(0, 120)}. This port serves ${this.#deps.served}`,
+        ),
       );
       return;
     }

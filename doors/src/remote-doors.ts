@@ -2,7 +2,7 @@
 import { type Clock, FabricError, type Logger, systemClock } from '@fame-fabric/shared';
 import { type NodeSecurityProfile, wsDial } from '@fame-fabric/shared/node';
 import { isLoopback, type ServedAddress } from '@fame-fabric/shared/router';
-import { type DoorProcessSettings, doorOfPath } from './config.ts';
+import { type DoorProcessSettings, doorOfPath, doorsText } from './config.ts';
 import { DEFAULT_DOOR_OPTIONS, RunningDoors } from './doors.ts';
 import { LinkFabric } from './fabric/link-fabric.ts';
 import { RemoteAddresses } from './fabric/remote-addresses.ts';
@@ -70,7 +70,7 @@ export async function startRemoteDoors(options: RemoteDoorsOptions): Promise<Rem
   const origins = { allowedOrigins, allowedHosts, isOpen, isCredentialNeeded };
   const doors = new RunningDoors({ fabric, origins, clock, log }, names, { chatAddress, publicUrl });
   const claims = (path: string): boolean => doorOfPath(path, names) !== undefined;
-  const port = new DoorPort({ doors, claims, clock, log }, settings);
+  const port = new DoorPort({ doors, claims, served: doorsText(names), clock, log }, settings);
   const number = await port.start();
   const shownHost = host.includes(':') ? `[${host}]` : host;
   return {

@@ -4,12 +4,16 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localKeyFile, readTokenFile } from '@fame-fabric/shared/node';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type RunningSentinel, startSentinel } from './sentinel.ts';
+import { type RunningSentinel, type SentinelOptions, startSentinel } from './sentinel.ts';
 
 const running: RunningSentinel[] = [];
 const dataDir = mkdtempSync(join(tmpdir(), 'fame-sentinel-'));
-const start = async (host: string): Promise<RunningSentinel> => {
+const start = async (
+  host: string,
+  rest: Pick<SentinelOptions, 'clock' | 'doors'> = {},
+): Promise<RunningSentinel> => {
   const sentinel = await startSentinel({
     port: 0,
     host,
@@ -27,6 +31,7 @@ const start = async (host: string): Promise<RunningSentinel> => {
     peerUrls: [],
     connectTimeoutMs: 1_000,
     dataDir,
+    ...rest,
   });
   running.push(sentinel);
   return sentinel;
@@ -59,6 +64,31 @@ const statusOf = (
   });
 
 const OCTETS = { 'content-type': 'application/octet-stream' };
+
+test('a trace without entries has an empty line in each minute', async () => {
+  const clock = new ManualClock();
+  const { port } = await start('127.0.0.1', { clock });
+  const headers = { authorization: `Bearer ${readTokenFile(localKeyFile(dataDir))}` };
+  const trace = await fetch(`http://127.0.0.1:${port}/fame/v1/trace`, { headers });
+  const reader = trace.body!.getReader();
+  clock.advance(60_000);
+  expect(new TextDecoder().decode((await reader.read()).value)).toBe('\n');
+  await reader.cancel();
+});
+
+test('the error of an unknown path says which doors there are', async () => {
+  const doors = {
+    claims: () => false,
+    text: 'OpenAI at /v1',
+    open: () => Promise.reject(new Error('unused')),
+  };
+  const { port } = await start('127.0.0.1', { doors });
+  const response = await fetch(`http://127.0.0.1:${port}/chat/completions`, { method: 'POST' });
+  expect([response.status, await response.json()]).toMatchObject([
+    404,
+    { error: { message: 'There is no route POST /chat/completions. This port serves OpenAI at /v1' } },
+  ]);
+});
 
 describe('HTTP', () => {
   let port: number;

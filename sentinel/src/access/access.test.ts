@@ -157,6 +157,17 @@ describe('G9: the mode', () => {
     },
   );
 
+  test('the error of an unknown key offers to send none only if none is needed', () => {
+    const reasonOf = (isCredentialNeeded: boolean): string => {
+      const source = { label: 'the local key', accepts: () => true, authenticate: () => UNKNOWN_KEY };
+      const access = new Access({ sources: [source], isCredentialNeeded });
+      const result = access.authenticate({ headers: { authorization: 'Bearer fk_other' } });
+      return 'ok' in result && !result.ok ? result.fault.message : '';
+    };
+    expect(reasonOf(true)).toMatch(/as `Authorization: Bearer KEY`$/);
+    expect(reasonOf(false)).toMatch(/, or no key at all$/);
+  });
+
   test('is stated in one line, with the checks that are on and off', () => {
     const source = (label: string): CredentialSource => ({
       label,

@@ -65,6 +65,7 @@ export const KEY_ADVICE =
 export class Access {
   /** True if requests without a credential are refused. */
   readonly isCredentialNeeded: boolean;
+  readonly #unknownKey: Authentication;
   readonly #sources: readonly CredentialSource[];
   /** Undefined if the port asks clients for no certificate. */
   readonly authorities: ClientAuthorities | undefined;
@@ -78,6 +79,7 @@ export class Access {
     this.authorities = authorities;
     this.#clock = clock;
     this.isCredentialNeeded = isCredentialNeeded;
+    this.#unknownKey = isCredentialNeeded ? UNKNOWN_KEY : UNKNOWN_KEY_OPEN;
   }
 
   /** Returns the principal that the credential of a request belongs to, or a fault. A key or token comes before a certificate. */
@@ -96,9 +98,10 @@ export class Access {
     for (const source of this.#sources) {
       if (!source.accepts(token)) continue;
       const result = source.authenticate(token);
-      return result instanceof Promise ? result.catch(unverified) : result;
+      if (result instanceof Promise) return result.catch(unverified);
+      return result === UNKNOWN_KEY ? this.#unknownKey : result;
     }
-    return UNKNOWN_KEY;
+    return this.#unknownKey;
   }
 
   /**
@@ -156,7 +159,10 @@ export const refused = (reason: string): Authentication => ({
 });
 
 /** Result for an unknown key. It is the same for every kind of key, so that a guess reveals nothing. */
-export const UNKNOWN_KEY = refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`);
+export const UNKNOWN_KEY = refused(`The key is not one of this sentinel. ${KEY_ADVICE}`);
+
+/** The same for a sentinel that needs no key. */
+const UNKNOWN_KEY_OPEN = refused(`The key is not one of this sentinel. ${KEY_ADVICE}, or no key at all`);
 
 const CREDENTIAL_MISSING: Authentication = Object.freeze({
   ok: false,

@@ -38,6 +38,9 @@ const MAX_TRACE_READERS = 8;
 /** Interval of the check whether the credential of a trace reader is still valid, in ms. */
 const CREDENTIAL_CHECK_MS = 2_000;
 
+/** A silent trace has an empty line in this interval, because `fetch` gives up after 300 s without data. */
+const TRACE_KEEP_ALIVE_MS = 60_000;
+
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
 
@@ -79,8 +82,9 @@ const PAGES = new Map([
 const versionOf = ({ software }: Identity): string => software.replace(/^fame-fabric\//, '');
 
 // An agent whose OPENAI_BASE_URL points to a sentinel shows this text as the error of its model server.
-function noRouteText(method: string, url: string): string {
+function noRouteText(method: string, url: string, doors: string | undefined): string {
   const text = `There is no route ${method} ${url.slice(0, 120)}`;
+  if (doors !== undefined) return `${text}. This port serves ${doors}`;
   return /\/(?:chat\/completions|models)\b/.test(url)
     ? `${text}: this is a Fame Fabric sentinel, not a model server. Check OPENAI_BASE_URL`
     : text;
@@ -161,7 +165,7 @@ export async function createHttp(
       .send(refusalBody(tableCode(code), message));
   });
   app.setNotFoundHandler(async (request, reply) =>
-    reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url))),
+    reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url, deps.doors))),
   );
   app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
     const { statusCode = 500, message } = error;
@@ -258,11 +262,15 @@ export async function createHttp(
       const isAllowed = guard.permissions.decide(caller.principal, 'Watch', 'trace').isAllowed;
       if (isAllowed && !access.hasEnded(caller, clock.now())) return false;
       stop();
+      keepAlive.stop();
       stream.push(null);
       return true;
     };
     // A trace without entries ends, too.
     const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, endIfRevoked);
+    const keepAlive = clock.every(TRACE_KEEP_ALIVE_MS, () => {
+      if (!stream.readableEnded && stream.readableLength === 0) stream.push('\n');
+    });
     const stop = trace.listen((entries, missed) => {
       if (endIfRevoked()) return;
       if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
@@ -273,6 +281,7 @@ export async function createHttp(
     reply.raw.on('close', () => {
       readers--;
       credentialCheck.stop();
+      keepAlive.stop();
       stop();
       stream.destroy();
     });
