@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
+import { closestMatch } from '@fame-fabric/shared/internal';
 import {
   HTTP_IDLE_MS,
   type RequestOriginOptions,
@@ -30,6 +31,9 @@ export interface DoorAppDeps {
   origins: RequestOriginOptions;
   log: Logger;
 }
+
+/** Methods that a path may have, for the answer to another one. */
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
 /** The web server of one door, without a port. */
 export interface DoorApp {
@@ -70,9 +74,27 @@ export async function makeDoorApp(
     checkDepth(request.body);
   });
   app.addHook('onSend', async (request) => setIdleTimeout(request, HTTP_IDLE_MS));
+  const paths = new Set<string>();
+  app.addHook('onRoute', ({ url }) => {
+    if (!/[:*]/.test(url)) paths.add(url);
+  });
   app.setNotFoundHandler(async (request, reply) => {
-    const text = `There is no route ${request.method} ${request.url.slice(0, 120)}`;
-    return refuse(reply, door, new FabricError('NO_ROUTE', text, { retryable: false }), 404);
+    const [path = ''] = request.url.split('?');
+    const methods = METHODS.filter((method) => paths.has(path) && app.hasRoute({ method, url: path }));
+    if (methods.length > 0) {
+      reply.header('allow', methods.join(', '));
+      const text = `${path} takes ${methods.join(' and ')}, not ${request.method}`;
+      return refuse(reply, door, new FabricError('REQUEST_INVALID', text), 405);
+    }
+    const near = closestMatch(path, paths);
+    const fix = near ? `Did you mean ${near}?` : `This door has ${[...paths].join(', ')}.`;
+    const text = `There is no route ${request.method} ${path.slice(0, 120)}`;
+    return refuse(
+      reply,
+      door,
+      new FabricError('NO_ROUTE', text, { retryable: false, details: { fix } }),
+      404,
+    );
   });
   app.setErrorHandler<FastifyError>(async (thrown, request, reply) => {
     const { error, status } = errorOf(thrown, bodyBytes);
@@ -116,6 +138,11 @@ function errorOf(thrown: FastifyError, bodyBytes: number): { error: FabricError;
   if (statusCode === 413) {
     const text = `The body of the request is larger than ${bodyBytes} bytes`;
     return { error: new FabricError('MESSAGE_TOO_LARGE', text), status: 413 };
+  }
+  if (statusCode === 415) {
+    const text = 'The body has no content type of JSON';
+    const details = { fix: 'Send the header Content-Type: application/json.' };
+    return { error: new FabricError('PROTO_MALFORMED', text, { details }), status: 415 };
   }
   if (statusCode < 500) return { error: new FabricError('PROTO_MALFORMED', message), status: statusCode };
   return { error: new FabricError('INTERNAL', 'The request failed'), status: 500 };

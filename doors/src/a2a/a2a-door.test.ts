@@ -118,6 +118,20 @@ describe('JSON-RPC', () => {
     expect(response.json().error.details[0].metadata).toEqual({ code: 'MESSAGE_TOO_LARGE' });
   });
 
+  test.each([
+    ['SendMessage', '', 'send the header A2A-Version: 1.0.'],
+    ['message/send', '1.0', 'send the header A2A-Version: 0.3.'],
+  ])('the method %s with the version "%s" is refused with the fix', async (method, version, fix) => {
+    await using kit = await chat();
+    const headers = { 'content-type': 'application/json', 'a2a-version': version };
+    const payload = { jsonrpc: '2.0', id: 1, method, params: {} };
+    const response = await kit.inject({ method: 'POST', url: '/a2a', headers, payload });
+    expect(response.json()).toMatchObject({
+      id: 1,
+      error: { code: -32601, message: expect.stringContaining(fix) },
+    });
+  });
+
   test('an unknown agent is not found', async () => {
     await using kit = await chat();
     const response = await post(kit, '/a2a/nobody@fame.fabric', {

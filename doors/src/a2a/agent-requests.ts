@@ -67,7 +67,10 @@ export class AgentRequests {
     const name = request.params.agent ?? options.chatAddress;
     const agent = await visitor.agent(name);
     if (agent) return { agent, visitor };
-    throw new FabricError('NO_ROUTE', `There is no agent ${name.slice(0, 120)}`, { retryable: false });
+    throw new FabricError('NO_ROUTE', `There is no agent ${name.slice(0, 120)}`, {
+      retryable: false,
+      details: { fix: '`npx fame-fabric ps` lists the agents.' },
+    });
   }
 
   /** True if requests without a credential are refused. Checked at most once a minute. */

@@ -1,6 +1,7 @@
 // Errors in the form of A2A: the classes of the SDK, with our code in the metadata of `google.rpc.ErrorInfo`.
 import { FabricError, type Logger, newId } from '@fame-fabric/shared';
 import type { Refusal } from '../door.ts';
+import { messageWithFix } from '../shared/message-with-fix.ts';
 import { statusOf } from '../shared/status.ts';
 import {
   A2AError,
@@ -65,6 +66,7 @@ export function httpStatusOf(error: A2AError): number {
 
 /** Writes an error from before the routes, such as a missing credential, as `google.rpc.Status`. */
 export function refusal(error: FabricError, status: number): Refusal {
-  const { code, message } = error;
+  const { code } = error;
+  const message = messageWithFix(error);
   return { body: toRestErrorBody(new A2AError({ message, metadata: { code } }), status) };
 }

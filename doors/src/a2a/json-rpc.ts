@@ -58,11 +58,25 @@ export const errorResponse = (
 });
 
 /** Handles a request. Returns its response, or a stream of responses that throws an error of the task. */
-export function handleJsonRpc(
+export async function handleJsonRpc(
   handler: RequestHandler,
   request: JsonRpcRequest,
   version: Version,
 ): Promise<JsonRpcResponse | AsyncGenerator<JsonRpcResponse, void, undefined>> {
   const Transport = version === '0.3' ? LegacyJsonRpcTransportHandler : JsonRpcTransportHandler;
-  return new Transport(handler).handle(request, new ServerCallContext({ requestedVersion: version }));
+  const context = new ServerCallContext({ requestedVersion: version });
+  const result = await new Transport(handler).handle(request, context);
+  if (Symbol.asyncIterator in result || Object(result.error).code !== A2A_ERROR_CODE.METHOD_NOT_FOUND)
+    return result;
+  return { ...result, error: { ...Object(result.error), message: unknownMethod(request.method, version) } };
+}
+
+/** The methods of 1.0 have names such as SendMessage, those of 0.3 such as message/send. */
+function unknownMethod(method: string, version: Version): string {
+  const text = `A2A ${version} has no method ${method.slice(0, 64)}`;
+  if (version === '0.3' && /^[A-Z]/.test(method))
+    return `${text}. For 1.0, send the header A2A-Version: 1.0.`;
+  return version === '1.0' && method.includes('/')
+    ? `${text}. For 0.3, send the header A2A-Version: 0.3.`
+    : text;
 }

@@ -9,7 +9,7 @@ import { visitorOf } from '../fabric/visitor-of.ts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from '../fastify.ts';
 import { leftSignal } from '../shared/left-signal.ts';
 import { sse } from '../shared/sse.ts';
-import { baseUrlOf, curlOf } from './examples.ts';
+import { baseUrlOf, curlOf, pathOf } from './examples.ts';
 import { findAgent } from './find-agent.ts';
 import { httpError, httpRefusal } from './http-error.ts';
 import { sendJson, wantsEvents } from './json.ts';
@@ -43,6 +43,12 @@ export function callRoutes(app: FastifyInstance, deps: DoorDeps): void {
     } catch (error) {
       throw explained(error, call, deps.options.publicUrl);
     }
+  });
+  app.post<{ Params: { name: string } }>('/agents/:name', async ({ params }) => {
+    const path = pathOf(params.name);
+    throw new FabricError('REQUEST_INVALID', 'The path names no operation', {
+      details: { fix: `POST ${path}/OPERATION calls one. GET ${path} lists the operations.` },
+    });
   });
   app.route({
     method: ['GET', 'PUT', 'PATCH', 'DELETE'],

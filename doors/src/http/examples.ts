@@ -24,11 +24,13 @@ const isPlain = (url: string): boolean => /^[\w\-.~:/@%+=,]*$/.test(url);
 /** Returns a command that calls the operation. */
 export function curlOf(
   base: string,
-  { address }: Pick<AgentCard, 'address'>,
+  { address, isChat }: Pick<AgentCard, 'address' | 'isChat'>,
   operation: AgentOperation,
 ): string {
   const stream = operation.isStreaming ? ` -N -H 'Accept: text/event-stream'` : '';
-  const body = JSON.stringify(sampleOf(operation.params ?? {}) ?? {}).replaceAll("'", "'\\''");
+  const isTurn = isChat && /^run_turn(?:_stream)?$/.test(operation.name);
+  const params = isTurn ? { user_message: 'Hello' } : (sampleOf(operation.params ?? {}) ?? {});
+  const body = JSON.stringify(params).replaceAll("'", "'\\''");
   const url = base + pathOf(address, operation.name);
   return `curl -s${stream} ${isPlain(url) ? url : `'${url}'`} -d '${body}'`;
 }

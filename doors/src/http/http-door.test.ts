@@ -148,8 +148,15 @@ test('errors name the code and the fix, and the agent its own', async () => {
   ]);
   const get = await kit.inject({ url: '/agents/math/add' });
   expect([get.statusCode, get.headers.allow]).toEqual([405, 'POST']);
-  const nowhere = await kit.inject({ url: '/openapi.json/x' });
-  expect([nowhere.statusCode, nowhere.json().error.code]).toEqual([404, 'NO_ROUTE']);
+  expect(await errorOf('/agents/math', {})).toMatchObject([
+    400,
+    { code: 'REQUEST_INVALID', fix: expect.stringContaining('/agents/math/OPERATION') },
+  ]);
+  const nowhere = await kit.inject({ url: '/openapi.jsn' });
+  expect([nowhere.statusCode, nowhere.json().error]).toMatchObject([
+    404,
+    { code: 'NO_ROUTE', fix: 'Did you mean /openapi.json?' },
+  ]);
 });
 
 test('a streaming operation answers with an array, or with events', async () => {

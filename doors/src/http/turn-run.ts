@@ -10,7 +10,7 @@ import type { FastifyReply, FastifyRequest } from '../fastify.ts';
 import { firstTurn, refusesUnknown } from '../shared/first-turn.ts';
 import { leftSignal } from '../shared/left-signal.ts';
 import { sse } from '../shared/sse.ts';
-import { pathOf } from './examples.ts';
+import { baseUrlOf, pathOf } from './examples.ts';
 import { httpError } from './http-error.ts';
 import { sendJson, wantsEvents } from './json.ts';
 
@@ -29,6 +29,12 @@ export interface TurnCall {
   readonly agent: AgentCard;
 }
 
+/** The agent, and the URL of the port for an example. */
+interface Target {
+  readonly address: string;
+  readonly base: string;
+}
+
 /** The turn that a request asks for. */
 interface TurnBody {
   readonly text: string;
@@ -41,7 +47,10 @@ interface TurnBody {
 /** Runs or joins a turn, and answers with its outcome or its events. */
 export async function runTurn(call: TurnCall, { clock, options }: DoorDeps): Promise<FastifyReply> {
   const { request, reply, visitor, agent } = call;
-  const body = readTurn(request, visitor, agent);
+  const body = readTurn(request, visitor, {
+    address: agent.address,
+    base: baseUrlOf(request, options.publicUrl),
+  });
   const conversationId = body.conversationId ?? newId();
   const ids = { conversation_id: conversationId, turn_id: body.turn.turnId };
   reply.headers(turnHeaders(agent.address, ids.conversation_id, ids.turn_id));
@@ -128,16 +137,17 @@ function turnEvents(
 }
 
 /** @throws {REQUEST_INVALID} */
-function readTurn(request: FastifyRequest, { principal }: Visitor, { address }: AgentCard): TurnBody {
+function readTurn(request: FastifyRequest, { principal }: Visitor, target: Target): TurnBody {
+  const { address } = target;
   const { body, headers } = request;
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw invalid('The body must be an object with user_message', address);
+    throw invalid('The body must be an object with user_message', target);
   }
   const fields = body as Readonly<Record<string, unknown>>;
   const text = fields.user_message ?? fields.message;
   const { tool_results: toolResults, options, include, after } = fields;
   if (typeof text !== 'string' && !(text === undefined && toolResults !== undefined)) {
-    throw invalid('user_message must be a text', address);
+    throw invalid('user_message must be a text', target);
   }
   const key = textOf('Idempotency-Key', headers['idempotency-key'], 1_024);
   const turnId =
@@ -145,10 +155,10 @@ function readTurn(request: FastifyRequest, { principal }: Visitor, { address }: 
   const last = headers['last-event-id'] ?? after;
   const cursor = last === undefined || last === '' ? undefined : Number(last);
   if (cursor !== undefined && !(Number.isSafeInteger(cursor) && cursor >= 0)) {
-    throw invalid('Last-Event-ID must be the id of an event', address);
+    throw invalid('Last-Event-ID must be the id of an event', target);
   }
   if (cursor !== undefined && turnId === undefined) {
-    throw invalid('Last-Event-ID needs the turn_id or the Idempotency-Key of the turn', address);
+    throw invalid('Last-Event-ID needs the turn_id or the Idempotency-Key of the turn', target);
   }
   return {
     text: typeof text === 'string' ? text : '',
@@ -181,7 +191,7 @@ function textOf(name: string, value: unknown, maxChars: number): string | undefi
   throw new FabricError('REQUEST_INVALID', `${name} must be a text of at most ${maxChars} characters`);
 }
 
-const invalid = (message: string, address: string): FabricError =>
+const invalid = (message: string, { base, address }: Target): FabricError =>
   new FabricError('REQUEST_INVALID', message, {
-    details: { example: `curl -s localhost:8000${pathOf(address)}/run_turn -d '{"user_message":"Hello"}'` },
+    details: { example: `curl -s ${base}${pathOf(address)}/run_turn -d '{"user_message":"Hello"}'` },
   });

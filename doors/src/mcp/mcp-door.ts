@@ -1,6 +1,7 @@
 // The door for clients of the Model Context Protocol, over streamable HTTP at /mcp.
 import type { FabricError } from '@fame-fabric/shared';
 import type { Door, DoorDeps, Refusal } from '../door.ts';
+import { messageWithFix } from '../shared/message-with-fix.ts';
 import { McpEndpoint } from './mcp-endpoint.ts';
 
 /** Version of this software, as clients see it. `npm run set-version` changes it. */
@@ -22,9 +23,13 @@ export const mcpDoor: Door = {
     });
   },
   // The message that caused the error was not read, so the error names no id.
-  refusal: ({ code, message, retryable }: FabricError, status: number): Refusal => ({
-    body: { jsonrpc: '2.0', error: { code: numberOf(code, status), message, data: { code, retryable } } },
-  }),
+  refusal: (error: FabricError, status: number): Refusal => {
+    const { code, retryable } = error;
+    const message = messageWithFix(error);
+    return {
+      body: { jsonrpc: '2.0', error: { code: numberOf(code, status), message, data: { code, retryable } } },
+    };
+  },
 };
 
 function numberOf(code: string, status: number): number {

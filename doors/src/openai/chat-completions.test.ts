@@ -32,6 +32,15 @@ describe('models', () => {
     expect(response.json()).toMatchObject({ id: 'chat@fame.fabric', object: 'model' });
   });
 
+  test.each([
+    ['nobody', [], 'GET /v1/models lists the models.'],
+    ['echo', [echo], 'echo@fame.fabric is not a chat agent. Its operations are at /agents/echo@fame.fabric.'],
+  ])('the error for the model %s says how to find one', async (model, agents, fix) => {
+    await using kit = await open({ agents });
+    const { body } = await chat(kit, { model, messages: [user('hi')] });
+    expect(body.error?.message).toContain(fix);
+  });
+
   test.each(['nobody', 'echo', 'nobody@fame.fabric'])('%s is not a model', async (name) => {
     await using kit = await open({ agents: [echo] });
     const error = { type: 'invalid_request_error', param: 'model', code: 'model_not_found' };
@@ -299,6 +308,27 @@ describe('errors', () => {
     expect(response.json()).toEqual({
       error: { message: expect.any(String), type: 'invalid_request_error', param: null, code },
     });
+  });
+
+  test.each([
+    ['POST', '/v1/chat/completion', 404, 'Did you mean /v1/chat/completions?'],
+    ['POST', '/v1/embeddings', 404, 'This door has /v1/models, '],
+    ['GET', '/v1/chat/completions', 405, '/v1/chat/completions takes POST, not GET'],
+  ] as const)('%s %s is answered with the fix', async (method, url, status, text) => {
+    await using kit = await open();
+    const response = await kit.inject({ method, url, ...(method === 'POST' ? { payload: {} } : {}) });
+    expect(response.statusCode).toBe(status);
+    expect(response.json().error.message).toContain(text);
+    expect(response.headers.allow).toBe(status === 405 ? 'POST' : undefined);
+  });
+
+  test('a body without the content type of JSON is refused with the fix', async () => {
+    await using kit = await open();
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    const url = '/v1/chat/completions';
+    const response = await kit.inject({ method: 'POST', url, headers, payload: '{}' });
+    expect(response.statusCode).toBe(415);
+    expect(response.json().error.message).toContain('Content-Type: application/json');
   });
 
   test('a large body is refused', async () => {

@@ -36,6 +36,13 @@ export async function getModel(visitor: Visitor, name: string): Promise<Model> {
  */
 export async function chatAgent(visitor: Visitor, name: string): Promise<AgentCard> {
   const agent = await visitor.agent(name);
-  if (!agent || (agent.isDescribed && !agent.isChat)) throw modelNotFound(name);
-  return agent;
+  if (agent && (agent.isChat || !agent.isDescribed)) return agent;
+  throw modelNotFound(name, await fixOf(visitor, agent));
+}
+
+async function fixOf(visitor: Visitor, agent: AgentCard | undefined): Promise<string> {
+  if (agent) return `${agent.address} is not a chat agent. Its operations are at /agents/${agent.address}.`;
+  const hasModel = (await visitor.agents()).some(({ isChat }) => isChat);
+  if (hasModel) return 'GET /v1/models lists the models.';
+  return 'No chat agent that you may call is attached. `npx fame-fabric agent` starts one.';
 }

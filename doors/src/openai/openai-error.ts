@@ -2,6 +2,7 @@
 // check for a code of OpenAI.
 import { FabricError } from '@fame-fabric/shared';
 import type { Refusal } from '../door.ts';
+import { messageWithFix } from '../shared/message-with-fix.ts';
 
 export interface OpenAiError {
   readonly message: string;
@@ -14,17 +15,17 @@ export interface OpenAiError {
 export const invalid = (param: string, fault: string): FabricError =>
   new FabricError('PARAMS_INVALID', `${param} ${fault}`, { details: { param } });
 
-/** Builds the error for a model that is not an agent of the caller. */
-export const modelNotFound = (model: string): FabricError =>
+/** Builds the error for a model that is not a chat agent of the caller. `fix` says how to find one. */
+export const modelNotFound = (model: string, fix: string): FabricError =>
   new FabricError(
     'NO_ROUTE',
-    `The model ${JSON.stringify(model.slice(0, 200))} does not exist or you do not have access to it. GET /v1/models lists the models.`,
-    { retryable: false, details: { param: 'model', openAiCode: 'model_not_found' } },
+    `The model ${JSON.stringify(model.slice(0, 200))} does not exist or you do not have access to it`,
+    { retryable: false, details: { param: 'model', openAiCode: 'model_not_found', fix } },
   );
 
 /** Error in the form of the API. */
 export const errorBody = (error: FabricError, status: number): { error: OpenAiError } => ({
-  error: { message: error.message, type: typeOf(status), param: paramOf(error), code: codeOf(error) },
+  error: { message: messageWithFix(error), type: typeOf(status), param: paramOf(error), code: codeOf(error) },
 });
 
 /**
