@@ -81,7 +81,7 @@ function operationOf(value: unknown): AgentOperation[] {
   ];
 }
 
-/** Doors write names into paths, tool names and commands. */
+/** True for a name that doors can use in paths, tool names and commands. */
 const isName = (value: unknown): value is string =>
   typeof value === 'string' &&
   value !== '' &&
@@ -89,7 +89,7 @@ const isName = (value: unknown): value is string =>
   value.isWellFormed() &&
   !/\p{Cc}/u.test(value);
 
-/** Clients refuse a whole list of tools or paths because of one malformed schema, so such a schema counts as none. */
+/** Returns a valid schema, or undefined. Clients refuse a whole list of tools or paths because of one malformed schema. */
 function schemaOf(value: unknown): JsonSchema | undefined {
   if (!isRecord(value)) return undefined;
   const { properties = {}, required = [], anyOf = [{}] } = value;

@@ -93,7 +93,7 @@ test('an address that is not in the table is asked for', async () => {
 });
 
 test.each(['NODE_GONE', 'CALL_TIMEOUT'] as const)(
-  'D4: an agent that is away (%s) is neither unknown nor without operations, and is found when it is back',
+  'D4: an unavailable agent (%s) is neither unknown nor without operations, and is found when it returns',
   async (code) => {
     const answers: Record<string, () => unknown> = { 'chat@x': refuse(code) };
     const { catalogue, list } = catalogueOf(answers);

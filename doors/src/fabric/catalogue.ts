@@ -16,7 +16,7 @@ const MAX_AGENTS = 1_024;
 const RETRY_MS = 10_000;
 /** Codes of an answer that hides the agent: it does not exist, or the principal may not call it. */
 const HIDDEN: ReadonlySet<string> = new Set(['NO_ROUTE', 'AUTH_FORBIDDEN', 'ADDRESS_INVALID', 'NODE_GONE']);
-/** Codes of agents that are away for a moment, so that nothing is known about their operations. */
+/** Codes of agents that are temporarily unavailable, so that their operations are unknown. */
 const AWAY: ReadonlySet<string> = new Set([
   'NODE_GONE',
   'NODE_BUSY',
@@ -39,7 +39,7 @@ export interface CatalogueDeps {
 interface Asked {
   /** Undefined if the principal may not call it. */
   readonly card: AgentCard | undefined;
-  /** Set if the agent is away. */
+  /** Set if the agent is temporarily unavailable. */
   readonly fault?: FabricError | undefined;
 }
 
@@ -67,9 +67,9 @@ export class Catalogue {
   }
 
   /**
-   * Finds an agent by its address, or by the part before `@` if only one agent has it. An agent that is away is asked again, and never
-   * taken for one that cannot describe itself: a door would send its turns without their keys.
-   * @throws {NODE_GONE | NODE_BUSY | CALL_TIMEOUT | LINK_CLOSED | LINK_TIMEOUT | LINK_DRAINING} if it is still away
+   * Finds an agent by its address, or by the part before `@` if only one agent has it. An unavailable agent is queried again. It must not
+   * count as an agent that cannot describe itself, because doors send turns without retry keys to those.
+   * @throws {NODE_GONE | NODE_BUSY | CALL_TIMEOUT | LINK_CLOSED | LINK_TIMEOUT | LINK_DRAINING} if it is still unavailable
    */
   async find(name: string): Promise<AgentCard | undefined> {
     const served = await this.#served();

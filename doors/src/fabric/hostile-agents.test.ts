@@ -1,4 +1,4 @@
-// Agents that describe themselves wrongly: they disturb neither the other agents nor the clients that read the lists.
+// Agents with invalid descriptions: they affect neither other agents nor the clients that read the lists.
 import { defineAgent, operation } from '@fame-fabric/agents';
 import { expect, test } from 'vitest';
 import { httpDoor } from '../http/http-door.ts';

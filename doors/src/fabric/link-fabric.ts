@@ -9,9 +9,9 @@ import { Catalogue } from './catalogue.ts';
 import type { DoorFabric, Visitor, VisitRequest } from './door-fabric.ts';
 import { type Identity, Links, type LinksOptions } from './links.ts';
 
-/** Time between the end of a link and that of the responses that use it, in ms. They report the error in it. */
+/** Time between the end of a link and the end of its responses, in ms, in which they can report the error. */
 const REPORT_MS = 1_000;
-/** Time after its expiry in which a link ends by itself and reports it, in ms. */
+/** Time after the expiry of a credential in which its link normally ends by itself and reports the error, in ms. */
 const EXPIRY_MS = 4_000;
 
 /** Source of the principals and the addresses. */

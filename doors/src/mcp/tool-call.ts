@@ -155,7 +155,7 @@ function taskSideOf(
 const otherState = (): ProtocolError =>
   new ProtocolError(ProtocolErrorCode.InvalidParams, 'The requestState belongs to another call.');
 
-/** An empty text counts as none. */
+/** Treats an empty text as missing. */
 function textArgument(args: Arguments, name: string): string | undefined {
   const value = args[name] ?? '';
   if (typeof value === 'string') return value === '' ? undefined : value;

@@ -25,7 +25,7 @@ export async function* firstTurn(
   try {
     await start();
   } catch (error) {
-    // Another request has started it meanwhile, or it has ended.
+    // Another request has started it in the meantime, or it has ended.
     if (!isFabricError(error, 'CONVERSATION_EXISTS')) throw error;
   }
   yield* turn();

@@ -1,8 +1,8 @@
-// The depth of JSON that clients send. The sentinel closes the link of a node that keeps sending messages that are nested too deeply, and
-// a link of the doors is shared by all callers of its principal.
+// Limits the depth of JSON from clients. The sentinel closes the link of a node that repeatedly sends too deeply nested messages, and all
+// requests of a principal share one link.
 import { FabricError } from '@fame-fabric/shared';
 
-/** Levels of a body. A message has 64, and the envelope and the parameters around the parts of a body take some of them. */
+/** Maximum levels of a body. A message may have 64, some of which the envelope and the parameters need. */
 const MAX_DEPTH = 56;
 
 /** @throws {PROTO_TOO_DEEP} */

@@ -11,7 +11,7 @@ export function leftSignal(reply: FastifyReply): AbortSignal {
   return left.signal;
 }
 
-/** Calls `run` when the response has ended or its connection was lost: at once if that has happened already. */
+/** Calls `run` when the response has ended or its connection was lost, or at once if it already has. */
 export function onClosed({ raw }: FastifyReply, run: () => void): void {
   if (raw.destroyed) run();
   else raw.once('close', run);

@@ -119,7 +119,7 @@ function slowStream() {
   return { clock, raw, stream: sse(reply, { heartbeatMs: 15_000, clock }) };
 }
 
-test('a writer waits for a slow reader, and no comments pile up meanwhile', async () => {
+test('a writer waits for a slow reader, and no comments accumulate in the meantime', async () => {
   const { clock, raw, stream } = slowStream();
   raw.isFull = true;
   let isSent = false;

@@ -75,7 +75,7 @@ export function sse(reply: FastifyReply, { heartbeatMs, clock, status = 200 }: S
     if (drained === undefined) void write(`: ${text.replace(/[\r\n]+/g, ' ')}\n\n`);
   };
   const heartbeat = clock.every(heartbeatMs, () => comment('keep-alive'));
-  // A response whose reader left before sends no `close` any more.
+  // If the reader has already left, the response emits no `close`.
   if (raw.destroyed) onClose();
 
   return {
