@@ -115,6 +115,7 @@ export function expectedOf(
   const { agent = refusals.agent, target: given, own = 'allowed' } = refusals.verbs?.[name] ?? {};
   if (needs === 'nothing' || (needs === 'public' && caller === 'none')) return both('allowed');
   if (isFaulty(caller)) return both(`${unauthenticated} ${FAULTY[caller]}`);
+  if (needs === 'session') return [caller === 'owner' ? 'allowed' : '404 -32001', '404 -32001'];
   if (needs === 'caller' || needs === SUM) return both('allowed');
   if (!callsAll(caller)) return both(agent);
   if (needs !== 'conversation' && needs !== 'task') return both('allowed');

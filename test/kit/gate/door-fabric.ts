@@ -1,5 +1,6 @@
 // The fabric of the matrix of the doors: one sentinel with keys, a policy and all doors, a chat agent, an agent with tasks, and one with an
 // operation.
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +65,8 @@ export interface DoorTarget {
   /** A conversation for verbs with an id that a caller may choose. */
   readonly named: string;
   readonly task: string;
+  /** A session of MCP. */
+  readonly session: string;
 }
 
 export class DoorGateFabric {
@@ -179,7 +182,22 @@ export class DoorGateFabric {
     ]);
     for await (const event of begin(busy).stream('wait', { turnId: busyTurn, onLeave: 'continue' }))
       if (event.type === 'text') break;
-    return { conversation, turn, busy, busyTurn, named, task };
+    return { conversation, turn, busy, busyTurn, named, task, session: await this.#session() };
+  }
+
+  async #session(): Promise<string> {
+    const params = {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'gate', version: '1' },
+    };
+    const opened = await this.fetch('owner', '/mcp', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params }),
+    });
+    await opened.text();
+    return opened.headers.get('mcp-session-id')!;
   }
 
   /** Reads the targets as their owner. */
@@ -213,4 +231,5 @@ export const missingTarget = (): DoorTarget => ({
   busyTurn: newId(),
   named: newId(),
   task: newId(),
+  session: randomUUID(),
 });

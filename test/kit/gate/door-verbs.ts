@@ -4,7 +4,7 @@ import { CHAT, type DoorTarget, MAIL, SUM, WORK } from './door-fabric.ts';
 
 /**
  * The permission that a verb needs. `caller`: a valid credential. An address: a call to that agent. `public`: the same, or no credential.
- * `conversation` and `task`: a call to the agent, and the conversation or the task.
+ * `conversation` and `task`: a call to the agent, and the conversation or the task. `session`: the session, which has one user.
  */
 type Needs =
   | 'nothing'
@@ -15,7 +15,8 @@ type Needs =
   | typeof SUM
   | typeof MAIL
   | 'conversation'
-  | 'task';
+  | 'task'
+  | 'session';
 
 type Lists = 'agents' | 'conversation' | 'task';
 
@@ -352,6 +353,11 @@ const CREATED = '2026-01-01T00:00:00.000Z';
 const mcpTaskOf = ({ busy, busyTurn }: DoorTarget): string => forged('task_', CHAT, busy, busyTurn, CREATED);
 const mcpJobOf = ({ task }: DoorTarget): string => forged('job_', WORK, task, null, CREATED);
 
+const useSession = verb('session', (target) => {
+  const listed = mcpVerb('2025-11-25')('session', 'tools/list', () => ({})).request(target);
+  return { ...listed, headers: { ...listed.headers, 'mcp-session-id': target.session } };
+});
+
 function mcpVerbs(era: Era): Verbs {
   const mcp = mcpVerb(era);
   const tool = (needs: Needs, name: string, args: (target: DoorTarget) => object): DoorVerb =>
@@ -398,7 +404,7 @@ function mcpVerbs(era: Era): Verbs {
       conversation_id: busy,
       turn_id: busyTurn,
     })),
-    ...(era === '2026-07-28' ? tasks : {}),
+    ...(era === '2026-07-28' ? tasks : { 'use a session': useSession }),
   };
 }
 
