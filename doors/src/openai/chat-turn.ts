@@ -12,6 +12,7 @@ import type { ChatRequest } from './chat-request.ts';
 import { findPlace, keyConflict, type Place } from './find-place.ts';
 import { joined } from './history-match.ts';
 import type { JournalTurns } from './journal-turns.ts';
+import { settledPast } from './settled-past.ts';
 
 export interface TurnRequest {
   readonly visitor: Visitor;
@@ -106,10 +107,25 @@ export class ChatTurn {
     const stream = () => this.#conversation.stream(this.#place.text, options);
     const isFirst = this.#place.type === 'start' && !this.#isEphemeral;
     const events = isFirst ? firstTurn(stream, () => start(this.#request, this.#place.id, false)) : stream();
-    for await (const event of events) {
+    const isRepeated = (isJoin || count > 0) && hasJournal(agent);
+    const known = isRepeated ? settledPast(events, (turnId) => this.#recorded(turnId)) : events;
+    for await (const event of known) {
       this.#checkJoined((event as { turn_id?: unknown }).turn_id);
       this.#isDone ||= event.type === 'done';
       yield event;
+    }
+  }
+
+  /** Cursor of the last event of the turn in the journal; 0 if the agent does not report turns. */
+  async #recorded(turnId: string): Promise<number> {
+    this.#checkJoined(turnId);
+    const { visitor, agent } = this.#request;
+    try {
+      const { seq } = await visitor.client.conversations(agent.address).turn(this.conversationId, turnId);
+      return seq ?? 0;
+    } catch (error) {
+      if (!isFabricError(error, 'METHOD_NOT_FOUND')) throw error;
+      return 0;
     }
   }
 
