@@ -13,6 +13,7 @@ import { type Access, ANONYMOUS_CALLER, type Granted } from './access/access.ts'
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Admission } from './door/admission.ts';
+import { JobSlices } from './job-slices.ts';
 import { MemoryNodes } from './memory-node.ts';
 import type { SessionTable } from './session/session-table.ts';
 
@@ -40,7 +41,7 @@ export function makeDoorHost(
   options: { origins: RequestOriginOptions; isSigned: boolean },
 ): SentinelDoorHost {
   const { access, admission, bindings, clock, log, table } = deps;
-  const nodes = new MemoryNodes({ admission, remote: 'door' });
+  const nodes = new MemoryNodes({ admission, remote: 'door', schedule: new JobSlices().run });
 
   // In open mode, clients send a placeholder because their libraries require a key, so unknown credentials are ignored. A key of ours is
   // never a placeholder.

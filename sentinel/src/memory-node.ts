@@ -17,6 +17,8 @@ export interface MemoryNodesDeps {
   admission: Admission;
   /** Name of the nodes in logs. */
   remote: string;
+  /** Runs the delivery of each message to a node. @default a microtask */
+  schedule?: ((deliver: () => void) => void) | undefined;
 }
 
 /** The open connections of nodes in this process. */
@@ -30,7 +32,7 @@ export class MemoryNodes {
 
   /** Returns a dial function. `authenticate` is called for each attach, with the token of the node, and throws to refuse it. */
   dial(authenticate: (token: string | undefined) => MaybePending): Dial {
-    const { admission, remote } = this.#deps;
+    const { admission, remote, schedule } = this.#deps;
     return memoryDial((transport, url, token) => {
       if (!admission.isOpen) throw new FabricError('LINK_REFUSED', 'The fabric is closed');
       const authentication = authenticate(token);
@@ -42,7 +44,7 @@ export class MemoryNodes {
         onClose?.(code, reason);
       };
       admission.open(node, { origin: 'downstream', systemId: systemIdOf(url), authentication });
-    });
+    }, schedule);
   }
 
   closeAll(code: number, reason: string): void {

@@ -20,6 +20,11 @@ class MemoryTransport implements Transport {
   #incomingBytes = 0;
   #pendingClose: { code: number; reason: string } | undefined;
   #isDelivering = false;
+  readonly #schedule: (deliver: () => void) => void;
+
+  constructor(schedule: (deliver: () => void) => void = queueMicrotask) {
+    this.#schedule = schedule;
+  }
 
   get bufferedBytes(): number {
     return this.peer.#incomingBytes;
@@ -60,14 +65,14 @@ class MemoryTransport implements Transport {
   #scheduleDelivery(): void {
     if (this.#isDelivering) return;
     this.#isDelivering = true;
-    queueMicrotask(this.#deliver);
+    this.#schedule(this.#deliver);
   }
 
   readonly #deliver = (): void => {
     const bytes = this.#incoming.shift();
     if (bytes !== undefined) {
       this.#incomingBytes -= bytes.byteLength;
-      queueMicrotask(this.#deliver);
+      this.#schedule(this.#deliver);
       this.onMessage?.(bytes);
       return;
     }
@@ -91,9 +96,12 @@ class MemoryTransport implements Transport {
   }
 }
 
-/** Creates the two ends of one connection. */
-export function memoryPair(): [Transport, Transport] {
-  const [left, right] = [new MemoryTransport(), new MemoryTransport()];
+/**
+ * Creates the two ends of one connection. `schedule` runs the delivery of each message to the first end, and must keep their order.
+ * @default a microtask
+ */
+export function memoryPair(schedule?: (deliver: () => void) => void): [Transport, Transport] {
+  const [left, right] = [new MemoryTransport(schedule), new MemoryTransport()];
   left.peer = right;
   right.peer = left;
   return [left, right];
@@ -104,14 +112,17 @@ export const loopTransport = (): Transport => new MemoryTransport();
 
 /**
  * Creates a dial function that passes the far end of each connection to `accept`, such as that of a sentinel in this process.
- * `accept` throws LINK_TIMEOUT or LINK_REFUSED to reject the connection.
+ * `accept` throws LINK_TIMEOUT or LINK_REFUSED to reject the connection. `schedule` runs the delivery of each message to the end that was
+ * dialed, and must keep their order.
+ * @default a microtask
  */
 export function memoryDial(
   accept: (transport: Transport, url: string, token: string | undefined) => void,
+  schedule?: (deliver: () => void) => void,
 ): Dial {
   return async (url, { token, signal }) => {
     if (signal?.aborted) throw new FabricError('LINK_CLOSED', 'The dial was aborted');
-    const [near, far] = memoryPair();
+    const [near, far] = memoryPair(schedule);
     accept(far, url, token);
     return near;
   };
