@@ -76,7 +76,7 @@ export async function makeDoorApp(
   app.addHook('onSend', async (request) => setIdleTimeout(request, HTTP_IDLE_MS));
   const paths = new Set<string>();
   app.addHook('onRoute', ({ url }) => {
-    if (!/[:*]/.test(url)) paths.add(url);
+    if (!/[:*]|\/$/.test(url)) paths.add(url);
   });
   app.setNotFoundHandler(async (request, reply) => {
     const [path = ''] = request.url.split('?');

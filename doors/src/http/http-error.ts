@@ -1,6 +1,7 @@
 // Errors of the plain HTTP door: the code, the message, the fix, and an example command if there is one.
 import { ERRORS, type ErrorCode, type FabricError } from '@fame-fabric/shared';
 import type { Refusal } from '../door.ts';
+import { TOO_LARGE_FIX } from '../shared/message-with-fix.ts';
 
 /** An error as the HTTP door and its streams send it. */
 export interface HttpErrorBody {
@@ -18,7 +19,7 @@ const FIXES: Readonly<Record<string, string>> = {
   AUTH_MISSING: 'Send a key as `Authorization: Bearer KEY`. `npx fame-fabric key add NAME` makes one.',
   AUTH_INVALID: 'Send a valid key as `Authorization: Bearer KEY`. `npx fame-fabric key add NAME` makes one.',
   PROTO_MALFORMED: 'Correct the request. Bodies are JSON.',
-  MESSAGE_TOO_LARGE: 'Send less. An agent receives at most 262,144 bytes in one message.',
+  MESSAGE_TOO_LARGE: TOO_LARGE_FIX,
 };
 
 export function httpError(error: FabricError): HttpErrorBody {

@@ -144,3 +144,14 @@ test.each<[object, Record<string, string>, string]>([
   const response = await kit.inject(turn(payload, headers));
   expect([response.statusCode, response.json().error.code]).toEqual([400, code]);
 });
+
+test('the example of a turn is a request that works', async () => {
+  await using kit = await doorKit(httpDoor, { replies: ['Hi'] });
+  const { operations } = (await kit.inject({ url: '/agents/chat' })).json();
+  const { example } = operations.find(({ name }: { name: string }) => name === 'run_turn');
+  const [, payload] = /-d '(.*)'$/.exec(example) ?? [];
+  const refused = await kit.inject({ method: 'POST', url: '/agents/chat/run_turn', payload: '{}' });
+  expect(refused.json().error.example).toBe(example);
+  const answer = await kit.inject({ method: 'POST', url: '/agents/chat/run_turn', payload: payload ?? '' });
+  expect(answer.json()).toMatchObject({ text: 'Hi' });
+});

@@ -41,6 +41,15 @@ describe('models', () => {
     expect(body.error?.message).toContain(fix);
   });
 
+  test('without a chat agent, the error for a model says how to start one', async () => {
+    await using kit = await doorKit(openAiDoor);
+    const { status, body } = await chat(kit, { messages: [user('hi')] });
+    expect([status, body.error?.message]).toEqual([
+      404,
+      expect.stringContaining('`npx fame-fabric agent` starts one.'),
+    ]);
+  });
+
   test.each(['nobody', 'echo', 'nobody@fame.fabric'])('%s is not a model', async (name) => {
     await using kit = await open({ agents: [echo] });
     const error = { type: 'invalid_request_error', param: 'model', code: 'model_not_found' };
@@ -335,6 +344,7 @@ describe('errors', () => {
     await using kit = await open();
     const answer = await chat(kit, { messages: [user('x'.repeat(1_100_000))] });
     expect(answer).toMatchObject({ status: 413, body: { error: { code: 'MESSAGE_TOO_LARGE' } } });
+    expect(answer.body.error?.message).toContain('. Send less.');
   });
 
   test('a message beyond the limit of the agent is refused', async () => {
