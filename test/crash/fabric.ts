@@ -37,6 +37,8 @@ export interface FabricOptions {
   respond?: (request: WireRequest) => Scripted<ServerReply>;
   /** @default true */
   hasClient?: boolean;
+  /** Time that the sentinel waits for a lost node, in ms. @default 1_000 */
+  resumeWindowMs?: number;
 }
 
 /** A tool of the agent. */
@@ -85,12 +87,15 @@ export class Fabric {
   #proxy!: TcpProxy;
   #agent!: Proc;
   #client: Proc | undefined;
+  #sentinelEnv: Record<string, string> = {};
 
   static async start(options: FabricOptions = {}): Promise<Fabric> {
     const fabric = new Fabric();
     const { respond = (request) => fabric.#answer(request), hasClient = true } = options;
+    const { resumeWindowMs = 1_000 } = options;
+    fabric.#sentinelEnv = { FAME_RESUME_WINDOW_MS: String(resumeWindowMs) };
     fabric.#model = await startModel({ respond, apiKey: API_KEY });
-    fabric.#sentinel = await startOurSentinel({ env: SENTINEL_ENV });
+    fabric.#sentinel = await startOurSentinel({ env: fabric.#sentinelEnv });
     fabric.#proxy = await TcpProxy.to(fabric.#sentinel.port);
     await Promise.all([fabric.restart('agent'), hasClient ? fabric.restart('client') : undefined]);
     return fabric;
@@ -122,7 +127,7 @@ export class Fabric {
   async restart(victim: Victim): Promise<void> {
     if (victim === 'sentinel') {
       const { port, dataDir } = this.#sentinel;
-      this.#sentinel = await startOurSentinel({ port, dataDir, env: SENTINEL_ENV });
+      this.#sentinel = await startOurSentinel({ port, dataDir, env: this.#sentinelEnv });
     } else if (victim === 'agent') {
       this.spawnAgent();
       await this.#agent.waitFor(/ is served through /, 20_000);
@@ -333,8 +338,6 @@ function expectationOf(nonce: string, tool: TurnTool): Pick<UserTurn, 'answer' |
       return { answer: answerOf(nonce, tool), steps: [1, 2] };
   }
 }
-
-const SENTINEL_ENV = { FAME_RESUME_WINDOW_MS: '1000' };
 
 export const nonceOf = (request: WireRequest): string => /nonce (\w+)/.exec(lastUserText(request))?.[1] ?? '';
 export const stepOf = ({ messages }: WireRequest): 1 | 2 => (messages.at(-1)?.role === 'tool' ? 2 : 1);

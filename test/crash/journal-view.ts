@@ -64,6 +64,14 @@ export class JournalView {
     return this.#open().prepare(sql).all(retryKey) as { conversationId: string; turnId: string }[];
   }
 
+  /** The turns of a message, in any conversation. */
+  turnsOfMessage(message: string): { conversationId: string; turnId: string }[] {
+    const sql = `SELECT id AS conversationId, turn_id AS turnId FROM event
+      JOIN conversation ON conversation.key = event.conversation
+      WHERE kind = 'turn_accepted' AND json_extract(body, '$.user_message') = ?`;
+    return this.#open().prepare(sql).all(message) as { conversationId: string; turnId: string }[];
+  }
+
   /** Number of model calls in the journal, by the nonce of the turn's message and the step. */
   modelCalls(): Map<string, number> {
     const sql = `SELECT json_extract(a.body, '$.user_message') AS message, json_extract(m.body, '$.step') AS step,
