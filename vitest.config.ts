@@ -10,11 +10,12 @@ const autobahn = 'test/conformance/autobahn.test.ts';
 /** Tests that take 8 seconds or more. They run in the crash step, one at a time, so that `make test` stays short. */
 const slow = [
   'agents/src/conversation/hostile-answers.test.ts',
+  'agents/src/store/sqlite/sqlite-store.test.ts',
   'doors/src/openai/histories.test.ts',
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
-  'test/integration/{acp,doors,durable-guide,mcp-tools,nothing-left,painless-restarts,progress}.test.ts',
+  'test/integration/{acp,dev,doors,durable-guide,mcp-tools,nothing-left,painless-restarts,progress,prompt-terminal,secrets}.test.ts',
   'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix,overlay}.test.ts',
-  'test/promises/{d8-doors-gate,g1-gate-matrix,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
+  'test/promises/{d8-doors-gate,g1-gate-matrix,p18-http,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
 ];
 
 /** Tests of promises about time. They mostly wait, and nothing busy may run beside them. */

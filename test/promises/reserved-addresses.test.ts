@@ -1,5 +1,6 @@
 // HD7: an address belongs to its node while the node is briefly away or does not answer. The sentinel runs in this process on
 // a manual clock; the connections are real.
+import { CANCEL_CAPABILITY } from '@fame-fabric/shared/internal';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { beforeEach, expect, test } from 'vitest';
 import { embeddedSentinels } from '../kit/embedded-sentinel.ts';
@@ -71,7 +72,10 @@ test('HD7: another process of a lost agent, without a token, gets the address wh
   await agent.serve(CHAT);
   const caller = await nodes.attached();
   await lose(agent, caller);
-  const next = await nodes.attached({ systemId: agent.systemId });
+  const next = await nodes.attached({
+    systemId: agent.systemId,
+    attach: { capabilities: [CANCEL_CAPABILITY] },
+  });
   const bind = sendBind(next);
   await pass(4_500, next);
   expect(await bind.isAnswered()).toBe(false);

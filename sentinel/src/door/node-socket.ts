@@ -258,6 +258,8 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     this.#isPaused = true;
     this.#reader.pause();
     this.#socket.pause();
+    // Nothing more is read, not even the answer to the close frame. The end of the connection tells the node to stop waiting.
+    if (this.#ws.readyState === WebSocket.CLOSING) this.#socket.end();
   }
 
   // The caller may be handling a message, and another one would be routed in the middle of it.

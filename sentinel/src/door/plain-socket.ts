@@ -110,7 +110,8 @@ export class PlainSocket implements NodeTransport {
   }
 
   pause(): void {
-    this.#ws.pause();
+    // The answer to a close frame must still arrive.
+    if (this.#ws.readyState === WebSocket.OPEN) this.#ws.pause();
   }
 
   resume(): void {
