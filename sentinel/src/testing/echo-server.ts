@@ -34,6 +34,8 @@ export async function startEchoServer({
   const sockets = new Set<Socket>();
   const wsServer = new WebSocketServer({
     noServer: true,
+    // The transports answer pings.
+    autoPong: false,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
