@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';
 import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { ParsedToolCall } from '../../model/stream/parse-arguments.ts';
 import { gate } from '../../testing.ts';
 import { ToolError } from '../tool.ts';
@@ -226,6 +226,8 @@ describe('a result', () => {
 
 describe('a lost server', () => {
   test('is started again by the next call, later each time, and at once after a stable minute', async () => {
+    // The longest delays: 1, 2, 4, 8, 16 and 32 s.
+    vi.spyOn(Math, 'random').mockReturnValue(1);
     const server = new ScriptedServer();
     const clock = new ManualClock();
     const logger = new CaptureLog();
