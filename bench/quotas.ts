@@ -6,10 +6,10 @@
 // Bad frames close their connection, so they are a flood of connections too. For these two kinds the figure is also divided by that
 // of a port that answers every request with a fixed HTTP 429 (`refusing`).
 //
-// What makes the figures comparable:
+// These rules make the figures comparable:
 // - All sides of a kind take turns in one run, and the order rotates. The ratio is the median over the rounds.
 // - The flood opens connections at the same pace on all sides, and its principal is new for each kind.
-// - The flood calls an agent in a process of its own. Its permitted calls would otherwise delay the agent of the other principal, which no
+// - The flood calls an agent in a separate process. Its permitted calls would otherwise delay the agent of the other principal, which no
 //   sentinel can prevent.
 // - Each window has 500 calls per second, so its 99th percentile is that of 15 calls or more.
 import { execFileSync } from 'node:child_process';

@@ -134,7 +134,7 @@ describe('JSON-RPC', () => {
 
   test('an unknown agent is not found', async () => {
     await using kit = await chat();
-    const response = await post(kit, '/a2a/nobody@fame.fabric', {
+    const response = await post(kit, '/a2a/missing@fame.fabric', {
       jsonrpc: '2.0',
       id: 1,
       method: 'GetTask',
@@ -396,7 +396,7 @@ describe('cards', () => {
       defaultInputModes: ['text/plain', 'application/json'],
     });
     expect(await (await get(kit, CHAT + WELL_KNOWN)).json()).toMatchObject({ name: 'chat' });
-    expect((await get(kit, `/a2a/nobody@fame.fabric${WELL_KNOWN}`)).statusCode).toBe(404);
+    expect((await get(kit, `/a2a/missing@fame.fabric${WELL_KNOWN}`)).statusCode).toBe(404);
   });
 
   test('the public URL takes the place of the Host', async () => {

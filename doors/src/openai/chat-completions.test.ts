@@ -33,7 +33,7 @@ describe('models', () => {
   });
 
   test.each([
-    ['nobody', [], 'GET /v1/models lists the models.'],
+    ['missing', [], 'GET /v1/models lists the models.'],
     ['echo', [echo], 'echo@fame.fabric is not a chat agent. Its operations are at /agents/echo@fame.fabric.'],
   ])('the error for the model %s says how to find one', async (model, agents, fix) => {
     await using kit = await open({ agents });
@@ -50,7 +50,7 @@ describe('models', () => {
     ]);
   });
 
-  test.each(['nobody', 'echo', 'nobody@fame.fabric'])('%s is not a model', async (name) => {
+  test.each(['missing', 'echo', 'missing@fame.fabric'])('%s is not a model', async (name) => {
     await using kit = await open({ agents: [echo] });
     const error = { type: 'invalid_request_error', param: 'model', code: 'model_not_found' };
     const response = await kit.inject({ url: `/v1/models/${name}` });

@@ -15,7 +15,7 @@ interface Kept {
   readonly answer: string;
 }
 
-/** How a client builds a request. */
+/** The form of the requests of one client. */
 interface Shape {
   readonly name: string;
   readonly headers?: Readonly<Record<string, string>>;

@@ -83,7 +83,7 @@ describe('D1: the AI SDK', () => {
 
   test('an unknown model is an error of the call', async () => {
     await using fabric = await doorsFabric();
-    const model = createOpenAICompatible({ name: 'fame', baseURL: fabric.v1 })('nobody');
+    const model = createOpenAICompatible({ name: 'fame', baseURL: fabric.v1 })('missing');
     await expect(generateText({ model, prompt: 'Hi' })).rejects.toMatchObject({
       statusCode: 404,
       isRetryable: false,

@@ -26,7 +26,7 @@ describe('D1: openai for JavaScript', () => {
     for await (const model of openai.models.list()) models.push(model.id);
     expect(models).toEqual([CHAT]);
     expect(await openai.models.retrieve(CHAT)).toMatchObject({ id: CHAT, object: 'model' });
-    await expect(openai.models.retrieve('nobody')).rejects.toMatchObject({
+    await expect(openai.models.retrieve('missing')).rejects.toMatchObject({
       status: 404,
       code: 'model_not_found',
     });

@@ -57,7 +57,7 @@ describe('D1: the AI SDK with Open Responses', () => {
 
   test('reports errors', async () => {
     await using fabric = await doorsFabric();
-    const model = createOpenResponses({ name: 'fame', url: `${fabric.v1}/responses` })('nobody');
+    const model = createOpenResponses({ name: 'fame', url: `${fabric.v1}/responses` })('missing');
     await expect(generateText({ model, prompt: 'Hi', maxRetries: 0 })).rejects.toMatchObject({
       statusCode: 404,
     });

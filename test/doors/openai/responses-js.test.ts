@@ -178,7 +178,7 @@ describe('D1: Responses with openai for JavaScript', () => {
     await using fabric = await doorsFabric();
     const openai = clientOf(fabric);
     await expect(openai.responses.retrieve('resp_x')).rejects.toBeInstanceOf(OpenAI.NotFoundError);
-    await expect(openai.responses.create({ ...hi, model: 'nobody' })).rejects.toMatchObject({
+    await expect(openai.responses.create({ ...hi, model: 'missing' })).rejects.toMatchObject({
       status: 404,
       code: 'model_not_found',
       param: 'model',

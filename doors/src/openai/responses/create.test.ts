@@ -256,7 +256,7 @@ describe('refusals', () => {
     [{ input: ' ' }, 'input'],
     [{}, 'input'],
     [{ input: [{ role: 'assistant', content: 'x' }] }, 'input'],
-    [{ input: [{ role: 'nobody', content: 'x' }] }, 'input[0].role'],
+    [{ input: [{ role: 'missing', content: 'x' }] }, 'input[0].role'],
     [
       { input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] },
       'input[0].content[0].type',
@@ -265,7 +265,7 @@ describe('refusals', () => {
     [{ input: [{ type: 'computer_call' }] }, 'input[0].type'],
     [{ input: [{ type: 'compaction', encrypted_content: 'x' }] }, 'input[0].encrypted_content'],
     [{ input: [{ type: 'function_call_output', call_id: 'c', output: 'x' }] }, 'input'],
-    [{ input: 'x', model: 'nobody' }, 'model'],
+    [{ input: 'x', model: 'missing' }, 'model'],
     [{ input: 'x', model: '' }, 'model'],
   ])('%j names %s', async (body, param) => {
     await using kit = await open();

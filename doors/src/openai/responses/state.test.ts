@@ -103,7 +103,7 @@ describe('previous_response_id', () => {
     const refused = await respond(kit, { input: 'b', previous_response_id: first.body.id });
     expect(refused).toMatchObject({ status: 409, body: { error: { code: 'TURN_IN_PROGRESS' } } });
     expect(
-      await respond(kit, { input: 'b', model: 'nobody', previous_response_id: first.body.id }),
+      await respond(kit, { input: 'b', model: 'missing', previous_response_id: first.body.id }),
     ).toMatchObject({ status: 404, body: { error: { code: 'model_not_found' } } });
     held.open();
   });
