@@ -94,6 +94,7 @@ const FLOORS = {
   tools: 2,
   yaml: 2,
   workflow: 2,
+  telemetry: 2,
   agent: 2,
   builtin: 3,
   turn: 3,

@@ -4,6 +4,7 @@ import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../net/safe-fetch.ts';
 import type { AgentStore } from '../store/agent-store.ts';
 import type { ConversationStore } from '../store/store.ts';
+import type { TurnObserver } from '../telemetry/turn-observer.ts';
 import type { ImmediateLimits } from './immediate-calls.ts';
 import type { ContextLink, Delivery, Operation, Outbound } from './operation.ts';
 import type { AgentState, StateLimits } from './state/agent-state.ts';
@@ -84,6 +85,8 @@ export interface ServeOptions {
   openStore?: (() => Promise<ConversationStore & AgentStore>) | undefined;
   /** Limits of each principal at agents with conversations that have none of their own. @default none */
   quotas?: SpendingLimits | undefined;
+  /** Observes the turns of agents with conversations. @default none */
+  observer?: TurnObserver | undefined;
   /** Keys that encrypt state and durable requests. @default none, they are not encrypted */
   stateKeys?: StateKeys | undefined;
 }

@@ -82,7 +82,11 @@ export class ChatAgent extends DeclaredAgent {
     return this.#memory;
   }
 
-  #host({ clock, log, quotas }: ServeOptions, store: ConversationStore, link?: AgentLink): ConversationHost {
+  #host(
+    { clock, log, quotas, observer }: ServeOptions,
+    store: ConversationStore,
+    link?: AgentLink,
+  ): ConversationHost {
     const agent = this.#address;
     const host: ConversationHost = new ConversationHost(
       {
@@ -92,6 +96,7 @@ export class ChatAgent extends DeclaredAgent {
         link,
         clock,
         log: log?.with({ agent }),
+        observer,
         onRecovered: link && ((turn) => void answerLate(host, link, turn, log ?? silentLog)),
       },
       { ...this.#options, quotas: this.#options.quotas ?? quotas },

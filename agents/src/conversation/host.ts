@@ -25,6 +25,7 @@ import {
   type RetryRequest,
   type TurnRecord,
 } from '../store/store.ts';
+import { NO_OBSERVER, type TurnObserver } from '../telemetry/turn-observer.ts';
 import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
 import { checkModel, checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
@@ -65,6 +66,8 @@ export interface HostDeps {
   link?: Outbound | undefined;
   clock?: Clock | undefined;
   log?: Logger | undefined;
+  /** Observes the turns. @default none */
+  observer?: TurnObserver | undefined;
   /** Called with the outcome of a turn that an earlier process accepted. */
   onRecovered?: ((turn: RecoveredTurn) => void) | undefined;
 }
@@ -95,6 +98,7 @@ export class ConversationHost {
   readonly #agent: string;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #observer: TurnObserver;
   readonly #onRecovered: HostDeps['onRecovered'];
   readonly #leaseMs: number;
   readonly #budget: ConversationBudget;
@@ -119,6 +123,7 @@ export class ConversationHost {
     this.#agent = deps.agent;
     this.#clock = deps.clock ?? systemClock;
     this.#log = deps.log ?? silentLog;
+    this.#observer = deps.observer ?? NO_OBSERVER;
     this.#onRecovered = deps.onRecovered;
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
@@ -135,6 +140,7 @@ export class ConversationHost {
         agent: this.#agent,
         clock: this.#clock,
         log: this.#log,
+        observer: this.#observer,
         onLoaded: (conversation, { open }) => {
           const turns = conversation.open;
           const isInterrupting = conversation.options.turnPolicy === 'interrupt';
@@ -393,6 +399,8 @@ export class ConversationHost {
       epoch,
     });
     conversation.turns.set(turnId, turn);
+    this.#observe(conversation, turn);
+    const { trace } = turn.observation;
     const { replyTo = '', callId = '', isStream = false, answer } = request.answerTo ?? {};
     const body = {
       user_message: userMessage,
@@ -405,6 +413,7 @@ export class ConversationHost {
       ...(toolResults.length > 0 ? { tool_results: toolResults } : {}),
       ...(retry ? { retry_key: retry.key } : {}),
       ...(traceId === undefined ? {} : { trace_id: traceId }),
+      ...(trace ? { trace } : {}),
       ...(ttl === undefined ? {} : { ttl }),
       ...(principal === undefined ? {} : { principal }),
     };
@@ -548,9 +557,25 @@ export class ConversationHost {
     this.#endWaiters.close();
   }
 
+  #observe({ publicId }: Conversation, turn: LiveTurn): void {
+    if (this.#observer === NO_OBSERVER) return;
+    const { id, acceptedAt, date, traceId, recorded, recordedTrace } = turn;
+    turn.observation = this.#observer.accepted({
+      id,
+      agent: this.#agent,
+      conversation: publicId,
+      acceptedAt,
+      date,
+      traceId,
+      isResumed: recorded !== undefined,
+      recordedTrace,
+    });
+  }
+
   #resume(conversation: Conversation, turn: LiveTurn, events: readonly JournalEvent[]): void {
     const { reply_to: replyTo, corr_id: callId, stream: isStream, answer } = acceptedOf(events);
     const { id: conversationId } = conversation;
+    this.#observe(conversation, turn);
     void turn.outcome.then((outcome) => {
       // A released turn is answered by the process that continues it.
       if (replyTo === '' || turn.isReleased) return;

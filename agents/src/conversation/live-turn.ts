@@ -6,6 +6,7 @@ import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import { Broadcast } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
+import { NO_OBSERVATION, type RecordedTrace, type TurnObservation } from '../telemetry/turn-observer.ts';
 import type { ToolResult, TurnOptions } from '../turn/turn-options.ts';
 import { Approvals } from './approval/approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
@@ -62,6 +63,10 @@ export class LiveTurn {
   listeners = 0;
   /** Never rejects. */
   readonly outcome: Promise<TurnOutcome>;
+  /** Receives the events of the turn. @default nothing does */
+  observation: TurnObservation = NO_OBSERVATION;
+  /** Trace context of the process that accepted the turn, if an earlier one did. */
+  readonly recordedTrace: RecordedTrace | undefined;
   /** Reasoning and waits, for the callers that ask for them. */
   readonly progress: TurnProgress;
   readonly #abort = new AbortController();
@@ -91,6 +96,7 @@ export class LiveTurn {
     traceId?: string | undefined;
     ttl?: number | undefined;
     epoch: number;
+    recordedTrace?: RecordedTrace | undefined;
     recorded?: RecordedTurn | undefined;
     approvals?: Approvals | undefined;
     /** @default false */
@@ -117,6 +123,7 @@ export class LiveTurn {
     this.ttl = of.ttl;
     this.#epoch = of.epoch;
     this.recorded = of.recorded;
+    this.recordedTrace = of.recordedTrace;
     this.approvals = of.approvals ?? new Approvals();
     this.hasBegun = of.hasBegun ?? false;
     const { promise, resolve } = Promise.withResolvers<TurnOutcome>();
@@ -219,6 +226,7 @@ export class LiveTurn {
     this.progress.end();
     this.#events.end();
     this.#state = state;
+    this.observation.ended(state.outcome, state.kind === 'released');
     this.#settle(state.outcome);
   }
 

@@ -10,6 +10,7 @@ import {
   isEndedState,
   type JournalEvent,
 } from '../store/store.ts';
+import type { TurnObserver } from '../telemetry/turn-observer.ts';
 import { History } from '../turn/history.ts';
 import { Approvals } from './approval/approvals.ts';
 import type { ConversationOptions } from './conversation.ts';
@@ -60,7 +61,7 @@ export class Conversation {
   constructor(
     acquired: AcquiredConversation,
     store: ConversationStore,
-    of: { leaseMs: number; clock: Clock; maxWindowTokens: number | undefined },
+    of: { leaseMs: number; clock: Clock; maxWindowTokens: number | undefined; observer: TurnObserver },
   ) {
     const { record, started, fence } = acquired;
     this.id = record.id;
@@ -68,8 +69,9 @@ export class Conversation {
     this.principal = record.principal;
     this.phase = isEndedState(record.state) ? 'ended' : 'open';
     this.options = optionsOfStart(started);
-    const { leaseMs, clock } = of;
-    this.journal = new JournalWriter(store, { id: this.id, fence, lastSeq: record.lastSeq, leaseMs, clock });
+    const { leaseMs, clock, observer } = of;
+    const { lastSeq } = record;
+    this.journal = new JournalWriter(store, { id: this.id, fence, lastSeq, leaseMs, clock, observer });
     this.totals = structuredClone(record.totals) as unknown as Totals;
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
     this.runnerState = runnerStateOf(started, acquired.history);
@@ -140,7 +142,7 @@ export function turnOf(
   events: readonly JournalEvent[],
   { clock, epoch, recorded }: { clock: Clock; epoch: number; recorded?: RecordedTurn },
 ): LiveTurn {
-  const { user_message, options, tool_results, stream, corr_id, trace_id, ttl, principal } =
+  const { user_message, options, tool_results, stream, corr_id, trace_id, trace, ttl, principal } =
     acceptedOf(events);
   const now = clock.monotonic();
   const approvals = new Approvals(events);
@@ -158,6 +160,7 @@ export function turnOf(
     date: events[0]!.at,
     deadline: now + timeLeft(events, approvals, clock),
     traceId: trace_id,
+    recordedTrace: trace,
     ttl,
     approvals,
     hasBegun: events.length > 1,

@@ -4,6 +4,7 @@
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';
 import { pause } from '@fame-fabric/shared/internal';
 import type { AcquiredConversation, ConversationStore } from '../store/store.ts';
+import type { TurnObserver } from '../telemetry/turn-observer.ts';
 import { TurnReleased } from './live-turn.ts';
 import { Conversation } from './loaded-conversation.ts';
 
@@ -12,6 +13,7 @@ export interface LoadedDeps {
   agent: string;
   clock: Clock;
   log: Logger;
+  observer: TurnObserver;
   /** Called with each loaded conversation before any caller gets it. */
   onLoaded(conversation: Conversation, acquired: AcquiredConversation): void;
 }
@@ -117,7 +119,7 @@ export class LoadedConversations {
   }
 
   async #load(id: string): Promise<Conversation> {
-    const { store, agent, clock, onLoaded } = this.#deps;
+    const { store, agent, clock, observer, onLoaded } = this.#deps;
     const { leaseMs, maxWindowTokens } = this.#options;
     const acquired = await store.acquire(id, leaseMs);
     if (acquired?.record.agent !== agent) throw unknownConversation();
@@ -125,6 +127,7 @@ export class LoadedConversations {
     const conversation = new Conversation(acquired, store, {
       leaseMs,
       clock,
+      observer,
       maxWindowTokens,
     });
     const older = this.#loaded.get(id);

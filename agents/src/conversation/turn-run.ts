@@ -99,6 +99,7 @@ export class TurnRun {
   async run(): Promise<void> {
     const { clock } = this.#deps;
     const turn = this.#turn;
+    turn.observation.started();
     const timeout = (): void =>
       turn.abort(
         new FabricError('TURN_TIMEOUT', `The turn ran longer than ${timeText(this.#options.turnTimeoutMs)}.`),
@@ -112,7 +113,7 @@ export class TurnRun {
       if (turn.deadline <= clock.monotonic()) timeout();
       turn.signal.throwIfAborted();
       if (this.#draft.fault) throw this.#draft.fault;
-      const result = await this.#orAborted(this.#drive());
+      const result = await this.#orAborted(turn.observation.run(() => this.#drive()));
       await this.#complete(result);
     } catch (caught) {
       this.#writer.close(caught);
@@ -163,7 +164,8 @@ export class TurnRun {
     const log = this.#deps.log.with({ conversationId, turnId });
     checkOptions(options, this.#deps.runner.accepts ?? NO_OPTIONS);
     const emitText: TurnContext['emitText'] = (more, source) => writer.emitText(more, source);
-    const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText };
+    const { observation } = this.#turn;
+    const parts = { steps: this.#steps, journal: writer, draft: this.#draft, emitText, observation };
     const approver = this.#approver;
     const journal =
       settings.onBudget === 'ask' ? new BudgetQuestions({ journal: writer, approver, turnId }) : writer;

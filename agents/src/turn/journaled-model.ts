@@ -15,6 +15,11 @@ import type {
 } from '../model/model.ts';
 import { parseCall } from '../model/stream/parse-arguments.ts';
 import { userTextKey } from '../model/stream/user-text.ts';
+import {
+  type ModelCallObservation,
+  NO_OBSERVATION,
+  type TurnObservation,
+} from '../telemetry/turn-observer.ts';
 import { checkAnswer } from './check-answer.ts';
 import type { TurnDraft } from './history.ts';
 import { callId, type Question, questionOf, type RecordedStep, type Steps } from './steps.ts';
@@ -57,6 +62,8 @@ export interface JournaledModelDeps {
   text: TurnText;
   emitText: RunnerActions['emitText'];
   log: Logger;
+  /** @default none */
+  observation?: TurnObservation | undefined;
   /** @default the progress is dropped */
   progress?: ModelProgress | undefined;
   /** True if a refused request may be sent again with less history: the model refused the previous turn too. @default false */
@@ -171,18 +178,32 @@ export class JournaledModel {
     request: ModelRequest,
     { options, question, leftOut }: Asked,
   ): Promise<Reply> {
-    const { steps, journal, progress } = this.#deps;
+    const { steps, journal, progress, observation = NO_OBSERVATION } = this.#deps;
     const step = steps.number;
     const { messages } = request;
     await journal.modelCalled({ step, model: request.model ?? model.name, messages, question, leftOut });
     options.signal?.throwIfAborted();
-    return askModel(model, request, {
-      ...notifyOnce(options, () => journal.tokenReceived()),
-      ...(progress ? withProgress(options, progress) : {}),
-      check: undefined,
-      maxTextChars: this.#deps.text.room,
-      callId: (index) => callId(steps.turnId, step, index),
-    });
+    const observed = observation.modelCalled(step, model, request);
+    const onToken = (): void => {
+      journal.tokenReceived();
+      observed.firstToken();
+    };
+    try {
+      const reply = await observed.run(() =>
+        askModel(model, request, {
+          ...notifyOnce(options, onToken),
+          ...withProgress(options, progress, observed),
+          check: undefined,
+          maxTextChars: this.#deps.text.room,
+          callId: (index) => callId(steps.turnId, step, index),
+        }),
+      );
+      observed.replied(reply);
+      return reply;
+    } catch (error) {
+      observed.failed(error);
+      throw error;
+    }
   }
 
   /** Call it when the runner has finished. Drops recorded steps that the runner did not reach. */
@@ -265,15 +286,20 @@ function notifyOnce(options: AskModelOptions, onToken: () => void): AskModelOpti
   };
 }
 
-/** Passes the reasoning and the waits of a model call to `progress` as well. */
-const withProgress = ({ onReasoning, onWait }: AskModelOptions, progress: ModelProgress) =>
+/** Passes the reasoning and the waits of a model call to `progress`, and the waits to its observer. */
+const withProgress = (
+  { onReasoning, onWait }: AskModelOptions,
+  progress: ModelProgress | undefined,
+  observed: ModelCallObservation,
+) =>
   ({
     onReasoning(text) {
-      progress.reasoning(text);
+      progress?.reasoning(text);
       onReasoning?.(text);
     },
     onWait(wait) {
-      progress.waiting(wait);
+      progress?.waiting(wait);
+      observed.waiting(wait);
       onWait?.(wait);
     },
   }) satisfies AskModelOptions;

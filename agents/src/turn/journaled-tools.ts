@@ -2,6 +2,7 @@
 // record. A call that was started and not finished is made again, unless its function is not idempotent: then its result is the
 // fault `aborted`. A call that needs approval waits for it before it is recorded as started.
 import type { ParsedToolCall } from '../model/stream/parse-arguments.ts';
+import { NO_OBSERVATION, type TurnObservation } from '../telemetry/turn-observer.ts';
 import type { CallResult, CallToMake, MakeCall } from '../tools/make-call.ts';
 import { faultContent, INTERRUPTED, refused, type ToolFault } from '../tools/tool-outcome.ts';
 import { type Approver, MAX_APPROVABLE_BYTES } from './approval.ts';
@@ -32,6 +33,8 @@ export interface JournaledToolsDeps {
   draft: TurnDraft;
   emitText: RunnerActions['emitText'];
   approver: Approver;
+  /** @default none */
+  observation?: TurnObservation | undefined;
 }
 
 export class JournaledTools {
@@ -42,7 +45,7 @@ export class JournaledTools {
   }
 
   readonly makeCall: MakeCall = async (given: CallToMake) => {
-    const { call, willRun, isIdempotent, speaker, execute } = given;
+    const { call, willRun, isIdempotent, speaker } = given;
     const { steps, journal, emitText, approver } = this.#deps;
     const recorded = steps.request(call.id);
     const step = steps.number;
@@ -61,7 +64,7 @@ export class JournaledTools {
     return approver.running(async () => {
       if (willRun) await journal.toolStarted(entry, shownArguments(call));
       let written: Promise<void> | undefined;
-      const result = await execute((text) => {
+      const result = await this.#observed(entry, given, (text) => {
         written = emitText(text, source) ?? written;
       });
       await written;
@@ -70,6 +73,27 @@ export class JournaledTools {
       return this.#finished(entry, result);
     });
   };
+
+  /** Runs the call. A call that is refused without a run is not observed. */
+  async #observed(
+    entry: CallEntry,
+    { call, willRun, execute }: CallToMake,
+    emit: (text: string) => void,
+  ): Promise<CallResult> {
+    if (!willRun) return execute(emit);
+    const observed = (this.#deps.observation ?? NO_OBSERVATION).toolStarted(
+      entry,
+      call.ok ? call.args : undefined,
+    );
+    try {
+      const result = await observed.run(() => execute(emit));
+      observed.finished(result);
+      return result;
+    } catch (error) {
+      observed.failed(error);
+      throw error;
+    }
+  }
 
   /** Asks for approval if the call needs it. Returns the fault if it must not run. */
   async #refusal(

@@ -17,6 +17,7 @@ import type {
   RetryRequest,
   StoredState,
 } from '../../store/store.ts';
+import { NO_OBSERVER, type TurnObserver } from '../../telemetry/turn-observer.ts';
 import { isSameSource, type TextPiece } from '../../turn/turn-text.ts';
 import { Feed } from './feed.ts';
 import type { Bodies, Entry } from './journal.ts';
@@ -50,6 +51,8 @@ export interface JournalWriterOptions {
   lastSeq: number;
   leaseMs: number;
   clock: Clock;
+  /** @default none */
+  observer?: TurnObserver | undefined;
 }
 
 /** Appends to one conversation. Sequence numbers are assigned at once; the store confirms or refuses them later. */
@@ -135,7 +138,8 @@ export class JournalWriter {
     } = {},
   ): Promise<readonly JournalEvent[]> {
     if (this.#failure !== undefined) throw this.#failure;
-    const { id, fence, leaseMs, clock } = this.#options;
+    const { id, fence, leaseMs, clock, observer = NO_OBSERVER } = this.#options;
+    const startedAt = clock.monotonic();
     const after = this.#lastSeq;
     const rows = this.#takeText();
     const at = clock.now();
@@ -169,9 +173,11 @@ export class JournalWriter {
       await earlier;
       if (this.#failure !== undefined) throw this.#failure;
     } catch (error) {
+      observer.journalWritten(clock.monotonic() - startedAt, count, chars, error);
       this.#fail(error);
       throw error;
     }
+    observer.journalWritten(clock.monotonic() - startedAt, count, chars);
     this.#undurableChars -= chars;
     this.feed.durable(count);
     return events;

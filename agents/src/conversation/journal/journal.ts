@@ -4,6 +4,7 @@
 import type { Cost } from '../../model/cost.ts';
 import type { AssistantMessage, FinishReason, ModelMessage, ToolCall, Usage } from '../../model/model.ts';
 import type { EventBody, EventKind, JournalEvent, StoredState } from '../../store/store.ts';
+import type { RecordedTrace } from '../../telemetry/turn-observer.ts';
 import type { ApprovalRequest } from '../../turn/approval.ts';
 import type { TextSource } from '../../turn/turn.ts';
 import type { ToolResult, TurnFinish, TurnOptions } from '../../turn/turn-options.ts';
@@ -52,6 +53,8 @@ export interface Bodies {
     retry_key?: string;
     /** Trace id and remaining hops of the call. */
     trace_id?: string;
+    /** Trace context of the turn, if the process that accepted it traced it. */
+    trace?: RecordedTrace;
     ttl?: number;
     /** Id of the principal that called. @default the owner of the conversation */
     principal?: string;
