@@ -12,6 +12,7 @@ COPY sentinel/package.json sentinel/
 COPY agents/package.json agents/
 COPY client/package.json client/
 COPY doors/package.json doors/
+COPY console/package.json console/
 # No package needs its install script.
 RUN npm ci --ignore-scripts
 COPY shared shared
@@ -19,14 +20,16 @@ COPY sentinel sentinel
 COPY agents agents
 COPY client client
 COPY doors doors
+COPY console console
 COPY bin bin
 RUN node node_modules/typescript/bin/tsc -b bin
+RUN node node_modules/vite/bin/vite.js build console
 # npm installs packages that workspaces cannot share below their workspace, so the image copies all remaining folders.
 RUN npm prune --omit=dev --ignore-scripts
 # The base image has Node.
 RUN rm -rf node_modules/node-linux-* node_modules/.bin/node
 RUN mv bin/healthy healthy
-RUN rm -rf */src */tsconfig.json bin tsconfig.base.json package-lock.json .npmrc
+RUN rm -rf */src */tsconfig.json console/index.html console/vite.config.ts bin tsconfig.base.json package-lock.json .npmrc
 RUN mkdir ../data
 
 FROM node:24.19.0-slim@sha256:cd84903a12dbd26b46f1f3b8144a2568c41c5d37ddd0c7a80a34c7a19786b35f

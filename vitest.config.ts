@@ -52,7 +52,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{shared,sentinel,agents,client,doors,packages,bin,bench,packaging}/**/*.test.ts',
+            '{shared,sentinel,agents,client,doors,console,packages,bin,bench,packaging}/**/*.test.ts',
             'test/*.test.ts',
           ],
           exclude: [...exclude, ...slow, processes, workflows, published],

@@ -7,6 +7,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
+  consoleViolations,
   deepImports,
   environmentReaders,
   fenceBreaks,
@@ -196,6 +197,14 @@ const LIBRARIES = {
     // A sentinel does not install the agents, and shared does not load in a browser with `yaml`.
     'sentinel/src/access/policy/policy-yaml.ts',
   ],
+};
+
+/** The files of the console that import each library. Preact and its signals are everywhere. */
+const CONSOLE_LIBRARIES = {
+  uplot: /^console\/src\/parts\/chart\.tsx$/,
+  marked: /^console\/src\/parts\/markdown\.tsx?$/,
+  dompurify: /^console\/src\/parts\/markdown\.tsx?$/,
+  '@tanstack/virtual-core': /^console\/src\/parts\/virtual-list\.tsx$/,
 };
 
 const ADAPTERS = {
@@ -403,6 +412,46 @@ describe('floors of the agents', () => {
     });
     expect(fileCycles(faulty)).toEqual([]);
     expect(roomCycles(faulty, 'agents/src', FLOORS)).toEqual(['tools <-> yaml']);
+  });
+});
+
+describe('the console', () => {
+  const page = readTree(
+    new Map(globSync('console/src/**/*.{ts,tsx}', { cwd: ROOT }).map((file) => [file, read(file)] as const)),
+    tree.packages,
+  );
+
+  test('its rooms import lower ones only, and a screen imports no other screen', () => {
+    expectNone('console', consoleViolations(page));
+  });
+
+  test('its files import each other in no cycle', () => {
+    expectNone('cycles', fileCycles(page));
+  });
+
+  test('each of its libraries is imported by its own files only', () => {
+    for (const [library, pattern] of Object.entries(CONSOLE_LIBRARIES)) {
+      const importers = [...page.imports].filter(([, list]) => list.some(({ to }) => to === library));
+      for (const [file] of importers) expect(file, library).toMatch(pattern);
+    }
+    const others = librariesOf(page).filter((name) => !(name in CONSOLE_LIBRARIES));
+    expect(others).toEqual(['@preact/signals', 'preact', 'vitest'].filter((name) => others.includes(name)));
+  });
+
+  test('planted imports against these rules are found', () => {
+    const faulty = planted({
+      'console/src/parts/a.tsx': "import { b } from '../fabric/b.ts';",
+      'console/src/fabric/b.ts': "import { connect } from '@fame-fabric/client/node';",
+      'console/src/screens/trace/c.tsx': "import { d } from '../talk/d.tsx';",
+      'console/src/screens/talk/d.tsx': "import { e } from '../../app/router.ts';",
+      'console/src/app/router.ts': "import { f } from '../screens/talk/d.tsx';",
+    });
+    expect(consoleViolations(faulty)).toEqual([
+      'console/src/parts/a.tsx -> console/src/fabric/b.ts',
+      'console/src/fabric/b.ts -> @fame-fabric/client/node',
+      'console/src/screens/trace/c.tsx -> console/src/screens/talk/d.tsx',
+      'console/src/app/router.ts -> console/src/screens/talk/d.tsx',
+    ]);
   });
 });
 

@@ -211,6 +211,35 @@ export function roomCycles(
   return cycles(edges.keys(), (room) => edges.get(room) ?? []);
 }
 
+// --- Rooms of the console ------------------------------------------------------------------------------------------------
+
+/** The file of the console that screens import from `app`. */
+const CONSOLE_ROUTER = 'console/src/app/router.ts';
+
+/**
+ * Imports of the console against its order: parts and the router import neither data nor screens, data (`fabric`) imports no parts, a
+ * screen imports its own folder, parts, data and the router, and all of them import the entries for browsers of client and shared only.
+ */
+export const consoleViolations = (tree: SourceTree): string[] =>
+  allImports(tree)
+    .filter(({ from, to, name }) => {
+      if (isTest(from)) return false;
+      if (name.startsWith(SCOPE)) return !['client', 'shared'].includes(name.slice(SCOPE.length));
+      if (!to.startsWith('console/src/')) return false;
+      const [room, target] = [consoleRoom(from), consoleRoom(to)];
+      if (room === target || room === 'app' || room === 'main') return false;
+      if (room.startsWith('screens/'))
+        return !(['parts', 'fabric'].includes(target) || to === CONSOLE_ROUTER);
+      return true;
+    })
+    .map(({ from, to, name }) => `${from} -> ${name.startsWith(SCOPE) ? name : to}`);
+
+/** `parts`, `fabric`, `router`, `app`, `screens/NAME` or `main`. */
+const consoleRoom = (file: string): string => {
+  if (file === CONSOLE_ROUTER) return 'router';
+  return /^console\/src\/(screens\/[^/]+|[^/.]+)/.exec(file)![1]!;
+};
+
 // --- What packages export ------------------------------------------------------------------------------------------------
 
 export const wildcardExports = (tree: SourceTree): string[] =>

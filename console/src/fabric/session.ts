@@ -1,0 +1,71 @@
+// The person at this page: signed in or not, and permitted to do what.
+import { computed, signal } from '@preact/signals';
+import { keepKey, requestJson, requestPath, sendJson } from './api.ts';
+
+/** The answer of `GET /fame/v1/session`. */
+export interface SessionView {
+  principal: { id: string; roles: readonly string[] } | null;
+  isSignedIn: boolean;
+  /** True if the sentinel admits no node and no page without a credential. */
+  isCredentialNeeded: boolean;
+  may: { watch: boolean; admin: boolean };
+  /** `id` and `path` are absent for a page that the sentinel does not know. */
+  sentinel: { id?: string; path?: string; version: string };
+  /** Address of the chat agent that `fame chat` talks to. Absent for a page that the sentinel does not know. */
+  chatAddress?: string;
+  /** Names of the doors of the port. */
+  doors: readonly string[];
+}
+
+export type SessionState =
+  | { status: 'loading' }
+  | { status: 'ready'; view: SessionView }
+  | { status: 'failed'; error: unknown };
+
+const PATH = '/fame/v1/session';
+
+export const session = signal<SessionState>({ status: 'loading' });
+
+/** The view of the session; undefined until it is loaded. */
+export const sessionView = computed(() =>
+  session.value.status === 'ready' ? session.value.view : undefined,
+);
+export const mayWatch = computed(() => sessionView.value?.may.watch ?? false);
+export const mayAdmin = computed(() => sessionView.value?.may.admin ?? false);
+
+/** Loads the session. An error becomes the state `failed`. */
+export async function loadSession(): Promise<void> {
+  try {
+    session.value = { status: 'ready', view: await requestJson<SessionView>(PATH) };
+  } catch (error) {
+    session.value = { status: 'failed', error };
+  }
+}
+
+/** Signs in with the code of a sign-in link, and sets the cookie. @throws {ApiError} if the code is unknown, used or expired */
+export async function signInWithCode(code: string): Promise<void> {
+  const answer = await sendJson(PATH, { code });
+  session.value = { status: 'ready', view: (await answer.json()) as SessionView };
+}
+
+/**
+ * Signs in with a key. With `remember` the sentinel sets a cookie; otherwise only this page keeps the key, in memory.
+ * @throws {ApiError} if the key is not valid
+ */
+export async function signInWithKey(key: string, remember: boolean): Promise<void> {
+  if (remember) {
+    const answer = await sendJson(PATH, { key, remember: true });
+    session.value = { status: 'ready', view: (await answer.json()) as SessionView };
+    return;
+  }
+  const view = await requestJson<SessionView>(PATH, { headers: { authorization: `Bearer ${key}` } });
+  keepKey(key);
+  session.value = { status: 'ready', view };
+}
+
+/** Clears the cookie and the key in memory, and loads the session of an anonymous page. */
+export async function signOut(): Promise<void> {
+  await requestPath(PATH, { method: 'DELETE' });
+  keepKey(undefined);
+  await loadSession();
+}

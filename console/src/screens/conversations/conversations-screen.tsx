@@ -1,0 +1,10 @@
+import { Empty } from '../../parts/notices.tsx';
+import { Page } from '../../parts/page.tsx';
+
+export function ConversationsScreen() {
+  return (
+    <Page title="Conversations">
+      <Empty title="Nothing to show yet" />
+    </Page>
+  );
+}
