@@ -189,6 +189,7 @@ const LIBRARIES = {
     'sentinel/src/access/tokens/token-source.ts',
   ],
   pino: ['shared/src/pino-log.ts'],
+  'prom-client': ['shared/src/metrics/registry.ts'],
   nanoid: ['shared/src/ids.ts'],
   bufferutil: ['sentinel/src/door/unmask.ts'],
   react: ['packages/react/src/use-conversation.ts'],
@@ -258,6 +259,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
     'the time until a credential expires, which its issuer states in wall time',
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
+  'sentinel/src/observe/history.ts': 'the time of a sample',
   'bin/verbs/key.ts': 'the expiry of a new key, which outlives the process',
   'sentinel/src/access/keys-change.ts':
     'the times in the keys file, which outlive the process, and the age of its lock',

@@ -17,9 +17,9 @@ interface Rule {
 const { groups } = parse(read('docs/operating/fame-alerts.yml')) as { groups: { rules: Rule[] }[] };
 const rules = groups.flatMap((group) => group.rules);
 const METRICS = new Set(
-  [...read('sentinel/src/http/metrics.ts').matchAll(/'((?:fame|process|nodejs)_\w+)'/g)].map(
-    ([, name]) => name,
-  ),
+  ['sentinel/src/http/metrics.ts', 'shared/src/metrics/process-metrics.ts']
+    .flatMap((file) => [...read(file).matchAll(/'((?:fame|process|nodejs)_\w+)'/g)])
+    .map(([, name]) => name),
 );
 
 test.each(rules.map((rule) => [rule.alert, rule] as const))('%s', (_, { expr, annotations }) => {

@@ -1,6 +1,7 @@
 // WebSocket close codes and reasons of the sentinel. docs/protocol.md lists them with advice for nodes. Codes below 4000 are those of
 // RFC 6455.
 import type { ErrorCode } from '@fame-fabric/shared';
+import type { DetachReason } from './counters.ts';
 
 export const CLOSE = Object.freeze({
   normal: 1000,
@@ -17,6 +18,19 @@ export const CLOSE = Object.freeze({
   credentialRevoked: 4410,
   quotaExceeded: 4429,
 });
+
+const DETACH_REASONS: Readonly<Record<number, DetachReason>> = Object.freeze({
+  [CLOSE.goingAway]: 'silent',
+  [CLOSE.serviceRestart]: 'restart',
+  [CLOSE.tryLater]: 'shed',
+  [CLOSE.slowConsumer]: 'slow',
+  [CLOSE.badFrames]: 'bad_frames',
+  [CLOSE.credentialRevoked]: 'credential',
+  [CLOSE.quotaExceeded]: 'quota',
+});
+
+/** The reason that `/metrics` counts for an attached node that is closed with this code. */
+export const detachReasonOf = (code: number): DetachReason => DETACH_REASONS[code] ?? 'lost';
 
 /** Room for the largest reason of a close frame (RFC 6455, 5.5). */
 const reasonBuffer = new Uint8Array(123);

@@ -1,6 +1,21 @@
 // Counters that the path increments and `/metrics` prints. Plain numbers: an increment is all that a message pays.
 
+/** Reasons for which connections of nodes end, as `/metrics` counts them. */
+export type DetachReason =
+  | 'left'
+  | 'lost'
+  | 'silent'
+  | 'slow'
+  | 'shed'
+  | 'bad_frames'
+  | 'quota'
+  | 'credential'
+  | 'restart';
+
 export class Counters {
+  /** Messages received from nodes and other sentinels, without pings. */
+  received = 0;
+  receivedBytes = 0;
   forwarded = 0;
   forwardedBytes = 0;
   /** Messages that went through the codec because their shape was not the plain one. */
@@ -10,7 +25,10 @@ export class Counters {
   refused: Record<string, number> = Object.create(null);
   badFrames = 0;
   attached = 0;
+  /** Attaches that continued a session. */
+  resumed = 0;
   detached = 0;
+  detachedBy: Record<string, number> = Object.create(null);
   closedSlow = 0;
   /** Nodes closed because they ignored their credit. */
   closedOverrun = 0;
@@ -29,6 +47,11 @@ export class Counters {
 
   exceedQuota(kind: string): void {
     this.quotaExceeded[kind] = (this.quotaExceeded[kind] ?? 0) + 1;
+  }
+
+  detach(reason: DetachReason): void {
+    this.detached++;
+    this.detachedBy[reason] = (this.detachedBy[reason] ?? 0) + 1;
   }
 
   refuse(code: string): void {

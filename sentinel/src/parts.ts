@@ -18,6 +18,7 @@ import { TraceTap } from './http/trace.ts';
 import { Identity } from './identity.ts';
 import { LimitedLog } from './limited-log.ts';
 import { MemoryCeiling } from './memory-ceiling.ts';
+import { HopLatency } from './observe/hop-latency.ts';
 import { OpenCalls } from './open-calls.ts';
 import type { Overlay, Signatures } from './overlay/overlay.ts';
 import { Router } from './route.ts';
@@ -77,6 +78,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const identity = new Identity(options.id, signatures?.sign);
   const time = new CoarseClock(clock);
   const counters = new Counters();
+  const hops = new HopLatency();
   const quotas = new Quotas({ permissions, clock, counters });
   const budget = new QueueBudget(options);
   const memory = new MemoryCeiling(options, deps.rssBytes);
@@ -143,6 +145,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     brake,
     rateBrake,
     counters,
+    hops,
     trace,
     log,
   });
@@ -197,6 +200,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     log,
     identity,
     counters,
+    hops,
     budget,
     memory,
     trace,

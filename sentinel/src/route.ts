@@ -30,6 +30,7 @@ import type { Control } from './control.ts';
 import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
 import { type Destination, DestinationCache, type Identity, LOGICAL, SidCache } from './identity.ts';
+import type { HopLatency } from './observe/hop-latency.ts';
 import { endsStream, type OpenCall, type OpenCalls, type OpenState } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
 import type { Brake } from './session/brake.ts';
@@ -59,6 +60,7 @@ export interface RouterDeps {
   brake: Brake;
   rateBrake: RateBrake;
   counters: Counters;
+  hops: HopLatency;
   trace: TraceTap;
   log: Logger;
 }
@@ -95,6 +97,10 @@ export class Router {
     // 1. Receive. Ignore frames that arrive after the session ended but before its socket closed.
     if (from.state === 'gone') return;
     from.markReceived();
+    const { counters, hops } = this.#deps;
+    counters.received++;
+    counters.receivedBytes += bytes.length;
+    hops.begin();
 
     // 2. Read the header of a plain envelope, or decode anything else.
     const header = this.#header;
@@ -303,7 +309,7 @@ export class Router {
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
-    const { counters, calls, time, trace } = this.#deps;
+    const { counters, calls, hops, time, trace } = this.#deps;
     const isRequest = this.#isRequest(header);
     if (target === undefined || target === from) {
       if (!isRequest && this.#destination.mailbox !== 'none') this.#drop(from, header, bytes.length);
@@ -372,6 +378,7 @@ export class Router {
     }
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
+    if (hops.startedAt > 0) hops.follow(outbound, header.flowId);
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
   }
 
@@ -555,7 +562,7 @@ export class Router {
     type: FrameType,
     bytes: Buffer,
   ): void {
-    const { calls, counters, time, trace } = this.#deps;
+    const { calls, counters, hops, time, trace } = this.#deps;
     if (target === undefined || target === from) {
       const { mailbox } = this.#destination;
       const isOpening = type === 'SecureOpen' && mailbox !== 'reply';
@@ -600,6 +607,7 @@ export class Router {
     if (opens) this.#open(from, target, header, 'granted');
     counters.forwarded++;
     counters.forwardedBytes += bytes.length;
+    if (hops.startedAt > 0) hops.follow(target.outbound, header.flowId);
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
   }
 

@@ -23,6 +23,7 @@ import { Listener, type RequestHandler } from './door/listener.ts';
 import type { TlsFiles } from './door/tls.ts';
 import type { HttpDeps } from './http/http.ts';
 import { LazyDoors } from './lazy-doors.ts';
+import { History } from './observe/history.ts';
 import type { Signatures } from './overlay/overlay.ts';
 import { makeParts } from './parts.ts';
 import type { Uplink, UplinkDeps, UplinkOptions } from './uplink/uplink.ts';
@@ -129,7 +130,15 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
   const portOptions = { ...options, isEncrypted: tls !== undefined };
-  const httpDeps = { ...parts, startedAt, isReady: () => isReady, uplinks, doors: options.doors?.text };
+  const history = new History(parts);
+  const httpDeps = {
+    ...parts,
+    history,
+    startedAt,
+    isReady: () => isReady,
+    uplinks,
+    doors: options.doors?.text,
+  };
   const http = lazyHttp(httpDeps, portOptions, log);
   const doors = options.doors && new LazyDoors({ ...parts, http, doors: options.doors }, portOptions);
   const onRequest = doors?.onRequest ?? http;
@@ -148,6 +157,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     throw error;
   }
   sweeper.start();
+  history.start();
   for (const peer of peers) peer.connectInBackground();
   isReady = true;
 
@@ -157,6 +167,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       isReady = false;
       admission.stop();
       sweeper.stop();
+      history.stop();
       closeUplinks();
       await doors?.close();
       await listener.close('the sentinel is shutting down');

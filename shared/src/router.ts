@@ -35,6 +35,7 @@ export { closeWith, refusalBody, refusalBytes, refuseMalformed, refuseOn } from 
 export { HTTP_IDLE_MS, limitServer, SERVER_OPTIONS } from './http/server-limits.ts';
 export { newId } from './ids.ts';
 export { LOG_LEVELS, silentLog } from './log.ts';
+export { LoopDelay, type Percentiles, percentilesOf } from './metrics/loop-delay.ts';
 export {
   isAgentAddress,
   isUnder,

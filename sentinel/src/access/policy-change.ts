@@ -57,7 +57,7 @@ export class PolicyChange {
     // A peer announces its addresses only when it attaches, also those that were refused before.
     const mustReturn = hasLost || session.missesAnnouncements;
     if (!mustReturn || transport === undefined || session.kind === 'parent') return;
-    sessions.detach(session, transport);
+    sessions.detach(session, transport, false, 'credential');
     transport.onMessage = undefined;
     transport.close(CLOSE.credentialRevoked, 'the policy of this sentinel changed');
   }

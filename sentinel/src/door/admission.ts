@@ -385,6 +385,7 @@ export class Admission {
     const { session, isResumed } = this.#openOrResume(transport, request);
     if (jwks !== undefined) overlay?.attached(session, jwks);
     counters.attached++;
+    if (isResumed) counters.resumed++;
     const ack: NodeAttachAck = {
       type: 'NodeAttachAck',
       ok: true,

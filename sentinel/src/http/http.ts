@@ -24,11 +24,13 @@ import type { Bindings } from '../bindings.ts';
 import type { Counters } from '../counters.ts';
 import type { Identity } from '../identity.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
+import type { History } from '../observe/history.ts';
+import type { HopLatency } from '../observe/hop-latency.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { UplinkStatus } from '../uplink/uplink.ts';
-import { renderMetrics } from './metrics.ts';
+import type { SentinelMetrics } from './metrics.ts';
 import { PAGE_HEADERS, pageHtml } from './page.ts';
 import type { TraceTap } from './trace.ts';
 
@@ -59,6 +61,8 @@ export interface HttpDeps {
   bindings: Bindings;
   calls: OpenCalls;
   counters: Counters;
+  hops: HopLatency;
+  history: History;
   budget: QueueBudget;
   memory: MemoryCeiling;
   trace: TraceTap;
@@ -76,6 +80,7 @@ export interface HttpDeps {
 const PAGES = new Map([
   ['/fame/v1/nodes', 'nodes'],
   ['/fame/v1/trace', 'trace'],
+  ['/fame/v1/history', 'history'],
   ['/metrics', 'metrics'],
 ]);
 
@@ -109,7 +114,7 @@ export async function createHttp(
   deps: HttpDeps,
   options: OriginOptions,
 ): Promise<HttpHandler> {
-  const { access, bindings, budget, calls, clock, counters, guard, identity, memory } = deps;
+  const { access, bindings, budget, calls, clock, guard, identity } = deps;
   const { startedAt, table, trace } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
@@ -199,24 +204,14 @@ export async function createHttp(
   app.get('/fame/v1/ingress/health', async () => attachHealth());
   // The hook above refuses every request.
   app.all(HTTP_ATTACH, async () => undefined);
+  let metrics: Promise<SentinelMetrics> | undefined;
   app.get('/metrics', async (_request, reply) => {
-    let queuedMessages = 0;
-    let withheldGrants = 0;
-    for (const { outbound } of table.all()) {
-      queuedMessages += outbound.messages;
-      withheldGrants += outbound.withheldGrants;
-    }
-    const gauges = {
-      sessions: openSessions(),
-      openCalls: calls.count,
-      queuedMessages,
-      withheldGrants,
-      budget,
-      memory,
-      uptimeMs: clock.monotonic() - startedAt,
-    };
-    return reply.type('text/plain; version=0.0.4').send(renderMetrics(counters, gauges));
+    // Loaded for the first scrape, because most sentinels of developers have none.
+    metrics ??= import('./metrics.ts').then(({ SentinelMetrics }) => new SentinelMetrics(deps));
+    const { text, contentType } = await (await metrics).render();
+    return reply.type(contentType).send(text);
   });
+  app.get('/fame/v1/history', async () => deps.history.view);
   app.get('/fame/v1/nodes', async () => ({
     sentinel: {
       id: identity.id,

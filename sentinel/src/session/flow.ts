@@ -22,6 +22,13 @@ export interface WithheldGrant {
   readonly flow: Flow;
 }
 
+/** Measures when a queued message leaves. */
+export interface Probe {
+  /** Messages that leave until then, with the measured one. */
+  ahead: number;
+  readonly onSent: () => void;
+}
+
 export class Flow {
   readonly id: string;
   /** Messages that we may still send. */
@@ -42,6 +49,8 @@ export class Flow {
   deficit = 0;
   /** Grants to the senders of this flow that wait for it to drain. */
   withheldGrants: WithheldGrant[] | undefined;
+  /** The message of this flow that is measured. Usually none. */
+  probe: Probe | undefined;
   #queue: Fifo<string | Uint8Array> | undefined;
   #queuedBytes = 0;
 
@@ -58,6 +67,14 @@ export class Flow {
   /** Queued bytes, with `MESSAGE_COST` for each message. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Counts a message that left, for the probe. */
+  passProbe(): void {
+    const { probe } = this;
+    if (probe === undefined || --probe.ahead > 0) return;
+    this.probe = undefined;
+    probe.onSent();
   }
 
   /** Queues a copy of a message. */

@@ -165,6 +165,16 @@ export class OutboundQueue implements CreditGranter {
     }
   }
 
+  /**
+   * Calls `onSent` when the last message of a flow has been given to the connection, which may be at once. One call at a time waits
+   * in a flow; others are dropped.
+   */
+  whenSent(flowId: string, onSent: () => void): void {
+    const flow = this.#flows?.get(flowId);
+    if (flow === undefined || flow.queued === 0) onSent();
+    else flow.probe ??= { ahead: flow.queued, onSent };
+  }
+
   #push(flow: Flow, bytes: Uint8Array, bound: number): boolean {
     const before = flow.queuedBytes;
     if (this.#bytes + bytes.byteLength + MESSAGE_COST > bound) return false;
@@ -226,6 +236,7 @@ export class OutboundQueue implements CreditGranter {
       this.#count(flow.queuedBytes - before);
       this.#movedAt = this.#time.now;
       transport.send(bytes);
+      if (flow.probe !== undefined) flow.passProbe();
       if (flow.withheldGrants !== undefined && this.#isLow(flow)) this.#releaseGrants(flow);
     }
     if (flow.queued === 0) {

@@ -3,8 +3,8 @@
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import type { Quotas } from '../access/quotas.ts';
 import type { Bindings, RemovedBindings } from '../bindings.ts';
-import { CLOSE } from '../close-codes.ts';
-import type { Counters } from '../counters.ts';
+import { CLOSE, detachReasonOf } from '../close-codes.ts';
+import type { Counters, DetachReason } from '../counters.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCall, OpenCalls } from '../open-calls.ts';
 import { cancelNotice, nack } from '../replies.ts';
@@ -115,10 +115,15 @@ export class Sessions {
   }
 
   /** Handles the end of a connection. The node may resume within the window, unless it closed normally (`hasLeft`). */
-  detach(session: Session, transport: NodeTransport, hasLeft = false): void {
+  detach(
+    session: Session,
+    transport: NodeTransport,
+    hasLeft = false,
+    reason: DetachReason = hasLeft ? 'left' : 'lost',
+  ): void {
     if (session.transport !== transport) return;
     const { bindings, clock, counters, listener } = this.#deps;
-    counters.detached++;
+    counters.detach(reason);
     session.detach();
     listener.lost(session);
     this.#stopTimers(session);
@@ -138,7 +143,7 @@ export class Sessions {
     if (session.state === 'gone') return;
     const { counters, listener } = this.#deps;
     const { transport } = session;
-    if (transport !== undefined) counters.detached++;
+    if (transport !== undefined) counters.detach(detachReasonOf(code));
     listener.lost(session);
     this.#dispose(session);
     transport?.close(code, reason);

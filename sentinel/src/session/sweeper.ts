@@ -101,7 +101,7 @@ export class Sweeper {
     const { path, terms, transport } = session;
     if (transport === undefined) return;
     log.warn(`closed a node: its credential ${event}`, { path, principal: terms.principal.id });
-    sessions.detach(session, transport);
+    sessions.detach(session, transport, false, 'credential');
     transport.onMessage = undefined;
     transport.close(CLOSE.credentialRevoked, `the credential of this node ${event}`);
   }
