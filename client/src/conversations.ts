@@ -18,6 +18,8 @@ export interface ListOptions {
   state?: ConversationState | undefined;
   /** Only conversations whose last turn failed. */
   failed?: boolean | undefined;
+  /** Only conversations of the principal with this id. @default all that the caller may list */
+  owner?: string | undefined;
   /** Only conversations with this text in their id or in a message of their user. At most 200 characters. */
   search?: string | undefined;
   /** `next` of the previous page. */
@@ -79,10 +81,11 @@ export class Conversations {
    * because one call searches a bounded part of the store.
    */
   async list(options: ListOptions = {}): Promise<ConversationPage> {
-    const { state, failed, search, before, limit } = options;
+    const { state, failed, owner, search, before, limit } = options;
     return (await this.#call('list_conversations', {
       state,
       failed,
+      owner,
       search,
       before,
       limit,

@@ -113,6 +113,66 @@ interface Recorded {
   at: string;
 }
 
+/** A model was called. */
+export interface ModelCallEvent {
+  type: 'model_call';
+  turn_id: string;
+  /** From 1. A call that failed is repeated with the same number. */
+  step: number;
+  model: string;
+  /** Member of a team that called; absent for a chat agent. */
+  agent?: string;
+  /** Number of messages in the request. */
+  messages: number;
+  /** From the acceptance of the turn to its start, in ms; in the first call of the turn only. */
+  waited_ms?: number;
+}
+
+/** A model replied. */
+export interface ModelReplyEvent {
+  type: 'model_reply';
+  turn_id: string;
+  step: number;
+  model: string;
+  finish: string;
+  usage: TurnUsage | null;
+  cost: Cost;
+  /** From the request to its first text or call, in ms. */
+  first_token_ms?: number;
+  /** Duration of the write to the journal before the request, in ms. */
+  journal_ms?: number;
+}
+
+/** A turn failed or was cancelled. */
+export interface ErrorEvent {
+  type: 'error';
+  turn_id: string;
+  code: string;
+  message: string;
+  retryable?: boolean;
+  /** The text before the error. */
+  text?: string;
+  usage?: TurnUsage;
+  cost?: Cost;
+  model?: string | null;
+  first_token_ms?: number | null;
+  duration_ms?: number | null;
+}
+
+/** Fields that events of a turn have in `read_events` only. */
+interface EventDetails {
+  /** Of `tool_result`: the result that the model receives, cut after 4,096 characters. */
+  content?: string;
+  /** Of `tool_result`: number of characters that were cut. */
+  left_out?: number;
+  /** Of `restart`: number of resumes without progress, from 1; 0 if the turn differed from its record. */
+  attempt?: number;
+  /** Of `done` and `error`: from the acceptance of the turn to its start, in ms. */
+  waited_ms?: number;
+  /** Of `done` and `error`: time that the journal took for the entries of the turn, in ms. */
+  journal_ms?: number;
+}
+
 /** An event of a conversation: those of its turns, with the id of the turn, and its start and end. */
 export type ConversationEvent = Recorded &
   (
@@ -131,16 +191,10 @@ export type ConversationEvent = Recorded &
         /** The options of the turn. Agents of version 0.1 leave them out. */
         options?: ModelOptions;
       }
-    | (RecordedTurnEvent & { turn_id: string })
-    | {
-        type: 'error';
-        turn_id: string;
-        code: string;
-        message: string;
-        retryable?: boolean;
-        /** The text before the error. */
-        text?: string;
-      }
+    | (RecordedTurnEvent & EventDetails & { turn_id: string })
+    | ModelCallEvent
+    | ModelReplyEvent
+    | (ErrorEvent & EventDetails)
     | { type: 'ended'; state: ConversationState }
   );
 

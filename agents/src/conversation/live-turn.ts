@@ -55,6 +55,8 @@ export class LiveTurn {
   readonly approvals: Approvals;
   /** True once it has run, in this process or in an earlier one. */
   hasBegun: boolean;
+  /** From its acceptance to its start, in ms; `undefined` before it starts, and if another process started it. */
+  waitedMs: number | undefined;
   /** True while it waits for a person and none of its calls runs. */
   isIdle = false;
   /** Record of an earlier process. */

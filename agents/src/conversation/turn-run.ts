@@ -50,6 +50,15 @@ export interface RunOptions {
   onBusy(): Promise<void>;
 }
 
+/** Fields of the last entry that all outcomes share. */
+interface EndOfTurn {
+  in_history: boolean;
+  waited_ms?: number;
+  journal_ms: number;
+  lead?: readonly ModelMessage[];
+  state?: unknown;
+}
+
 export class TurnRun {
   readonly #deps: RunDeps;
   readonly #options: RunOptions;
@@ -127,9 +136,11 @@ export class TurnRun {
   /** Gives the turn its whole time limit if it waited behind a turn that asked a person. */
   async #extend(): Promise<void> {
     const turn = this.#turn;
+    const { clock } = this.#deps;
     const { askedUntil, journal } = this.#conversation;
     const isFirstRun = !turn.hasBegun;
     turn.hasBegun = true;
+    if (isFirstRun) turn.waitedMs = Math.round(clock.monotonic() - turn.acceptedAt);
     if (!isFirstRun || askedUntil <= turn.acceptedAt || turn.signal.aborted) return;
     this.#deadline.renew();
     await journal.append([{ kind: 'turn_extended', turnId: turn.id, body: {} }]);
@@ -288,13 +299,16 @@ export class TurnRun {
 
   async #settle(
     outcome: TurnOutcome,
-    entryOf: (end: { in_history: boolean; lead?: readonly ModelMessage[]; state?: unknown }) => Entry,
+    entryOf: (end: EndOfTurn) => Entry,
     inHistory: boolean,
     taskState?: 'working' | 'input-required' | 'completed',
   ): Promise<void> {
     const { runnerState, totals, journal } = this.#conversation;
+    const { waitedMs } = this.#turn;
     const entry = entryOf({
       in_history: inHistory,
+      ...(waitedMs === undefined ? {} : { waited_ms: waitedMs }),
+      journal_ms: this.#writer.journalMs,
       ...(inHistory && this.#draft.lead.length > 0 ? { lead: this.#draft.lead } : {}),
       ...(runnerState === undefined ? {} : { state: runnerState }),
     });

@@ -12,6 +12,7 @@ import type { CallEntry, ToolJournal } from '../turn/journaled-tools.ts';
 import type { Question } from '../turn/steps.ts';
 import type { TextSource } from '../turn/turn.ts';
 import type { TurnText } from '../turn/turn-text.ts';
+import { BusyTime } from './busy-time.ts';
 import type { Entry } from './journal/journal.ts';
 import { type LiveTurn, TurnReleased } from './live-turn.ts';
 import type { Conversation } from './loaded-conversation.ts';
@@ -48,6 +49,11 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   firstTokenMs: number | undefined;
   /** True from the first token of the turn until its reply is recorded. */
   #isFirstToken = false;
+  /** True once this process has asked a model. */
+  #hasCalled = false;
+  /** Figures of the model call in flight. */
+  #call: { sentAt: number; writeMs: number; tokenMs?: number } | undefined;
+  readonly #writing: BusyTime;
   /** Set once the turn has ended. Later entries of a runner that ignores its signal are refused. */
   #closed: { reason: unknown } | undefined;
 
@@ -58,6 +64,12 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     this.startedCalls = new Set(recorded?.startedCalls);
     this.model = recorded?.replies.at(-1)?.model ?? null;
     this.firstTokenMs = recorded?.firstTokenMs;
+    this.#writing = new BusyTime(deps.clock);
+  }
+
+  /** Time during which at least one entry was not durable yet, in ms. Text does not count: the turn does not wait for it. */
+  get journalMs(): number {
+    return Math.round(this.#writing.totalMs);
   }
 
   /** Charges a model call that failed, if one was in flight. */
@@ -109,7 +121,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
 
   /** @throws {BUDGET_EXCEEDED} */
   #recordCall({ step, model, messages, question, leftOut }: ModelCall): Promise<unknown> {
-    const { account, conversation } = this.#deps;
+    const { account, clock, conversation, turn } = this.#deps;
     const reserved = account.reserve(model, messages);
     this.model = model;
     const body: Body<'model_called'> = {
@@ -121,8 +133,18 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       turn_digest: question.digest,
       reserved,
       ...(leftOut ? { left_out: leftOut } : {}),
+      ...(this.#hasCalled || turn.waitedMs === undefined ? {} : { waited_ms: turn.waitedMs }),
     };
-    return this.#write({ kind: 'model_called', body }, { ...conversation.totals });
+    this.#hasCalled = true;
+    this.#call = undefined;
+    const from = clock.monotonic();
+    const written = this.#write({ kind: 'model_called', body }, { ...conversation.totals });
+    const onWritten = (): void => {
+      const sentAt = clock.monotonic();
+      this.#call = { sentAt, writeMs: Math.round(sentAt - from) };
+    };
+    written.then(onWritten, () => {}); // the caller receives the failure
+    return written;
   }
 
   modelReplied(replied: {
@@ -146,6 +168,7 @@ export class TurnWriter implements ModelJournal, ToolJournal {
       usage: usage ?? null,
       cost,
       ...(this.#isFirstToken ? { first_token_ms: this.firstTokenMs } : {}),
+      ...(this.#call ? { token_ms: this.#call.tokenMs, journal_ms: this.#call.writeMs } : {}),
       ...(trailing ? { trailing: Object.fromEntries(trailing) } : {}),
     };
     const written = this.#write({ kind: 'model_replied', body }, { ...conversation.totals });
@@ -155,9 +178,11 @@ export class TurnWriter implements ModelJournal, ToolJournal {
   }
 
   tokenReceived(): void {
-    if (this.firstTokenMs !== undefined) return;
     const { clock, turn } = this.#deps;
-    this.firstTokenMs = Math.round(clock.monotonic() - turn.acceptedAt);
+    const now = clock.monotonic();
+    if (this.#call) this.#call.tokenMs ??= Math.round(now - this.#call.sentAt);
+    if (this.firstTokenMs !== undefined) return;
+    this.firstTokenMs = Math.round(now - turn.acceptedAt);
     this.#isFirstToken = true;
   }
 
@@ -196,7 +221,9 @@ export class TurnWriter implements ModelJournal, ToolJournal {
     state?: StoredState,
   ): Promise<unknown> {
     const { journal } = this.#deps.conversation;
-    return journal.append([{ ...entry, turnId: this.#turnId } as Entry], { totals, state });
+    return this.#writing.during(
+      journal.append([{ ...entry, turnId: this.#turnId } as Entry], { totals, state }),
+    );
   }
 
   #checkOpen(): void {

@@ -83,6 +83,8 @@ export interface Bodies {
     reserved: Spending;
     /** Turns that this request and all later ones leave out, if it is answered: 1 is the previous turn. */
     left_out?: readonly number[];
+    /** From the acceptance of the turn to its start, in ms; only in the first call of the process that started the turn. */
+    waited_ms?: number;
   };
   text: {
     text: string;
@@ -101,6 +103,10 @@ export interface Bodies {
     cost?: Cost;
     /** `first_token_ms` of the turn; only in the first reply that has a text or a call. */
     first_token_ms?: number | undefined;
+    /** From the request to its first text or call, in ms. */
+    token_ms?: number | undefined;
+    /** Duration of the write of `model_called`, in ms. */
+    journal_ms?: number | undefined;
     /** Text that came after the arguments of calls, by call id. */
     trailing?: Readonly<Record<string, string>>;
   };
@@ -151,6 +157,10 @@ interface OutcomeBody {
   model?: string | null;
   first_token_ms?: number | null;
   duration_ms?: number | null;
+  /** From the acceptance of the turn to its start, in ms; absent if another process started it. */
+  waited_ms?: number;
+  /** Time during which at least one of the earlier entries was not durable yet, in ms. */
+  journal_ms?: number;
   in_history: boolean;
   /** For a turn that brought results of calls: the question and the calls that they answer. */
   lead?: readonly ModelMessage[];

@@ -79,6 +79,9 @@ const settleMore = async (): Promise<void> => {
   }
 };
 
+/** Types of the events of a conversation with one turn and one model call. */
+const ONE_TURN = ['started', 'turn', 'model_call', 'text', 'model_reply', 'done'];
+
 describe('a page of events', () => {
   const conversation = async () => {
     const setup = hostOf({
@@ -106,12 +109,17 @@ describe('a page of events', () => {
         messages: [{ role: 'user', content: 'earlier' }],
       }),
       expect.objectContaining({ type: 'turn', turn_id: 'one', user_message: 'one' }),
+      expect.objectContaining({ type: 'model_call', turn_id: 'one', step: 1 }),
       expect.objectContaining({ type: 'text', turn_id: 'one', text: 'Let me see. ' }),
+      expect.objectContaining({ type: 'model_reply', turn_id: 'one', step: 1, finish: 'tool_calls' }),
       expect.objectContaining({ type: 'tool_call', name: 'look' }),
-      expect.objectContaining({ type: 'tool_result', name: 'look', ok: true }),
+      expect.objectContaining({ type: 'tool_result', name: 'look', ok: true, content: 'seen' }),
+      expect.objectContaining({ type: 'model_call', turn_id: 'one', step: 2 }),
       expect.objectContaining({ type: 'text', text: expect.stringContaining('All is well.') }),
+      expect.objectContaining({ type: 'model_reply', turn_id: 'one', step: 2, finish: 'stop' }),
       expect.objectContaining({ type: 'done', turn_id: 'one' }),
       expect.objectContaining({ type: 'turn', turn_id: 'two' }),
+      expect.objectContaining({ type: 'model_call', turn_id: 'two', step: 1 }),
       expect.objectContaining({ type: 'error', turn_id: 'two', code: 'MODEL_REFUSED' }),
       expect.objectContaining({ type: 'ended', state: 'completed' }),
     ]);
@@ -121,6 +129,55 @@ describe('a page of events', () => {
     expect(new Set(seqs).size).toBe(seqs.length);
     expect(next).toBe(seqs.at(-1));
     expect(await page(next)).toEqual({ events: [], next });
+  });
+
+  test('has the times of a turn: in the inbox, to the first token of each reply, and of the tools', async () => {
+    const clock = new ManualClock();
+    const [first, second] = [gate(), gate()];
+    const slow = tool({
+      name: 'look',
+      description: 'Looks.',
+      parameters: z.object({}),
+      execute: () => {
+        clock.advance(70);
+        return 'x'.repeat(5_000);
+      },
+    });
+    const model = scriptedModel([
+      { steps: [first, 'Done.'] },
+      callTools([{ name: 'look', arguments: {} }], { text: 'Let me see. ' }),
+      { steps: [second, 'All is well.'] },
+    ]);
+    const { begin, say, page } = hostOf({
+      clock,
+      runner: new ChatTurns({ model, tools: new ToolSet([slow]) }),
+    });
+    await begin();
+    const one = await say('one');
+    const two = await say('two');
+    await first.reached;
+    clock.advance(40);
+    first.open();
+    await one.outcome;
+    await second.reached;
+    clock.advance(300);
+    second.open();
+    await two.outcome;
+    const events = (await page()).events.filter((event) => 'turn_id' in event && event.turn_id === 'two');
+    const [call, next] = events.filter(({ type }) => type === 'model_call');
+    expect(call).toMatchObject({ step: 1, model: 'scripted', waited_ms: 40 });
+    expect(next).not.toHaveProperty('waited_ms');
+    expect(events.filter(({ type }) => type === 'model_reply')).toMatchObject([
+      { step: 1, first_token_ms: 0, journal_ms: 0, usage: { total_tokens: 15 } },
+      { step: 2, first_token_ms: 300 },
+    ]);
+    const timeOf = (type: string) => Date.parse(events.find((event) => event.type === type)!.at);
+    expect(timeOf('tool_result') - timeOf('tool_call')).toBe(70);
+    expect(events.find(({ type }) => type === 'tool_result')).toMatchObject({
+      content: 'x'.repeat(4_096),
+      left_out: 904,
+    });
+    expect(events.at(-1)).toMatchObject({ type: 'done', waited_ms: 40, journal_ms: 0 });
   });
 
   test.each([1, 2, 7])('continues after the last one, %i at a time', async (limit) => {
@@ -233,12 +290,13 @@ describe('a follower', () => {
     await (await say('a')).outcome;
     const live = reader(host);
     await settleMore();
-    expect(types(live.events)).toEqual(['started', 'turn', 'text', 'done']);
+    expect(types(live.events)).toEqual(ONE_TURN);
     const turn = await say('b');
     await first.reached;
     await settleMore();
-    expect(live.events.slice(4)).toMatchObject([
+    expect(live.events.slice(ONE_TURN.length)).toMatchObject([
       { type: 'turn', turn_id: 'b' },
+      { type: 'model_call', turn_id: 'b' },
       { type: 'text', text: 'One ' },
     ]);
     expect((await store.read('c')).at(-1)!.kind).toBe('model_called');
@@ -267,7 +325,7 @@ describe('a follower', () => {
     expect(types(live.events)).toEqual(['started']);
     await (await say('a')).outcome;
     await settleMore();
-    expect(types(live.events)).toEqual(['started', 'turn', 'text', 'done']);
+    expect(types(live.events)).toEqual(ONE_TURN);
     await (await say('b')).outcome;
     await settleMore();
     expect(textOf(live.events)).toBe('Hello.Again.');
@@ -291,7 +349,7 @@ describe('a follower', () => {
     await (await there.say('a')).outcome;
     await clock.run(8_000);
     await settleMore();
-    expect(types(live.events)).toEqual(['started', 'turn', 'text', 'done']);
+    expect(types(live.events)).toEqual(ONE_TURN);
     await there.host.end('c');
     await clock.run(8_000);
     await live.done;
@@ -322,7 +380,7 @@ describe('a follower', () => {
     await settleMore();
     await second.host.end('c');
     await live.done;
-    expect(live.events[0]).toMatchObject({ type: 'restart', turn_id: 'a', keep: 0 });
+    expect(live.events[0]).toMatchObject({ type: 'restart', turn_id: 'a', keep: 0, attempt: 1 });
     expect(textOf([...before.events, ...live.events])).toBe('The answer.');
     expect((await second.page(after)).events[0]).toMatchObject({ type: 'restart', keep: 0 });
   });
@@ -337,7 +395,9 @@ describe('a follower', () => {
     expect(events).toMatchObject([
       { type: 'restart', turn_id: 'b', keep: 0 },
       { type: 'turn', turn_id: 'b' },
+      { type: 'model_call' },
       { type: 'text', text: 'Again.' },
+      { type: 'model_reply' },
       { type: 'done' },
     ]);
     const live = reader(host, ahead);
@@ -438,7 +498,7 @@ describe('read_events', () => {
     await link.start(address, 'end_conversation', { conversation_id: 'c' }).done;
     expect(await stream.done).toMatchObject({ ended: true });
     const { result } = await start({ conversation_id: 'c' }).done;
-    expect(types((result as EventPage).events)).toEqual(['started', 'turn', 'text', 'done', 'ended']);
+    expect(types((result as EventPage).events)).toEqual([...ONE_TURN, 'ended']);
     expect(items).toEqual((result as EventPage).events);
     await close();
   });

@@ -72,6 +72,18 @@ describe('list_conversations', () => {
     expect(idsOf(await list({ state: 'completed' }))).toEqual([]);
   });
 
+  test('of one owner is for that owner and for callers that may list all', async () => {
+    const { start, call, list } = await chat();
+    await start({ id: 'a' });
+    expect(idsOf(await list({ owner: 'anonymous' }))).toEqual(['a']);
+    expect(idsOf(await list({ owner: 'ada' }))).toEqual([]);
+    const asAda = { principal: 'ada' };
+    expect(await call('list_conversations', { owner: 'anonymous' }, asAda)).toEqual({
+      conversations: [],
+      next: null,
+    });
+  });
+
   test('shows no ids of others', async () => {
     const { start, call } = await chat();
     await start({ id: 'secret-id' });

@@ -48,6 +48,7 @@ export interface ConversationList {
 const listParams = z.object({
   state: z.enum(['working', 'input-required', 'completed', 'canceled']).optional(),
   failed: z.boolean().optional(),
+  owner,
   search: z.string().max(maxSearchChars).optional(),
   before: z.string().min(1).max(MAX_CURSOR_CHARS).optional(),
   limit: z.int().min(1).max(maxListed).default(50),
@@ -59,10 +60,13 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
     description:
       'Lists the conversations of the caller at this agent, latest change first; all with the right to use all.',
     params: listParams,
-    async run(params, context): Promise<ConversationList> {
+    async run({ owner, ...params }, context): Promise<ConversationList> {
       const { principal, mayUseAny } = await identifiedCaller(context);
       if (principal === ANONYMOUS.id) throw noPrincipal();
-      return list(host, { ...params, principal: mayUseAny ? undefined : principal });
+      if (mayUseAny) return list(host, { ...params, principal: owner });
+      // A caller without that right sees its own conversations only.
+      if (owner !== undefined && owner !== principal) return { conversations: [], next: null };
+      return list(host, { ...params, principal });
     },
   }),
   read_events: operation({
@@ -107,7 +111,12 @@ const noPrincipal = (): FabricError =>
 
 async function list(
   host: ConversationHost,
-  { before, limit, search, ...filter }: z.output<typeof listParams> & { principal: string | undefined },
+  {
+    before,
+    limit,
+    search,
+    ...filter
+  }: Omit<z.output<typeof listParams>, 'owner'> & { principal: string | undefined },
 ): Promise<ConversationList> {
   const conversations: ConversationEntry[] = [];
   let bytes = 0;
