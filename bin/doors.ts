@@ -8,7 +8,10 @@ export function doorsOf(env: Environment): Doors | undefined {
   const { names, chatAddress, publicUrl } = readDoorSettings(env);
   if (names.length === 0) return undefined;
   return {
-    text: doorsText(names),
+    text: doorsText(names) || undefined,
+    names,
+    chatAddress,
+    publicUrl,
     claims: (path) => doorOfPath(path, names) !== undefined,
     open: async (host) =>
       (await import('@fame-fabric/doors')).openDoors(host, names, { chatAddress, publicUrl }),

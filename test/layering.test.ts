@@ -176,7 +176,7 @@ const LIBRARIES = {
     'sentinel/src/door/ws-check.ts',
     'shared/src/link/ws-transport.ts',
   ],
-  fastify: ['doors/src/fastify.ts', 'sentinel/src/http/http.ts'],
+  fastify: ['doors/src/fastify.ts', 'sentinel/src/http/fastify.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
   '@a2a-js/sdk': ['doors/src/a2a/sdk.ts'],
   '@agentclientprotocol/sdk': ['doors/src/acp/sdk.ts'],
@@ -252,6 +252,8 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
   'sentinel/src/door/tls.ts': 'the expiry of certificates',
+  'sentinel/src/access/session-cookies.ts': 'the expiry of a session, which the cookie contains',
+  'sentinel/src/access/sign-in-links.ts': 'the expiry of a link, which its user is shown',
   'sentinel/src/access/renewals.ts':
     'the time until a credential expires, which its issuer states in wall time',
   'sentinel/src/door-host.ts': 'the expiry of a credential, which its issuer states in wall time',

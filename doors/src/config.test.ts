@@ -33,6 +33,9 @@ test.each([
   ['/', undefined],
   ['/healthz', undefined],
   ['/fame/v1/nodes', undefined],
+  ['/console', 'console'],
+  ['/console/assets/index.js', 'console'],
+  ['/consoles', undefined],
 ])('the door of %s is %s', (path, name) => {
   expect(doorOfPath(path, DOOR_NAMES)).toBe(name);
   expect(doorOfPath(path, [])).toBeUndefined();

@@ -25,23 +25,27 @@ export const DOOR_PATHS = Object.freeze({
   a2a: ['/.well-known/agent-card.json', '/.well-known/agent.json', '/a2a'],
   mcp: ['/mcp'],
   http: ['/agents', '/openapi.json', '/fame/v1/gateway'],
+  console: ['/console'],
 } as const satisfies Record<string, readonly string[]>);
 
 export type DoorName = keyof typeof DOOR_PATHS;
 
-/** The common name of each door's protocol, and the path to give to a client. */
-const DOOR_LABELS: Readonly<Record<DoorName, string>> = Object.freeze({
+/** The common name of each door's protocol, and the path to give to a client. The console is a page, and has no clients. */
+const DOOR_LABELS: Readonly<Partial<Record<DoorName, string>>> = Object.freeze({
   openai: 'OpenAI at /v1',
   a2a: 'A2A at /a2a',
   mcp: 'MCP at /mcp',
   http: 'HTTP at /agents',
 });
 
-/** Describes the doors in one line, such as `OpenAI at /v1, MCP at /mcp`. */
+/** Describes the doors for clients of other protocols in one line, such as `OpenAI at /v1, MCP at /mcp`. Empty if there are none. */
 export const doorsText = (names: readonly DoorName[]): string =>
-  names.map((name) => DOOR_LABELS[name]).join(', ');
+  names.flatMap((name) => DOOR_LABELS[name] ?? []).join(', ');
 
 export const DOOR_NAMES = Object.keys(DOOR_PATHS) as readonly DoorName[];
+
+/** Doors that a separate process can serve. The console needs the routes of the sentinel on its port. */
+const REMOTE_DOOR_NAMES: readonly DoorName[] = DOOR_NAMES.filter((name) => name !== 'console');
 
 /** Settings of the doors, in the process of a sentinel or in a separate process. */
 export interface DoorSettings {
@@ -77,7 +81,7 @@ export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
     type: 'list',
     default: DOOR_NAMES.join(','),
     description:
-      'Doors to serve, which let clients of other protocols call agents over HTTP; none switches them off.',
+      'Doors to serve: console is the page at /console/, the others let clients of other protocols call agents over HTTP. none switches them off.',
   },
   {
     name: 'FAME_CHAT_ADDRESS',
@@ -115,15 +119,17 @@ export const DOOR_VARIABLES: readonly Variable[] = Object.freeze([
 ] as const satisfies Variable[]);
 
 /** Reads the names of the doors. @throws {CONFIG_INVALID} */
-export const readDoorNames = (env: Environment): readonly DoorName[] => readEnv(env, namesIn);
+export const readDoorNames = (env: Environment): readonly DoorName[] =>
+  readEnv(env, (reader) => namesIn(reader));
 
 /** Reads the settings of the doors in the process of a sentinel. @throws {CONFIG_INVALID} with one line for each fault */
-export const readDoorSettings = (env: Environment): DoorSettings => readEnv(env, settingsIn);
+export const readDoorSettings = (env: Environment): DoorSettings =>
+  readEnv(env, (reader) => settingsIn(reader, DOOR_NAMES));
 
 /** Reads the settings of doors in a separate process. @throws {CONFIG_INVALID} with one line for each fault */
 export const readDoorProcessSettings = (env: Environment): DoorProcessSettings =>
   readEnv(env, (reader) => {
-    const settings = settingsIn(reader);
+    const settings = settingsIn(reader, REMOTE_DOOR_NAMES);
     const addresses = reader.list('FAME_DOORS_ADDRESSES');
     for (const address of addresses) checkAddress(reader, 'FAME_DOORS_ADDRESSES', address);
     const allowedOrigins = reader.list('FAME_ALLOWED_ORIGINS');
@@ -165,33 +171,36 @@ export const readDoorProcessSettings = (env: Environment): DoorProcessSettings =
     };
   });
 
-function settingsIn(reader: EnvReader): DoorSettings {
+function settingsIn(reader: EnvReader, available: readonly DoorName[]): DoorSettings {
   const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? CHAT_ADDRESS;
   checkAddress(reader, 'FAME_CHAT_ADDRESS', chatAddress);
   const publicUrl = reader.url('FAME_PUBLIC_URL', {
     protocols: ['http:', 'https:'],
     example: 'https://fame.example.org',
   });
-  return { names: namesIn(reader), chatAddress, publicUrl: publicUrl?.replace(/\/+$/, '') };
+  return { names: namesIn(reader, available), chatAddress, publicUrl: publicUrl?.replace(/\/+$/, '') };
 }
 
 function checkAddress(reader: EnvReader, name: string, value: string): void {
   reader.check(name, value, tryParseAddress(value) !== undefined, 'an address such as chat@fame.fabric');
 }
 
-function namesIn(reader: EnvReader): readonly DoorName[] {
+function namesIn(reader: EnvReader, available = DOOR_NAMES): readonly DoorName[] {
   const given = reader.list('FAME_DOORS').map((name) => name.toLowerCase());
-  if (given.length === 0) return DOOR_NAMES;
+  if (given.length === 0) return available;
   if (given.length === 1 && given[0] === 'none') return [];
   for (const name of given) {
-    const match = closestMatch(name, DOOR_NAMES);
-    const expected = `doors of ${DOOR_NAMES.join(', ')}, separated by commas, or none`;
-    reader.check('FAME_DOORS', name, isDoor(name), match ? `${expected}. Did you mean ${match}?` : expected);
+    const match = closestMatch(name, available);
+    const expected = `doors of ${available.join(', ')}, separated by commas, or none`;
+    reader.check(
+      'FAME_DOORS',
+      name,
+      (available as readonly string[]).includes(name),
+      match ? `${expected}. Did you mean ${match}?` : expected,
+    );
   }
-  return DOOR_NAMES.filter((name) => given.includes(name));
+  return available.filter((name) => given.includes(name));
 }
-
-const isDoor = (name: string): name is DoorName => Object.hasOwn(DOOR_PATHS, name);
 
 /** Returns the door that serves a path, one of the given doors. */
 export const doorOfPath = (path: string, names: readonly DoorName[]): DoorName | undefined =>

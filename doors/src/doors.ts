@@ -20,6 +20,7 @@ const LOADERS: Readonly<Record<DoorName, () => Promise<Door>>> = {
   openai: async () => (await import('./openai/openai-door.ts')).openAiDoor,
   a2a: async () => (await import('./a2a/a2a-door.ts')).a2aDoor,
   mcp: async () => (await import('./mcp/mcp-door.ts')).mcpDoor,
+  console: async () => (await import('./console/console-door.ts')).consoleDoor,
   http: async () => (await import('./http/http-door.ts')).httpDoor,
 };
 

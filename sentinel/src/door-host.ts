@@ -45,11 +45,13 @@ export function makeDoorHost(
 
   // In open mode, clients send a placeholder because their libraries require a key, so unknown credentials are ignored. A key of ours is
   // never a placeholder.
-  const authenticate: DoorHost['authenticate'] = async ({ headers, socket }) => {
+  const authenticate: DoorHost['authenticate'] = async ({ method, headers, socket }) => {
     const apiKey = headers[KEY_HEADER];
     const authorization =
       headers.authorization ?? (typeof apiKey === 'string' && apiKey !== '' ? `Bearer ${apiKey}` : undefined);
-    const result = await access.authenticate({ headers: { authorization }, socket });
+    // Doors take no credential from a subprotocol.
+    const { 'sec-websocket-protocol': _, ...others } = headers;
+    const result = await access.authenticate({ method, headers: { ...others, authorization }, socket });
     if (result.ok) return result;
     const isOurKey = authorization?.replace(/^bearer +/i, '').startsWith(KEY_PREFIX) ?? false;
     if (access.isCredentialNeeded || isOurKey) throw result.fault;

@@ -45,6 +45,11 @@ export class Identity {
     this.#sid = sidOf(this.#path);
   }
 
+  /** Version of the software. */
+  get version(): string {
+    return this.software.replace(/^fame-fabric\//, '');
+  }
+
   /** Physical path: `/S`, or `/P/S` below a parent. */
   get path(): string {
     return this.#path;

@@ -137,7 +137,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     startedAt,
     isReady: () => isReady,
     uplinks,
-    doors: options.doors?.text,
+    doors: options.doors,
   };
   const http = lazyHttp(httpDeps, portOptions, log);
   const doors = options.doors && new LazyDoors({ ...parts, http, doors: options.doors }, portOptions);

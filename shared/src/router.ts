@@ -10,6 +10,7 @@ export {
   isHostName,
   isLoopback,
   isOrigin,
+  isOwnPage,
   LOOPBACK_PAGES,
   type OriginHeaders,
   type OriginOptions,
@@ -19,7 +20,12 @@ export {
   settingForPage,
   upgradeFault,
 } from './access/origin.ts';
-export { createPrivateFile, isOpenToOthers, writeFlushed } from './access/private-file.ts';
+export {
+  createPrivateFile,
+  isOpenToOthers,
+  replacePrivateFile,
+  writeFlushed,
+} from './access/private-file.ts';
 export { systemClock } from './async/clock.ts';
 export { makeDirectory } from './data-dir.ts';
 export { ERRORS, isErrorCode, tableCode } from './errors/codes.ts';
@@ -27,6 +33,7 @@ export { FabricError, isFabricError } from './errors/error.ts';
 export {
   ClientAddresses,
   ConnectionSlots,
+  clientNetwork,
   DEFAULT_CONNECTIONS_PER_ADDRESS,
   isLoopbackAddress,
   isNetwork,

@@ -4,7 +4,7 @@ import type { Client } from '@fame-fabric/client';
 import type { AgentCard } from './agent-card.ts';
 
 /** The part of a request with its credential. */
-export type VisitRequest = Pick<IncomingMessage, 'headers' | 'socket'>;
+export type VisitRequest = Pick<IncomingMessage, 'method' | 'headers' | 'socket'>;
 
 export interface DoorFabric {
   /**

@@ -7,6 +7,7 @@ import { FabricError, isFabricError, systemClock } from '@fame-fabric/shared/rou
 import { certificateOf } from './certificate.ts';
 import type { ClientAuthorities } from './client-authorities.ts';
 import { type CredentialHeaders, credentialOf } from './credential.ts';
+import type { CookieRequest, SessionCookies } from './session-cookies.ts';
 
 /** A principal, and the wall time in ms since the epoch at which its credential expires. @default it does not expire */
 export interface Granted {
@@ -41,7 +42,9 @@ export interface CredentialSource {
 }
 
 export interface AccessRequest {
-  readonly headers: CredentialHeaders;
+  /** @default a method that changes state */
+  readonly method?: string | undefined;
+  readonly headers: CredentialHeaders & CookieRequest['headers'];
   /** The connection, which may have a client certificate. @default none */
   readonly socket?: object | undefined;
 }
@@ -53,6 +56,8 @@ export interface AccessOptions {
   readonly isCredentialNeeded?: boolean | undefined;
   /** Issuers of client certificates. @default the port asks clients for no certificate */
   readonly authorities?: ClientAuthorities | undefined;
+  /** Session cookies of this port. @default cookies are no credentials */
+  readonly cookies?: SessionCookies | undefined;
   /** Clock for the expiry of certificates. @default that of the system */
   readonly clock?: Pick<Clock, 'now'> | undefined;
 }
@@ -69,23 +74,32 @@ export class Access {
   readonly #sources: readonly CredentialSource[];
   /** Undefined if the port asks clients for no certificate. */
   readonly authorities: ClientAuthorities | undefined;
+  /** Undefined if cookies are no credentials. */
+  readonly cookies: SessionCookies | undefined;
   readonly #clock: Pick<Clock, 'now'>;
   #checks: readonly Revocations[] = [];
   #isRevoked: Revocations = () => false;
 
   constructor(options: AccessOptions) {
-    const { sources, isCredentialNeeded = false, authorities, clock = systemClock } = options;
+    const { sources, isCredentialNeeded = false, authorities, cookies, clock = systemClock } = options;
     this.#sources = sources;
     this.authorities = authorities;
+    this.cookies = cookies;
     this.#clock = clock;
     this.isCredentialNeeded = isCredentialNeeded;
     this.#unknownKey = isCredentialNeeded ? UNKNOWN_KEY : UNKNOWN_KEY_OPEN;
   }
 
-  /** Returns the principal that the credential of a request belongs to, or a fault. A key or token comes before a certificate. */
-  authenticate({ headers, socket }: AccessRequest): MaybePending {
+  /**
+   * Returns the principal that the credential of a request belongs to, or a fault. A key or token comes before a session cookie, and that
+   * before a certificate.
+   */
+  authenticate(request: AccessRequest): MaybePending {
+    const { headers, socket } = request;
     const credential = credentialOf(headers);
     if (credential.kind === 'none') {
+      const session = headers.cookie === undefined ? undefined : this.cookies?.open(request);
+      if (session !== undefined) return withSession(this.verify(session.token), session.expiresAt);
       const certificate =
         this.authorities !== undefined && socket !== undefined
           ? certificateOf(socket, this.#clock.now(), this.authorities)
@@ -94,7 +108,11 @@ export class Access {
       return this.isCredentialNeeded ? CREDENTIAL_MISSING : ANONYMOUS_CALLER;
     }
     if (credential.kind === 'unreadable') return refused(credential.reason);
-    const { token } = credential;
+    return this.verify(credential.token);
+  }
+
+  /** Returns the principal of a token, or a fault. */
+  verify(token: string): MaybePending {
     for (const source of this.#sources) {
       if (!source.accepts(token)) continue;
       const result = source.authenticate(token);
@@ -168,6 +186,15 @@ const CREDENTIAL_MISSING: Authentication = Object.freeze({
   ok: false,
   fault: new FabricError('AUTH_MISSING', `This sentinel asks for a key. ${KEY_ADVICE}`),
 });
+
+const SESSION_ENDED = refused('The session has ended. Sign in again');
+
+/** The result for a session cookie: the credential in it, until the session expires. */
+const withSession = (result: MaybePending, expiresAt: number): MaybePending => {
+  if (result instanceof Promise) return result.then((settled) => withSession(settled, expiresAt));
+  if (!result.ok) return result.fault.code === 'AUTH_UNAVAILABLE' ? result : SESSION_ENDED;
+  return { ...result, expiresAt: Math.min(expiresAt, result.expiresAt ?? expiresAt) };
+};
 
 const unverified = (error: unknown): Authentication => ({
   ok: false,

@@ -1,4 +1,5 @@
-// Reads the credential of a request. There are two carriers: the Authorization header, and for browsers, which cannot set headers
+// Reads the credential of a request. There are two carriers here (`session-cookies.ts` is the one for pages
+// of the sentinel): the Authorization header, and for browsers, which cannot set headers
 // on a WebSocket, the subprotocol `bearer, TOKEN`. A credential is never read from a URL, since URLs are logged.
 
 export type Credential =

@@ -63,6 +63,12 @@ export class Guard {
     this.#report({ principal, action, address, path: session.path }, 'ended', rule);
   }
 
+  /** Records a sign-in of a page. */
+  signIn(outcome: 'allowed' | 'refused', event: { principal?: string; remote: string }): void {
+    if (outcome === 'refused') this.#log.warn('refused a sign-in', event);
+    this.#audit.record({ outcome, action: 'SignIn', ...event });
+  }
+
   changed(): void {
     this.#audit.record({ outcome: 'changed', action: 'Policy' });
   }

@@ -8,6 +8,8 @@ import { defaultKeysFile } from './keys-file.ts';
 import { openLocalKey } from './local-key.ts';
 import { NamedKeys } from './named-keys.ts';
 import { needsCredential, type SecurityProfile } from './needs-credential.ts';
+import { SessionCookies } from './session-cookies.ts';
+import { openSessionKey } from './session-key.ts';
 import type { TokenRules } from './tokens/token-rules.ts';
 
 export interface OpenAccessOptions {
@@ -37,6 +39,9 @@ export async function openAccess(options: OpenAccessOptions, deps: OpenAccessDep
   const hasClientCa = options.tls?.clientCaFile !== undefined;
   return new Access({
     clock,
+    cookies: new SessionCookies(() => openSessionKey(dataDir, log), clock, {
+      isEncrypted: options.tls !== undefined,
+    }),
     authorities: hasClientCa ? new ClientAuthorities() : undefined,
     // The local key has the prefix of the named keys, too, so it comes first.
     sources: [localKey, namedKeys, await openTokens(tokenRules, deps)].filter((one) => one !== undefined),

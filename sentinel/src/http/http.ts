@@ -1,10 +1,11 @@
-// Plain HTTP on the sentinel's port: health, readiness, metrics, and the data of `fame ps` and `fame trace`. The only file
-// that imports fastify. It is loaded after the port listens, so that nodes can attach before the web framework is ready.
+// Plain HTTP on the sentinel's port: health, readiness, metrics, and the data of `fame ps` and `fame trace`. It is
+// loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
 import {
   type ClientAddresses,
+  type Doors,
   FabricError,
   type OriginOptions,
   originFault,
@@ -12,12 +13,6 @@ import {
   refuseMalformed,
   tableCode,
 } from '@fame-fabric/shared/router';
-import Fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
 import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Bindings } from '../bindings.ts';
@@ -30,8 +25,16 @@ import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { UplinkStatus } from '../uplink/uplink.ts';
+import {
+  Fastify,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from './fastify.ts';
 import type { SentinelMetrics } from './metrics.ts';
 import { PAGE_HEADERS, pageHtml } from './page.ts';
+import { SESSION_PATH, sessionRoutes } from './session-routes.ts';
 import type { TraceTap } from './trace.ts';
 
 /** Backlog of one trace reader beyond which it misses entries. */
@@ -49,8 +52,8 @@ const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/
 /** Path to which naylence nodes send envelopes when they attach over HTTP (decision 41). */
 const HTTP_ATTACH = '/fame/v1/ingress/*';
 
-/** Routes that need no key. Their answers contain nothing about the fabric. */
-const PUBLIC = new Set(['/', '/version']);
+/** Routes that need no key. Without one, their answers contain nothing about a fabric that needs a key. */
+const PUBLIC = new Set(['/', '/version', SESSION_PATH]);
 
 export interface HttpDeps {
   access: Access;
@@ -72,8 +75,8 @@ export interface HttpDeps {
   clock: Clock;
   /** Monotonic time of the start, in ms. */
   startedAt: number;
-  /** Describes the doors of the port. Undefined if it has none. */
-  doors: string | undefined;
+  /** The doors of the port. Undefined if it has none. */
+  doors: Doors | undefined;
 }
 
 /** The pages behind the permission Watch, as policies name them. Any other page that is not public needs Admin. */
@@ -83,8 +86,6 @@ const PAGES = new Map([
   ['/fame/v1/history', 'history'],
   ['/metrics', 'metrics'],
 ]);
-
-const versionOf = ({ software }: Identity): string => software.replace(/^fame-fabric\//, '');
 
 // An agent whose OPENAI_BASE_URL points to a sentinel shows this text as the error of its model server.
 function noRouteText(method: string, url: string, doors: string | undefined): string {
@@ -170,7 +171,7 @@ export async function createHttp(
       .send(refusalBody(tableCode(code), message));
   });
   app.setNotFoundHandler(async (request, reply) =>
-    reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url, deps.doors))),
+    reply.code(404).send(refusalBody('NO_ROUTE', noRouteText(request.method, request.url, deps.doors?.text))),
   );
   app.setErrorHandler<FastifyError>(async (error, _request, reply) => {
     const { statusCode = 500, message } = error;
@@ -190,12 +191,9 @@ export async function createHttp(
     listener_type: 'WebSocketListener',
   });
   app.get('/', async (_request, reply) =>
-    reply
-      .headers(PAGE_HEADERS)
-      .type('text/html; charset=utf-8')
-      .send(pageHtml(versionOf(identity), deps.doors)),
+    reply.headers(PAGE_HEADERS).type('text/html; charset=utf-8').send(pageHtml(identity.version, deps.doors)),
   );
-  app.get('/version', async () => ({ name: 'fame-fabric', version: versionOf(identity) }));
+  app.get('/version', async () => ({ name: 'fame-fabric', version: identity.version }));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) =>
     deps.isReady() ? { status: 'ready' } : reply.code(503).send({ status: 'draining' }),
@@ -242,6 +240,7 @@ export async function createHttp(
       serving: calls.servingCount(session),
     })),
   }));
+  sessionRoutes(app, deps, options.isEncrypted ?? false);
   let readers = 0;
   app.get('/fame/v1/trace', async (request, reply) => {
     if (readers >= MAX_TRACE_READERS) {

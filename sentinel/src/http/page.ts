@@ -2,6 +2,7 @@
 // about the fabric, because it needs no key.
 import { createHash } from 'node:crypto';
 import { ATTACH_PATH } from '@fame-fabric/shared/internal';
+import type { Doors } from '@fame-fabric/shared/router';
 
 const STYLE = `
   :root { color-scheme: light dark; }
@@ -20,8 +21,11 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = Object.freeze({
   'cache-control': 'no-cache',
 });
 
-/** Returns the HTML of the page. `version` is the version of the software; `doors` describes the doors of the port, if it has doors. */
-export const pageHtml = (version: string, doors: string | undefined): string => `<!doctype html>
+const CONSOLE = `<p><a href="console/">Open the console</a>: see the fabric, talk to an agent, follow a message. <code>npx fame-fabric console</code> prints a link that signs you in.</p>
+`;
+
+/** Returns the HTML of the page. `version` is the version of the software; `doors` are the doors of the port, if it has any. */
+export const pageHtml = (version: string, doors: Doors | undefined): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -32,14 +36,15 @@ export const pageHtml = (version: string, doors: string | undefined): string => 
 <body>
 <h1>Fame Fabric sentinel</h1>
 <p>Version ${version}</p>
-<p>A sentinel routes messages between agents and their callers. This one is running. In a terminal, in the folder of Fame Fabric, type:</p>
+<p>A sentinel routes messages between agents and their callers. This one is running.</p>
+${doors?.names?.includes('console') ? CONSOLE : ''}<p>In a terminal, in the folder of Fame Fabric, type:</p>
 <dl>
 <dt><code>npx fame-fabric chat</code></dt><dd>talk to the chat agent</dd>
 <dt><code>npx fame-fabric ps</code></dt><dd>list the attached nodes and their addresses</dd>
 <dt><code>npx fame-fabric trace</code></dt><dd>watch the messages that pass, without their content</dd>
 <dt><code>npx fame-fabric doctor</code></dt><dd>check this machine and the connection</dd>
 </dl>
-<p>Programs attach to <code>${ATTACH_PATH}</code> over WebSocket.${doors === undefined ? '' : ` Clients of other protocols use this port too: ${doors}.`}</p>
+<p>Programs attach to <code>${ATTACH_PATH}</code> over WebSocket.${doors?.text ? ` Clients of other protocols use this port too: ${doors.text}.` : ''}</p>
 <p>For monitoring: <a href="healthz">healthz</a>, <a href="readyz">readyz</a>, <a href="version">version</a>, and
 <code>/metrics</code> with the local key.</p>
 </body>

@@ -25,7 +25,7 @@ export interface ServedAddress {
 /** Services of a sentinel for the doors in its process. */
 export interface DoorHost {
   /** Verifies the credential of a request. @throws {AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN | AUTH_UNAVAILABLE} */
-  authenticate(request: Pick<IncomingMessage, 'headers' | 'socket'>): Promise<DoorGrant>;
+  authenticate(request: Pick<IncomingMessage, 'method' | 'headers' | 'socket'>): Promise<DoorGrant>;
   /** True if the credential expired or was revoked. */
   hasEnded(grant: DoorGrant): boolean;
   /**
@@ -56,6 +56,12 @@ export interface HttpDoors {
 export interface Doors {
   /** Describes them in one line for the operator, such as `OpenAI at /v1, MCP at /mcp`. @default no line */
   readonly text?: string | undefined;
+  /** Names of the doors, such as `openai`. @default none */
+  readonly names?: readonly string[] | undefined;
+  /** Address of the agent that a door calls if a client names none. @default none */
+  readonly chatAddress?: string | undefined;
+  /** URL at which clients reach the port, without a slash at its end. @default the Host of each request */
+  readonly publicUrl?: string | undefined;
   /** True if a door answers requests to this path, which has no query. */
   claims(path: string): boolean;
   /** Loads the doors. Called with the first request that they claim. */

@@ -100,6 +100,17 @@ export function settingForPage(
   return isEnough ? `FAME_ALLOWED_ORIGINS=${origins.join(',')}` : undefined;
 }
 
+/**
+ * True if a page of the port itself sent the request, with the Host of its own Origin. A proxy may terminate TLS, so a page may be https
+ * although the port is not. False without an Origin. Call it after the check of Origin and Host.
+ */
+export function isOwnPage({ origin, host }: OriginHeaders, isEncrypted = false): boolean {
+  const [, scheme = '', authority = ''] = WEB_ORIGIN.exec(origin ?? '') ?? [];
+  if (isEncrypted && scheme.toLowerCase() !== 'https') return false;
+  const page = parseHost(authority, scheme);
+  return page !== undefined && page.host === parseHost(host ?? '', scheme)?.host;
+}
+
 /** The options of `requestFault`. */
 export interface RequestOriginOptions extends OriginOptions {
   /** True if other machines reach the port. */

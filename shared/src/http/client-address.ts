@@ -75,7 +75,7 @@ const LOOPBACK = /^(?:127\.|::1$)/;
 export const isLoopbackAddress = (address: string): boolean => LOOPBACK.test(address);
 
 /** The network that one client controls: an IPv4 address, or the first 64 bits of an IPv6 address. */
-function clientNetwork(address: string): string {
+export function clientNetwork(address: string): string {
   if (isIP(address) !== 6) return address;
   const [head = '', tail] = address.split('::');
   const groups = head === '' ? [] : head.split(':');
