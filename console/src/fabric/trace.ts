@@ -1,0 +1,72 @@
+// The trace of the sentinel, kept by the page while it is open and extended while a screen shows it.
+import { signal } from '@preact/signals';
+import { followLines } from './lines.ts';
+import { sharedSource } from './shared-source.ts';
+import { type MissedEntries, type TraceEntry, type TraceFilter, TraceLog } from './trace-log.ts';
+
+/** The rows of the page. Read them after `traceVersion`, which grows with every change. */
+export const traceLog = new TraceLog();
+export const traceVersion = signal(0);
+
+export interface TraceStatus {
+  isOpen: boolean;
+  isPaused: boolean;
+  /** Entries that came while the trace was paused. They are not kept. */
+  whilePaused: number;
+  /** Entries that the sentinel left out because they came too fast. */
+  missed: number;
+  error: unknown;
+}
+export const traceStatus = signal<TraceStatus>({
+  isOpen: false,
+  isPaused: false,
+  whilePaused: 0,
+  missed: 0,
+  error: undefined,
+});
+
+const update = (change: Partial<TraceStatus>): void => {
+  traceStatus.value = { ...traceStatus.value, ...change };
+};
+
+type Line = TraceEntry | MissedEntries;
+
+/** Takes the lines of one network read. */
+export function takeLines(lines: readonly Line[]): void {
+  const entries = lines.filter((line): line is TraceEntry => !('missed' in line));
+  const missed = lines.reduce((sum, line) => sum + ('missed' in line ? line.missed : 0), 0);
+  if (missed > 0) update({ missed: traceStatus.value.missed + missed });
+  if (entries.length === 0) return;
+  if (traceStatus.value.isPaused) {
+    update({ whilePaused: traceStatus.value.whilePaused + entries.length });
+    return;
+  }
+  traceLog.push(entries);
+  traceVersion.value++;
+}
+
+export const pauseTrace = (): void => update({ isPaused: true, whilePaused: 0 });
+export const resumeTrace = (): void => update({ isPaused: false, whilePaused: 0 });
+
+export function clearTrace(): void {
+  traceLog.clear();
+  traceVersion.value++;
+  update({ missed: 0, whilePaused: 0 });
+}
+
+export function filterTrace(change: Partial<TraceFilter>): void {
+  traceLog.setFilter({ ...traceLog.filter, ...change });
+  traceVersion.value++;
+}
+
+/** The stream of the sentinel. Needs the permission Watch. Use it with `useSource(traceSource)`. */
+export const traceSource = sharedSource(() => {
+  const stop = followLines<Line>('/fame/v1/trace', {
+    onLines: takeLines,
+    onState: (error, isOpen) => update({ error, isOpen }),
+  });
+  return () => {
+    stop();
+    update({ isOpen: false });
+  };
+});
