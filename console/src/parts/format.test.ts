@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytesText, countText, durationText, moneyText, timeText } from './format.ts';
+import { bytesText, countText, durationText, moneyText, rateText, timeText } from './format.ts';
 
 test.each([
   [0, '0 ms'],
@@ -44,4 +44,20 @@ test('numbers and amounts keep the digits that matter', () => {
 
 test('a time has milliseconds and two digits for each other part', () => {
   expect(timeText(new Date(2026, 0, 2, 3, 4, 5, 6).getTime())).toBe('03:04:05.006');
+});
+
+test.each([
+  [0, '0/s'],
+  [0.254, '0.25/s'],
+  [9.96, '10/s'],
+  [123.4, '123/s'],
+  [999.7, '1k/s'],
+  [1_540, '1.5k/s'],
+  [2_000_000, '2M/s'],
+])('the rate %s is written %s', (value, text) => {
+  expect(rateText(value)).toBe(text);
+});
+
+test('a rate names its unit', () => {
+  expect(rateText(1_540, 'messages')).toBe('1.5k messages/s');
 });

@@ -39,6 +39,16 @@ const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumFracti
 export const countText = (value: number): string =>
   Math.abs(value) < 100_000 ? COUNT.format(value) : COMPACT.format(value);
 
+/** A rate as text: `12/s`, `0.25/s`, `1.5k/s`; with a unit, `12 messages/s`. */
+export function rateText(perSecond: number, unit = ''): string {
+  const end = unit === '' ? '/s' : ` ${unit}/s`;
+  if (perSecond >= 999_500) return `${rateDigits(perSecond / 1_000_000)}M${end}`;
+  return perSecond >= 999.5 ? `${rateDigits(perSecond / 1_000)}k${end}` : `${rateDigits(perSecond)}${end}`;
+}
+
+/** Two significant digits below ten, three above. */
+const rateDigits = (value: number): string => String(Number(value.toPrecision(value < 10 ? 2 : 3)));
+
 /** An amount of money. Small amounts keep two significant digits: `0.0042 USD`. */
 export function moneyText(amount: number, currency: string): string {
   const digits = amount === 0 || Math.abs(amount) >= 0.01 ? 2 : 1 - Math.floor(Math.log10(Math.abs(amount)));
