@@ -9,13 +9,15 @@ export interface HistorySample {
   t: number;
   messages: number;
   bytes: number;
-  hopMs: { p50: number; p99: number };
+  /** Null if no message was measured. */
+  hopMs: { p50: number; p99: number } | null;
   openCalls: number;
   queueBytes: number;
   /** Refusals by code. */
   refusals: Readonly<Record<string, number>>;
   attached: number;
-  loopDelayMs: { p50: number; p99: number };
+  /** Null in the first interval. */
+  loopDelayMs: { p50: number; p99: number } | null;
 }
 
 export interface HistoryView {
