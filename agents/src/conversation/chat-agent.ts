@@ -4,7 +4,14 @@
 
 import { type Logger, rpcError, rpcResult, silentLog } from '@fame-fabric/shared';
 import { defineAgent } from '../agent/agent.ts';
-import type { Agent, AgentLink, AgentOptions, ServeOptions, Serving } from '../agent/agent-types.ts';
+import type {
+  Agent,
+  AgentLink,
+  AgentOptions,
+  Operations,
+  ServeOptions,
+  Serving,
+} from '../agent/agent-types.ts';
 import { DeclaredAgent } from '../agent/declared-agent.ts';
 import { describeMethod } from '../agent/describe.ts';
 import type { ChatModel } from '../model/model.ts';
@@ -25,6 +32,8 @@ export interface ChatAgentOptions
   extends HostOptions,
     Pick<OperationsOptions, 'opening' | 'received' | 'maxMessageChars'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card' | 'immediateLimits'> {
+  /** Operations beside those of conversations. One with the name of such an operation replaces it. @default none */
+  operations?: Operations | undefined;
   /** @default 'chat@fame.fabric' */
   address?: string | undefined;
   description?: string | undefined;
@@ -115,7 +124,10 @@ export class ChatAgent extends DeclaredAgent {
     };
     const address = this.#address;
     const description = this.#options.description ?? 'Holds conversations with a language model.';
-    const operations = conversationOperations(host, { defaults, opening, received, maxMessageChars });
+    const operations = {
+      ...conversationOperations(host, { defaults, opening, received, maxMessageChars }),
+      ...this.#options.operations,
+    };
     return defineAgent({
       address,
       description,

@@ -6,8 +6,8 @@ import { hasToRoute } from './compiled-agent.ts';
 import { HANDOFF_PREFIX, tokensIn } from './interpolation.ts';
 import type { AgentConfigT, FunctionConfig, RouteConfig, TeamConfigT } from './team-config.ts';
 import {
+  agentsWithMessage,
   isRemote,
-  reachable,
   remoteFault,
   type TeamEdge,
   type TeamGraph,
@@ -224,14 +224,10 @@ class Analysis {
   }
 
   #reach(): void {
-    const { start, edges } = this.#graph;
+    const { start } = this.#graph;
     if (!this.#agents.has(start)) return;
-    const seen = reachable(start, edges).add(start);
     const limit = this.#options.team?.on_limit;
-    if (typeof limit === 'object' && this.#agents.has(limit.agent)) {
-      seen.add(limit.agent);
-      for (const name of reachable(limit.agent, edges)) seen.add(name);
-    }
+    const seen = agentsWithMessage(this.#graph, typeof limit === 'object' ? limit.agent : undefined);
     for (const name of this.#agents.keys()) {
       if (seen.has(name)) continue;
       this.#report('TEAM_UNREACHABLE', 'warning', name, [], `no route leads from "${start}" to "${name}"`);

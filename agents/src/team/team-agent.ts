@@ -5,6 +5,7 @@ import { ChatAgent, type ChatAgentOptions } from '../conversation/chat-agent.ts'
 import { fabricCall } from '../handoff/fabric-call.ts';
 import { HANDOFF_META, metaOf, readMeta } from '../handoff/handoff.ts';
 import type { Team } from './team.ts';
+import { describeTeamMethod } from './team-description.ts';
 import { TeamTurns, type TeamTurnsOptions } from './team-turns.ts';
 
 export interface TeamAgentOptions
@@ -38,12 +39,18 @@ export class TeamAgent extends DeclaredAgent {
   #chatAgent(more: Pick<TeamTurnsOptions, 'remote'>): ChatAgent {
     const { team, note, greeting, description, ...options } = this.#options;
     const address = options.address ?? team.address ?? TEAM_ADDRESS;
+    const budget = { ...(team.prices ? { prices: team.prices } : {}), ...options.budget };
+    const { turn, prices, currency } = budget;
     return new ChatAgent({
       ...options,
+      operations: {
+        describe_team: describeTeamMethod(team, { budget: turn, prices, currency }),
+        ...options.operations,
+      },
       address,
       description: description ?? team.description ?? 'A team of agents that share the work.',
       systemPrompt: note ?? '',
-      budget: { ...(team.prices ? { prices: team.prices } : {}), ...options.budget },
+      budget,
       turns: new TeamTurns(team, { address, ...more, greeting }),
       // The counters of a handoff arrive in the metadata of the call; with the start they become part of the journal.
       received: ({ meta, log }) => {

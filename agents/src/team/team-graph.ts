@@ -96,6 +96,17 @@ export function reachable(from: string, edges: readonly Link[]): Set<string> {
   return seen;
 }
 
+/** Returns the agents that can get the message: by a route, or at a limit. */
+export function agentsWithMessage(
+  { start, edges }: Pick<TeamGraph, 'start' | 'edges'>,
+  limitAgent: string | undefined,
+): Set<string> {
+  const seen = reachable(start, edges).add(start);
+  if (limitAgent === undefined) return seen;
+  for (const name of reachable(limitAgent, edges).add(limitAgent)) seen.add(name);
+  return seen;
+}
+
 // Groups whose members reach one another; teams are small, so plain reachability is fast enough.
 function cyclesOf(names: readonly string[], edges: readonly Link[]): string[][] {
   const reach = new Map(names.map((name) => [name, reachable(name, edges)]));

@@ -16,6 +16,7 @@ import type { AbilityDef, AbilityFn } from './ability.ts';
 import { compileAgent } from './compiled-agent.ts';
 import type { Interpolations } from './interpolation.ts';
 import { type AgentConfigT, DEFAULT_LIMITS, type ModelSettings, type TeamConfigT } from './team-config.ts';
+import { type DescribeTeamOptions, describeTeam, type TeamDescription } from './team-description.ts';
 import { type DiagramOptions, teamDiagram } from './team-diagram.ts';
 import type { TeamEvent, TeamResult } from './team-events.ts';
 import type { TeamGraph } from './team-graph.ts';
@@ -166,6 +167,21 @@ export class Team {
   /** Draws the state diagram of the team, for Mermaid. */
   toMermaid(options?: DiagramOptions): string {
     return teamDiagram(this.graph, options);
+  }
+
+  /** The graph with its analysis, as agents of the fabric describe it. */
+  describe(options: DescribeTeamOptions): TeamDescription {
+    return describeTeam(
+      {
+        graph: this.graph,
+        diagnostics: this.diagnostics,
+        config: this.#config,
+        limits: this.#runDeps.limits,
+        agents: [...this.#runDeps.agents.values()],
+        modelNameOf: (agent) => this.#model(agent.config.model ?? this.#config.defaults?.model).name,
+      },
+      options,
+    );
   }
 
   /** Model of agents that set none. */
