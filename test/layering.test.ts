@@ -262,6 +262,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'sentinel/src/observe/history.ts': 'the time of a sample',
+  'agents/src/telemetry/turn-statistics.ts': 'the time of a sample',
   'bin/verbs/key.ts': 'the expiry of a new key, which outlives the process',
   'sentinel/src/access/keys-change.ts':
     'the times in the keys file, which outlive the process, and the age of its lock',

@@ -10,10 +10,9 @@ import {
   lifeLine,
   naylenceWarnings,
 } from '@fame-fabric/shared/internal';
-import { type Doors, isFabricError } from '@fame-fabric/shared/router';
+import { type Doors, isFabricError, openFileLimit } from '@fame-fabric/shared/router';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
-import { openFileLimit } from './open-files.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
 
 const LOAD_LOG_AFTER_MS = 500;

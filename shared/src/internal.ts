@@ -61,6 +61,7 @@ export {
 } from './link/capabilities.ts';
 export { isLoopbackHost } from './link/loopback.ts';
 export { mayNeedTls, tlsFault } from './link/tls-fault.ts';
+export { type Percentiles, percentilesOf } from './metrics/percentiles.ts';
 export { isUnder } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';

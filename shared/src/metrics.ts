@@ -1,7 +1,7 @@
 // Metrics in the Prometheus format, for Node. Loaded only by processes that serve metrics.
 import './env/require-node.ts';
 
-export { addProcessMetrics, type ProcessMetricsOptions } from './metrics/process-metrics.ts';
+export { addProcessMetrics } from './metrics/process-metrics.ts';
 export {
   type BucketCounts,
   Counter,

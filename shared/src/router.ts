@@ -42,7 +42,9 @@ export { closeWith, refusalBody, refusalBytes, refuseMalformed, refuseOn } from 
 export { HTTP_IDLE_MS, limitServer, SERVER_OPTIONS } from './http/server-limits.ts';
 export { newId } from './ids.ts';
 export { LOG_LEVELS, silentLog } from './log.ts';
-export { LoopDelay, type Percentiles, percentilesOf } from './metrics/loop-delay.ts';
+export { LoopDelay } from './metrics/loop-delay.ts';
+export { openFileLimit } from './metrics/open-files.ts';
+export { type Percentiles, percentilesOf } from './metrics/percentiles.ts';
 export {
   isAgentAddress,
   isUnder,

@@ -26,6 +26,7 @@ import {
   type TurnRecord,
 } from '../store/store.ts';
 import { NO_OBSERVER, type TurnObserver } from '../telemetry/turn-observer.ts';
+import { TurnStatistics } from '../telemetry/turn-statistics.ts';
 import { openCallsOf, resultsFault } from '../turn/foreign-calls.ts';
 import { checkModel, checkOptions, NO_OPTIONS } from '../turn/option-bounds.ts';
 import type { TurnRunner } from '../turn/turn.ts';
@@ -93,6 +94,8 @@ export interface HostOptions extends SchedulerOptions {
 export class ConversationHost {
   /** Reads conversations without acquiring them. */
   readonly reads: ConversationReader;
+  /** The turns of the last 15 minutes. */
+  readonly statistics: TurnStatistics;
   readonly #runner: TurnRunner;
   readonly #store: ConversationStore;
   readonly #agent: string;
@@ -124,6 +127,7 @@ export class ConversationHost {
     this.#clock = deps.clock ?? systemClock;
     this.#log = deps.log ?? silentLog;
     this.#observer = deps.observer ?? NO_OBSERVER;
+    this.statistics = new TurnStatistics(this.#clock);
     this.#onRecovered = deps.onRecovered;
     this.#leaseMs = options.leaseMs ?? 15_000;
     this.#budget = new ConversationBudget(options.budget);
@@ -558,6 +562,9 @@ export class ConversationHost {
   }
 
   #observe({ publicId }: Conversation, turn: LiveTurn): void {
+    void turn.outcome.then((outcome) => {
+      if (!turn.isReleased) this.statistics.ended(outcome);
+    });
     if (this.#observer === NO_OBSERVER) return;
     const { id, acceptedAt, date, traceId, recorded, recordedTrace } = turn;
     turn.observation = this.#observer.accepted({

@@ -46,6 +46,9 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** File whose time of change shows that the agents are served; undefined for none. */
   readonly healthFile: string | undefined;
+  /** Port of `/metrics`; undefined for none. */
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string;
   /** Master keys of the state of agents, the one that encrypts first, separated by commas. */
   readonly stateKey: string | undefined;
   /** Retention of a conversation after its last change, in days; 0 keeps it forever. */
@@ -185,6 +188,19 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     default: '',
     description:
       'File that is written every 5 s while the agents are served. A health check fails if it is missing or older than 30 s.',
+  },
+  {
+    name: 'FAME_METRICS_PORT',
+    type: 'integer',
+    default: '',
+    description:
+      'Port that serves metrics in the Prometheus format at /metrics, without a key; 0 picks a free one. Without it there are no metrics.',
+  },
+  {
+    name: 'FAME_METRICS_HOST',
+    type: 'text',
+    default: '127.0.0.1',
+    description: 'Interface of the metrics port. Every program that reaches it can read the metrics.',
   },
   {
     name: 'FAME_CONVERSATION_TTL_DAYS',
@@ -385,6 +401,8 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
       stateKey: stateKey(reader),
       healthFile: reader.text('FAME_HEALTH_FILE'),
+      metricsPort: metricsPort(reader),
+      metricsHost: reader.text('FAME_METRICS_HOST') ?? '127.0.0.1',
       conversationTtlDays: reader.integer('FAME_CONVERSATION_TTL_DAYS', 30, 0, 36_500),
       storeMaxBytes: reader.integer('FAME_STORE_MAX_BYTES', 1_073_741_824, 0, Number.MAX_SAFE_INTEGER),
       storeMaxBytesPerOwner: reader.integer('FAME_STORE_MAX_BYTES_PER_OWNER', 0, 0, Number.MAX_SAFE_INTEGER),
@@ -418,6 +436,11 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
       },
     };
   });
+
+function metricsPort(reader: EnvReader): number | undefined {
+  const port = reader.integer('FAME_METRICS_PORT', -1, 0, 65_535);
+  return port < 0 ? undefined : port;
+}
 
 /** Reads the limits of principals; 0 is no limit. */
 function quotasOf(reader: EnvReader): SpendingLimits {

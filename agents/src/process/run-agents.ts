@@ -1,6 +1,13 @@
 // Runs agents as a process: configuration, link, signals, exit code. Used by `fame agent` and by programs of users.
 import { channel } from 'node:diagnostics_channel';
-import { FabricError, isFabricError, Link, type LinkOptions, type Logger } from '@fame-fabric/shared';
+import {
+  FabricError,
+  isFabricError,
+  Link,
+  type LinkOptions,
+  type Logger,
+  systemClock,
+} from '@fame-fabric/shared';
 import {
   type Environment,
   EXIT,
@@ -18,8 +25,10 @@ import { AdmissionToken, createLog, openLinkSignatures, sidOf, wsDialWith } from
 import type { Agent } from '../agent/agent-types.ts';
 import { readMasterKeys, StateKeys } from '../agent/state/state-keys.ts';
 import { AgentWorker } from '../agent/worker.ts';
+import { allObservers } from '../telemetry/turn-observers.ts';
 import { type AgentConfig, readAgentConfig } from './config.ts';
 import { HealthFile } from './health-file.ts';
+import type { MetricsServer } from './metrics-server.ts';
 import { ProcessStore } from './process-store.ts';
 import { SessionFile } from './session-file.ts';
 
@@ -111,6 +120,7 @@ async function run(
   const { stateKey } = config;
   const stateKeys = new StateKeys(stateKey === undefined ? [] : readMasterKeys(stateKey));
   const store = new ProcessStore(config, log);
+  const metrics = await openMetrics(config);
   try {
     for (const source of sources) {
       named.push(typeof source === 'function' ? await source({ config, log, env }) : { agent: source });
@@ -135,6 +145,7 @@ async function run(
       openStore: store.open,
       stateKeys,
       quotas: config.quotas,
+      observer: allObservers(metrics === undefined ? [] : [metrics.observer]),
     });
     try {
       await worker.start({ signal: stop });
@@ -148,6 +159,7 @@ async function run(
       const about = note ? ` (${note})` : '';
       write(`${agent.address} is served through ${redactUrl(config.admissionUrl)}${about}`);
     }
+    if (metrics !== undefined) write(`Metrics: http://${metrics.authority}/metrics`);
     reports.publish({ state: 'served', agents });
     await new Promise<void>((resolve) => onAbort(stop, resolve));
     health?.remove();
@@ -159,9 +171,20 @@ async function run(
     try {
       for (const { close } of named.toReversed()) await close?.();
     } finally {
+      await metrics?.close();
       await store.close();
     }
   }
+}
+
+// Loads the metrics only for a process that serves them.
+async function openMetrics({
+  metricsPort: port,
+  metricsHost: host,
+}: AgentConfig): Promise<MetricsServer | undefined> {
+  if (port === undefined) return undefined;
+  const { MetricsServer } = await import('./metrics-server.ts');
+  return MetricsServer.open({ port, host, clock: systemClock });
 }
 
 /** The options of the link that serves the agents, without its token and session. */

@@ -7,7 +7,6 @@ import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { History } from '../observe/history.ts';
 import type { HopLatency } from '../observe/hop-latency.ts';
 import type { OpenCalls } from '../open-calls.ts';
-import { openFileLimit } from '../open-files.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
@@ -35,10 +34,7 @@ export class SentinelMetrics {
     addConnections(this.#registry, deps);
     addQueues(this.#registry, deps);
     addLimits(this.#registry, deps);
-    addProcessMetrics(this.#registry, {
-      version: identity.software.replace(/^fame-fabric\//, ''),
-      maxOpenFiles: openFileLimit(),
-    });
+    addProcessMetrics(this.#registry, identity.software.replace(/^fame-fabric\//, ''));
   }
 
   async render(): Promise<{ text: string; contentType: string }> {

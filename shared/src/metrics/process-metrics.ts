@@ -1,20 +1,12 @@
 // Metrics that every process has: memory, CPU, descriptors, build. Their names are those of `prom-client`.
 import { readdir } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
+import { openFileLimit } from './open-files.ts';
 import { counterOf, Gauge, gaugeOf, type Registry } from './registry.ts';
 
-export interface ProcessMetricsOptions {
-  /** Version of this software. */
-  readonly version: string;
-  /** Limit of open files; infinite where the system reports none. */
-  readonly maxOpenFiles: number;
-}
-
-/** Adds the metrics of this process to a registry. They are read at each scrape. */
-export function addProcessMetrics(
-  registry: Registry,
-  { version, maxOpenFiles }: ProcessMetricsOptions,
-): void {
+/** Adds the metrics of this process to a registry. They are read at each scrape. `version` is that of this software. */
+export function addProcessMetrics(registry: Registry, version: string): void {
+  const maxOpenFiles = openFileLimit();
   gaugeOf(registry, 'process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
   gaugeOf(registry, 'nodejs_heap_used_bytes', 'Heap in use.', () => process.memoryUsage().heapUsed);
   counterOf(registry, 'process_cpu_seconds_total', 'User and system CPU time.', () => {

@@ -3,6 +3,7 @@ import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore } from '../../store/memory-store.ts';
 import { Sweeper } from '../../store/sweeper.ts';
+import type { Statistics } from '../../telemetry/turn-statistics.ts';
 import { type ServedChat, servedChat } from '../../testing/served-chat.ts';
 import { failing, type Scripted, scriptedModel } from '../../testing.ts';
 import { ChatAgent, type ChatAgentOptions } from '../chat-agent.ts';
@@ -184,4 +185,30 @@ describe('get_turn', () => {
     const unknownConversation = call('get_turn', { conversation_id: 'unknown', turn_id: 'hi' });
     await expect(unknownConversation).rejects.toEqual(code('CONVERSATION_UNKNOWN'));
   });
+});
+
+test('read_statistics returns the turns of all callers, to callers with the right to use all conversations', async () => {
+  const { call, clock, start, say } = await chat({
+    replies: ['Hello.', failing(new FabricError('MODEL_REFUSED', 'no'))],
+  });
+  const began = clock.now();
+  await start({ id: 'a' });
+  await say('a', 'hi');
+  await expect(say('a', 'again')).rejects.toThrow();
+  clock.advance(10_000);
+  const statistics = await call<Statistics>('read_statistics', {}, local);
+  expect(statistics.interval_ms).toBe(5_000);
+  const { samples } = statistics;
+  expect(samples.map(({ turns, failed }) => [turns, failed])).toEqual([
+    [2, 1],
+    [0, 0],
+  ]);
+  expect(samples[0]!.tokens_out).toBeGreaterThan(0);
+  expect(samples[0]!.first_token_ms).toEqual({ p50: 0, p99: 0 });
+  const later = await call<Statistics>('read_statistics', { since: samples[0]!.t }, local);
+  expect(later.samples).toEqual(samples.slice(1));
+  expect(samples[0]!.t).toBeGreaterThan(began);
+  for (const other of [{ principal: 'ada' }, {}]) {
+    await expect(call('read_statistics', {}, other)).rejects.toEqual(code('AUTH_FORBIDDEN', /role admin/));
+  }
 });

@@ -1,4 +1,4 @@
-// The operations that read conversations: the list of an agent, the events of a conversation, and the reports of turns.
+// The operations that read conversations: the list of an agent, the events of a conversation, the reports of turns, and statistics.
 import { FabricError } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import type { Cost } from '../../model/cost.ts';
 import type { Usage } from '../../model/model.ts';
 import { noUsage } from '../../model/usage.ts';
 import type { ConversationRecord, EndedTurnState, FindCursor, StoredState } from '../../store/store.ts';
+import type { Statistics } from '../../telemetry/turn-statistics.ts';
 import { MAX_ANSWER_BYTES } from '../../turn/newest-that-fit.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
@@ -100,6 +101,17 @@ export const readingOperations = (host: ConversationHost): Record<string, Operat
     run: async ({ turn_id, ...named }, context) =>
       host.reads.report(await reached(host, named, context), turn_id),
   }),
+  read_statistics: operation({
+    immediate: true,
+    description:
+      'Returns figures of the turns of all callers in the last 15 minutes, one sample in 5 seconds. Needs the right to use all conversations.',
+    params: z.object({ since: z.number().min(0).optional() }),
+    async run({ since }, context): Promise<Statistics> {
+      const { mayUseAny } = await identifiedCaller(context);
+      if (!mayUseAny) throw noStatistics();
+      return host.statistics.read(since);
+    },
+  }),
 });
 
 /** All callers without a credential are the principal `anonymous`, so each would see the conversations of the others. */
@@ -107,6 +119,12 @@ const noPrincipal = (): FabricError =>
   new FabricError(
     'AUTH_FORBIDDEN',
     'The list of conversations needs a credential, such as the local key. Set FAME_DATA_DIR to the data directory of the sentinel, or FAME_ADMISSION_TOKEN_FILE to the file "token" in it.',
+  );
+
+const noStatistics = (): FabricError =>
+  new FabricError(
+    'AUTH_FORBIDDEN',
+    'The statistics cover the turns of all callers. They need the role admin, or a policy that allows Conversations of all owners.',
   );
 
 async function list(
