@@ -722,6 +722,7 @@ export class Router {
     }
     if (count >= BAD_FRAMES_LIMIT) {
       log.warn('closed a node that keeps sending bad frames', { path: pathEnd(path), code });
+      from.quota?.chargeBadFrames();
       sessions.end(from, CLOSE.badFrames, `${BAD_FRAMES_LIMIT} bad frames within a minute`);
       // Its frames are not read during the closing handshake.
       transport?.pause?.();

@@ -29,6 +29,8 @@ const MAX_HOLD_MS = 2_000;
 /** Attaches of a principal: twice its sessions at once, and a tenth of its sessions in each second. A page may be reloaded often. */
 const MIN_ATTACH_BURST = 100;
 const MIN_ATTACHES_PER_SECOND = 10;
+/** Attaches that a node costs its principal if it is closed for bad frames: it may connect again once a second. */
+export const BAD_FRAMES_ATTACHES = 10;
 /** Longest time for which they are kept, in ms. */
 const IDLE_MS = 60_000;
 
@@ -42,6 +44,14 @@ export interface Excess {
   readonly retryAfterMs: number;
   /** States the limit and the fix. */
   readonly reason: string;
+}
+
+/** A refused attach. */
+export interface AttachExcess extends Excess {
+  /** Time in which the principal may attach once, in ms. */
+  readonly intervalMs: number;
+  /** Counts an attach that the principal does not make. */
+  readonly forgo: () => void;
 }
 
 /** The limits in force. */
@@ -111,15 +121,24 @@ export class PrincipalQuota implements GrantHolder {
   }
 
   /** Counts an attach. Returns the excess if it must be refused. */
-  attach(): Excess | undefined {
+  attach(): AttachExcess | undefined {
+    const { clock } = this.#deps;
     const rate = attachesPerSecond(this.limits);
-    const now = this.#deps.clock.monotonic();
+    const now = clock.monotonic();
     const emptyMs = this.#attaches.emptyMs(now);
     if (emptyMs >= 0) {
-      return this.#excess('attaches', emptyMs, `attach ${rate} times`, 'sessions');
+      const excess = this.#excess('attaches', emptyMs, `attach ${rate} times`, 'sessions');
+      const forgo = (): void => this.#attaches.take(1, clock.monotonic());
+      return { ...excess, intervalMs: 1_000 / rate, forgo };
     }
     this.#attaches.take(1, now);
     return undefined;
+  }
+
+  /** Charges a node that is closed for bad frames. The principal may attach again after a second at the latest. */
+  chargeBadFrames(): void {
+    const now = this.#deps.clock.monotonic();
+    if (this.#attaches.emptyMs(now) < 0) this.#attaches.take(BAD_FRAMES_ATTACHES, now);
   }
 
   /**

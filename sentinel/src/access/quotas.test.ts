@@ -252,8 +252,10 @@ describe('a node above its rate', () => {
   test('is paused after some refusals, and closed with 4429 if it goes on', () => {
     const { attach, agent, clock, counters } = fabric();
     const caller = attach('caller', { principal: ada });
-    flood(caller, agent, 400 + REFUSALS - 1);
-    expect(caller.transport.isPaused).toBe(false);
+    flood(caller, agent, 400);
+    expect(caller.transport.isSliced).toBe(false);
+    flood(caller, agent, REFUSALS - 1);
+    expect([caller.transport.isSliced, caller.transport.isPaused]).toEqual([true, false]);
     for (let pause = 1; pause < MAX_PAUSES; pause++) {
       flood(caller, agent, 500);
       expect(caller.transport.isPaused).toBe(true);
@@ -447,11 +449,39 @@ describe('addresses and sessions', () => {
     expect(admission.attachFault(granted)).toEqual({
       kind: 'attaches',
       retryAfterMs: 1,
+      intervalMs: 100,
+      forgo: expect.any(Function),
       reason: 'ada may attach 10 times a second. Try again in 1 ms. The policy file can raise `sessions`.',
     });
     clock.advance(1_000);
     for (let n = 0; n < 10; n++) expect(admission.attachFault(granted)).toBeUndefined();
+    const excess = admission.attachFault(granted);
+    clock.advance(100);
+    excess?.forgo();
     expect(admission.attachFault(granted)).toBeDefined();
+    clock.advance(100);
+    expect(admission.attachFault(granted)).toBeUndefined();
+  });
+
+  test('attaches: a node that is closed for bad frames costs ten, and the principal waits a second at most', () => {
+    const { admission, attach, clock } = fabric();
+    const granted = { ok: true, principal: ada } as const;
+    const isRefused = (): boolean => admission.attachFault(granted) !== undefined;
+    const closeOne = (): void => {
+      const { transport } = attach('bad', { principal: ada });
+      for (let n = 0; n < 5; n++) transport.onMessage?.(Buffer.from('{'));
+      expect(transport.closed?.code).toBe(4400);
+    };
+    for (let n = 0; n < 18; n++) closeOne();
+    // Attaches of this test are not counted, except by `attachFault`.
+    for (let n = 0; n < 20; n++) expect(isRefused()).toBe(false);
+    expect(isRefused()).toBe(true);
+    clock.advance(100);
+    for (let n = 0; n < 5; n++) closeOne();
+    clock.advance(900);
+    expect(isRefused()).toBe(true);
+    clock.advance(100);
+    expect(isRefused()).toBe(false);
   });
 
   test('0 forbids', () => {

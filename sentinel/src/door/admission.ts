@@ -36,7 +36,7 @@ import {
 } from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
 import type { PolicyChange } from '../access/policy-change.ts';
-import type { Excess } from '../access/principal-quota.ts';
+import type { AttachExcess } from '../access/principal-quota.ts';
 import type { Quotas } from '../access/quotas.ts';
 import { rightsOf } from '../access/renewals.ts';
 import { CLOSE, closeCodeOfRefusal } from '../close-codes.ts';
@@ -197,7 +197,7 @@ export class Admission {
   }
 
   /** Counts a new connection of a principal that is known. Returns why it must be refused, or undefined. */
-  attachFault(authentication: MaybePending): Excess | undefined {
+  attachFault(authentication: MaybePending): AttachExcess | undefined {
     if (authentication instanceof Promise || !authentication.ok) return undefined;
     return this.#deps.quotas.of(authentication.principal)?.attach();
   }

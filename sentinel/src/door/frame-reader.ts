@@ -40,6 +40,11 @@ export class FrameReader {
   #isPaused = false;
   /** Bytes that arrived in one chunk with the frame after which the reader was paused. */
   #rest: Buffer | undefined;
+  /** The rest that is being read. It belongs to the reader. */
+  #own: Buffer | undefined;
+  /** Messages that are read before the reader pauses itself. */
+  #sliceSize = Number.POSITIVE_INFINITY;
+  #leftOfSlice = Number.POSITIVE_INFINITY;
   /** Lengths in the header that was read last. */
   #headerBytes = 0;
   #payloadBytes = 0;
@@ -53,6 +58,17 @@ export class FrameReader {
   /** Raises the size of the largest message that is read here. */
   raiseLimit(maxBytes: number): void {
     this.#maxBytes = maxBytes;
+  }
+
+  /** Makes the reader pause itself after each `size` messages. */
+  limitSlice(size: number): void {
+    this.#sliceSize = size;
+    this.#leftOfSlice = Math.min(this.#leftOfSlice, size);
+  }
+
+  /** True from `pause`, or the end of a slice, to `resume`. */
+  get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   /** Reads a chunk of the socket; keeps copies only. */
@@ -80,16 +96,22 @@ export class FrameReader {
   /** Reads the frames that were left by `pause`. Returns `false` if one of them led to another pause. */
   resume(): boolean {
     this.#isPaused = false;
+    this.#leftOfSlice = this.#sliceSize;
     const rest = this.#rest;
     this.#rest = undefined;
-    if (rest !== undefined) this.read(rest);
+    if (rest !== undefined) {
+      this.#own = rest;
+      this.read(rest);
+      this.#own = undefined;
+    }
     return !this.#isPaused;
   }
 
   #keepRest(bytes: Buffer, at: number): void {
     if (this.#isStopped || at === bytes.length) return;
     const rest = bytes.subarray(at);
-    this.#rest = this.#rest === undefined ? Buffer.from(rest) : Buffer.concat([this.#rest, rest]);
+    if (this.#rest !== undefined) this.#rest = Buffer.concat([this.#rest, rest]);
+    else this.#rest = bytes === this.#own ? rest : Buffer.from(rest);
   }
 
   #readFrames(bytes: Buffer, from: number): void {
@@ -122,6 +144,7 @@ export class FrameReader {
       if (this.#consumer.onMessage === undefined) continue;
       const message = bytes.subarray(payloadAt, next);
       unmask(message, bytes, payloadAt - MASK_BYTES);
+      if (--this.#leftOfSlice <= 0) this.#isPaused = true;
       this.#consumer.onMessage(message);
     }
   }

@@ -231,7 +231,7 @@ export class Listener {
     const excess = admission.attachFault(authentication);
     if (excess !== undefined) {
       const answer = refusalBytes(429, 'QUOTA_EXCEEDED', excess.reason, excess.retryAfterMs);
-      this.#earlyRefusals?.keep(request.headers.authorization, answer, excess.retryAfterMs);
+      this.#earlyRefusals?.keep(request.headers.authorization, answer, excess);
       closeWith(socket, answer);
       return;
     }

@@ -6,7 +6,7 @@ import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { QueueBudget } from '../session/queue-budget.ts';
-import { MAX_BYTES_BEFORE_PONG, NodeSocket } from './node-socket.ts';
+import { MAX_BYTES_BEFORE_PONG, NodeSocket, SLICE_MESSAGES } from './node-socket.ts';
 import { READ_BYTES } from './read-buffer.ts';
 
 let server: Server;
@@ -124,6 +124,30 @@ test('a socket that has used its time waits for the next iteration, and loses no
   }
   // A full buffer has four of these messages, of which the first may have begun before it.
   expect(Math.max(...perTurn)).toBeLessThanOrEqual(4);
+});
+
+test('a node that is read in slices delivers a few messages in an iteration, in order, and can be paused', async () => {
+  const perTurn: number[] = [];
+  let count = 0;
+  node.readInSlices();
+  onMessage = (text) => {
+    if (count++ === 0)
+      setImmediate(() => {
+        perTurn.push(count);
+        count = 0;
+      });
+    if (text !== 'm99') return;
+    node.pause();
+    setImmediate(() => setImmediate(() => node.resume()));
+  };
+  const texts = Array.from({ length: 500 }, (_, n) => `m${n}`);
+  socket.pause();
+  send(...texts);
+  for (let n = 0; n < 20; n++) await turn();
+  socket.resume();
+  await until(() => received.length === texts.length);
+  expect(received).toEqual(texts);
+  expect(Math.max(...perTurn)).toBeLessThanOrEqual(SLICE_MESSAGES);
 });
 
 test('a ping is answered, unless the owner of the socket refuses it', async () => {

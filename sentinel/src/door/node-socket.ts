@@ -21,6 +21,9 @@ export const MAX_BYTES_BEFORE_PONG = 65_536;
 /** Time for which one socket is read in an iteration of the event loop, in ms: it may deliver 4 MB before any other socket is read. */
 const READ_SLICE_MS = 2;
 
+/** Messages that are read in an iteration of the event loop from a node above its rate. */
+export const SLICE_MESSAGES = 8;
+
 /** Size of a gather buffer; a larger message leaves at once. */
 const GATHER_BYTES = 16_384;
 /** Maximum of gather buffers in use; at this number all sockets are flushed early. */
@@ -101,6 +104,8 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #isHolding = false;
   readonly #remote: string | undefined;
   #isPaused = false;
+  /** True between two slices. */
+  #isBetweenSlices = false;
   /** Time for which the socket has been read without a break, in ms. */
   #readMs = 0;
   /** Bytes that may still arrive; finite once the connection closes. */
@@ -142,8 +147,32 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
 
   #read(bytes: Buffer): void {
     this.#bytesLeft -= bytes.length;
-    if (this.#bytesLeft >= 0) this.#reader.read(bytes);
-    else this.terminate();
+    if (this.#bytesLeft < 0) {
+      this.terminate();
+      return;
+    }
+    this.#reader.read(bytes);
+    if (this.#reader.isPaused && !this.#isPaused) this.#waitForSlice();
+  }
+
+  readInSlices(): void {
+    this.#reader.limitSlice(SLICE_MESSAGES);
+  }
+
+  // Reads the next slice in the next iteration of the event loop. Sockets of other nodes are read before it.
+  #waitForSlice(): void {
+    if (this.#isBetweenSlices) return;
+    this.#isBetweenSlices = true;
+    this.#socket.pause();
+    setImmediate(() => {
+      this.#isBetweenSlices = false;
+      if (!this.#isPaused) this.#continue();
+    });
+  }
+
+  #continue(): void {
+    if (this.#reader.resume()) this.#socket.resume();
+    else if (!this.#isPaused) this.#waitForSlice();
   }
 
   // Reads a chunk. After a chunk that filled the buffer, the system has more to read, and delivers it before the bytes of other
@@ -160,7 +189,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     if (this.#readMs < READ_SLICE_MS) return true;
     this.#readMs = 0;
     setImmediate(() => {
-      if (!this.#isPaused) this.#socket.resume();
+      if (!this.#isPaused && !this.#isBetweenSlices) this.#socket.resume();
     });
     return false;
   }
@@ -266,7 +295,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   resume(): void {
     this.#isPaused = false;
     setImmediate(() => {
-      if (!this.#isPaused && this.#reader.resume()) this.#socket.resume();
+      if (!this.#isPaused) this.#continue();
     });
   }
 

@@ -18,6 +18,8 @@ export interface NodeTransport extends Transport {
   /** Stops reading until `resume`. Absent if the other end speaks for many nodes. */
   pause?(): void;
   resume?(): void;
+  /** Reads only a few messages in each iteration of the event loop from now on. */
+  readInSlices?(): void;
   /** Raises the size limits from those of an unattached connection to those of an attached node. */
   raiseLimits?(): void;
 }

@@ -1,5 +1,5 @@
 // Pauses nodes that keep sending above the rate of their principal, and closes those that continue: a paused node costs nothing, and
-// TCP slows it. Each node gets refusals first. A child sentinel forwards messages of many nodes, so it is only refused.
+// TCP slows it. Each node gets refusals first, and its messages are read in slices from then on. A child sentinel forwards messages of many nodes, so it is only refused.
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { CLOSE } from '../close-codes.ts';
 import type { Counters } from '../counters.ts';
@@ -57,6 +57,7 @@ export class RateBrake {
     const { clock, counters, log, sessions } = this.#deps;
     session.rate ??= { refusals: 0, pauses: 0, refusedAt: 0, paused: undefined };
     const { rate } = session;
+    transport.readInSlices?.();
     // A transport may still deliver received messages after the pause began.
     if (rate.paused === transport || session.outbound.onRecovered !== undefined) return;
     const now = clock.monotonic();

@@ -15,6 +15,7 @@ export class FakeTransport implements NodeTransport {
   closed: { code: number; reason: string } | undefined;
   terminated = false;
   isPaused = false;
+  isSliced = false;
   pings = 0;
 
   send(bytes: Uint8Array): boolean {
@@ -32,6 +33,9 @@ export class FakeTransport implements NodeTransport {
   }
   resume(): void {
     this.isPaused = false;
+  }
+  readInSlices(): void {
+    this.isSliced = true;
   }
   ping(): Promise<boolean> {
     this.pings++;
