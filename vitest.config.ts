@@ -39,7 +39,8 @@ export default defineConfig({
   // Tests read the TypeScript sources of every workspace, so a test run never sees a stale build; only tests that start
   // processes run what `npm run build` made.
   resolve: { conditions: ['fame-source'] },
-  ssr: { resolve: { conditions: ['fame-source', 'module', 'node', 'development|production'] } },
+  // Not `module`, which Node does not know: it resolves to files for bundlers.
+  ssr: { resolve: { conditions: ['fame-source', 'node', 'development|production'] } },
   test: {
     // Tests wait for events. These limits only end what hangs, also on a machine that is busy with something else.
     testTimeout: 90_000,

@@ -10,6 +10,7 @@ import {
   escapeControls,
   exitCodeOf,
   explainError,
+  isTracingRequested,
   naylenceWarnings,
 } from '@fame-fabric/shared/internal';
 import { overview, verbHelp } from './help.ts';
@@ -22,6 +23,9 @@ module.enableCompileCache?.();
 
 /** Commands whose sentinel and agents report the variables without an effect in the format of their log. */
 const LOGGING = new Set(['sentinel', 'doors', 'agent', 'up', 'dev']);
+
+/** Commands whose processes start their traces themselves. */
+const TRACED_BY_PROCESS = new Set(['sentinel', 'agent', 'up', 'dev']);
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
   if (!isNodeRecent()) {
@@ -46,7 +50,14 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     }
     if (!LOGGING.has(word)) for (const line of naylenceWarnings(input.env)) writeMessage(line);
     const { run } = await verb.load();
-    return await run(input);
+    if (TRACED_BY_PROCESS.has(word) || !isTracingRequested(input.env)) return await run(input);
+    const { startTracing } = await import('@fame-fabric/shared/telemetry');
+    const traces = await startTracing(input.env, { service: word === 'doors' ? 'fame-doors' : 'fame' });
+    try {
+      return await run(input);
+    } finally {
+      await traces?.stop();
+    }
   } catch (error) {
     if (error instanceof UsageError) {
       return fail(

@@ -192,6 +192,11 @@ const LIBRARIES = {
   'prom-client': ['shared/src/metrics/registry.ts'],
   nanoid: ['shared/src/ids.ts'],
   bufferutil: ['sentinel/src/door/unmask.ts'],
+  '@opentelemetry/api': ['shared/src/telemetry/otel-tracing.ts', 'shared/src/telemetry/otlp.ts'],
+  '@opentelemetry/exporter-trace-otlp-http': ['shared/src/telemetry/otlp.ts'],
+  '@opentelemetry/exporter-trace-otlp-proto': ['shared/src/telemetry/otlp.ts'],
+  '@opentelemetry/resources': ['shared/src/telemetry/otlp.ts'],
+  '@opentelemetry/sdk-trace-node': ['shared/src/telemetry/otlp.ts'],
   react: ['packages/react/src/use-conversation.ts'],
   yaml: [
     'agents/src/yaml/yaml-file.ts',

@@ -1,6 +1,7 @@
 // The client's side of a conversation with a chat agent: start, turns, end. The agent has the history; this object has the
 // id. `chat-operations.ts` makes the requests; `turn-reader.ts` reads a turn across lost connections.
 import { type Clock, FabricError, isFabricError, newId, systemClock } from '@fame-fabric/shared';
+import { ATTRIBUTE, errorTypeOf, OPERATION, spanned, tracing } from '@fame-fabric/shared/internal';
 import {
   type ApprovalAnswer,
   type Caller,
@@ -167,6 +168,15 @@ export class Conversation {
       timeoutMs: this.#turnTimeoutMs,
       signal: signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal,
     };
+    const span = tracing?.start(`${OPERATION.invokeAgent} ${this.address}`, {
+      kind: 'client',
+      attributes: {
+        [ATTRIBUTE.operation]: OPERATION.invokeAgent,
+        [ATTRIBUTE.agentName]: this.address,
+        [ATTRIBUTE.conversation]: this.id,
+        [ATTRIBUTE.turn]: turnId,
+      },
+    });
     const reader = new TurnReader(this.#operations, turn, {
       after,
       reconnectTimeoutMs: this.#reconnectTimeoutMs,
@@ -176,7 +186,7 @@ export class Conversation {
     let isOver = false;
     deadline.start();
     try {
-      for await (const event of reader.events()) {
+      for await (const event of span ? spanned(span, reader.events()) : reader.events()) {
         if (event.type === 'done') {
           isOver = true;
           this.#transcript.push({ role: 'user', text }, { role: 'assistant', text: event.text });
@@ -186,10 +196,12 @@ export class Conversation {
     } catch (error) {
       // An error of the agent means that the turn has ended. After an abort or a timeout on this side it still runs, so it is
       // cancelled below.
+      span?.end(errorTypeOf(error));
       isOver = !signal?.aborted && !isFabricError(error, 'CALL_TIMEOUT');
       throw error;
     } finally {
       deadline.stop();
+      span?.end(isOver ? undefined : 'CALL_CANCELLED');
       if (!isOver && onLeave === 'cancel') await this.cancel(turnId).catch(() => {}); // the outcome of the turn matters more
     }
   }

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
-import { closestMatch } from '@fame-fabric/shared/internal';
+import { closestMatch, type Tracing, tracing } from '@fame-fabric/shared/internal';
 import {
   HTTP_IDLE_MS,
   type RequestOriginOptions,
@@ -21,6 +21,7 @@ import {
 } from './fastify.ts';
 import { addCorsHeaders, preflightHeaders } from './shared/cors.ts';
 import { checkDepth } from './shared/json-depth.ts';
+import { inRequestSpan, startRequestSpan } from './shared/request-span.ts';
 import { statusOf } from './shared/status.ts';
 
 export interface DoorAppDeps {
@@ -68,6 +69,7 @@ export async function makeDoorApp(
     const preflight = preflightHeaders(request.method, request.headers);
     if (preflight !== undefined) return reply.code(204).headers(preflight).send();
   });
+  if (tracing) addSpans(app, tracing);
   // The body has arrived, so the time limit of the request ends. The agent may take longer.
   app.addHook('preHandler', async (request) => {
     setIdleTimeout(request, 0);
@@ -126,6 +128,14 @@ export async function makeDoorApp(
       await app.close();
     },
   };
+}
+
+// The context of the span is lost while the body is read, so the handler starts in it again.
+function addSpans(app: FastifyInstance, tracer: Tracing): void {
+  app.addHook('onRequest', async (request, reply) =>
+    startRequestSpan(tracer, request.raw, reply.raw, request.routeOptions.url ?? 'unknown'),
+  );
+  app.addHook('preHandler', (request, _reply, done) => inRequestSpan(request.raw, done));
 }
 
 function setIdleTimeout(request: FastifyRequest, ms: number): void {

@@ -10,7 +10,8 @@ import {
   lifeLine,
   naylenceWarnings,
 } from '@fame-fabric/shared/internal';
-import { type Doors, isFabricError, openFileLimit } from '@fame-fabric/shared/router';
+import { type Doors, isFabricError, isTracingRequested, openFileLimit } from '@fame-fabric/shared/router';
+import type { RunningTracing } from '@fame-fabric/shared/telemetry';
 import { readSentinelConfig, type SentinelConfig } from './config.ts';
 import { storedNodeId } from './identity.ts';
 import { type RunningSentinel, startSentinel } from './sentinel.ts';
@@ -48,6 +49,7 @@ export async function runSentinelProcess({
     return EXIT.usage;
   }
   const { log, load } = lazyLog(config);
+  let telemetry: RunningTracing | undefined;
   const openFiles = openFileLimit();
   const asJson = isJsonLog(config.logFormat, process.stderr.isTTY);
   const writeLife = (text: string, level?: 'warn'): void => {
@@ -56,6 +58,10 @@ export async function runSentinelProcess({
   for (const warning of warnings) writeLife(warning, 'warn');
   const { promise: ended, resolve: end } = Promise.withResolvers<number>();
   try {
+    if (isTracingRequested(env)) {
+      const { startTracing } = await import('@fame-fabric/shared/telemetry');
+      telemetry = await startTracing(env, { service: 'fame-sentinel', log });
+    }
     const sentinel = await startSentinel({
       ...config,
       maxSessions: sessionsWithin(openFiles, config),
@@ -71,13 +77,16 @@ export async function runSentinelProcess({
     if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);
     if (!companion) keepYoungGenerationSmall();
     const drain = (): void => {
-      sentinel.drain().then(
-        () => end(EXIT.ok),
-        (error: unknown) => {
-          log.error('the drain failed', { error });
-          end(EXIT.failure);
-        },
-      );
+      sentinel
+        .drain()
+        .finally(() => telemetry?.stop())
+        .then(
+          () => end(EXIT.ok),
+          (error: unknown) => {
+            log.error('the drain failed', { error });
+            end(EXIT.failure);
+          },
+        );
     };
     if (companion) {
       // The caller handles its outcome, also a rejection.
@@ -95,6 +104,7 @@ export async function runSentinelProcess({
     // A closed terminal sends the same signal, and must end its sentinel.
     if (!process.stderr.isTTY) process.on('SIGHUP', () => sentinel.reload());
   } catch (error) {
+    await telemetry?.stop();
     if (!isFabricError(error)) throw error;
     process.stderr.write(`${escapeControls(error.message)}\n`);
     return exitCodeOf(error);

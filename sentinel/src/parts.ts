@@ -1,5 +1,6 @@
 // The parts of a sentinel between its sockets and its HTTP routes: everything that needs neither a port nor a started timer.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import { tracing } from '@fame-fabric/shared/router';
 import type { Access } from './access/access.ts';
 import { type Audit, NO_AUDIT } from './access/audit-log.ts';
 import { Guard } from './access/guard.ts';
@@ -19,6 +20,7 @@ import { Identity } from './identity.ts';
 import { LimitedLog } from './limited-log.ts';
 import { MemoryCeiling } from './memory-ceiling.ts';
 import { HopLatency } from './observe/hop-latency.ts';
+import { HopSpans } from './observe/hop-spans.ts';
 import { OpenCalls } from './open-calls.ts';
 import type { Overlay, Signatures } from './overlay/overlay.ts';
 import { Router } from './route.ts';
@@ -147,6 +149,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     counters,
     hops,
     trace,
+    hopSpans: tracing && new HopSpans(tracing, clock),
     log,
   });
   const overlay: Overlay | undefined = signatures?.makeOverlay({

@@ -19,6 +19,7 @@ import {
   readHeader,
   tableCode,
   timeoutOf,
+  traceparentIn,
   tryParseAddress,
 } from '@fame-fabric/shared/router';
 import { forbidden, type Guard } from './access/guard.ts';
@@ -31,6 +32,7 @@ import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
 import { type Destination, DestinationCache, type Identity, LOGICAL, SidCache } from './identity.ts';
 import type { HopLatency } from './observe/hop-latency.ts';
+import type { HopSpans } from './observe/hop-spans.ts';
 import { endsStream, type OpenCall, type OpenCalls, type OpenState } from './open-calls.ts';
 import { nack, type Refused } from './replies.ts';
 import type { Brake } from './session/brake.ts';
@@ -62,6 +64,8 @@ export interface RouterDeps {
   counters: Counters;
   hops: HopLatency;
   trace: TraceTap;
+  /** Spans of forwarded requests. @default this process does not trace */
+  hopSpans?: HopSpans | undefined;
   log: Logger;
 }
 
@@ -235,6 +239,7 @@ export class Router {
     if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame.ok, forwarded);
     else if (frame.type === 'Data') {
       header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
+      header.traceparentAt = this.#deps.hopSpans ? traceparentAt(envelope, forwarded) : 0;
       this.#forward(from, target, header, forwarded);
     } else this.#forwardSecure(from, target, header, frame.type, forwarded);
   }
@@ -309,7 +314,7 @@ export class Router {
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
-    const { counters, calls, hops, time, trace } = this.#deps;
+    const { counters, calls, hops, hopSpans, time, trace } = this.#deps;
     const isRequest = this.#isRequest(header);
     if (target === undefined || target === from) {
       if (!isRequest && this.#destination.mailbox !== 'none') this.#drop(from, header, bytes.length);
@@ -380,6 +385,8 @@ export class Router {
     counters.forwardedBytes += bytes.length;
     if (hops.startedAt > 0) hops.follow(outbound, header.flowId);
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
+    if (header.traceparentAt > 0 && isRequest && hopSpans !== undefined)
+      hopSpans.record(bytes, header.traceparentAt, { from: from.path, to: target.path, address: header.to });
   }
 
   #open(from: Session, target: Session, header: Header, state: OpenState): void {
@@ -746,6 +753,13 @@ const isRouted = ({ frame: { type }, to }: Envelope): boolean =>
   type === 'SecureAccept' ||
   type === 'SecureClose' ||
   (type === 'DeliveryAck' && to !== undefined);
+
+// The offset of the trace context in an envelope that was decoded, or 0.
+function traceparentAt({ meta }: Envelope, bytes: Buffer): number {
+  const context = traceparentIn(meta);
+  const at = context === undefined ? -1 : bytes.indexOf(`"${context}"`);
+  return at + 1;
+}
 
 const pathEnd = (path: string): string =>
   path.length <= MAX_LOGGED_PATH ? path : `…${path.slice(3 - MAX_LOGGED_PATH)}`;

@@ -69,6 +69,18 @@ export { type PartialHeader, parsePartialHeader } from './protocol/partial-heade
 export { errorOfReply, isRpcRequest, rpcRefusal } from './protocol/rpc.ts';
 export { shownHeader, shownValue } from './protocol/shown-header.ts';
 export { canonicalJson } from './protocol/signature/canonical-json.ts';
+export { isTracingRequested, TELEMETRY_VARIABLES } from './telemetry/config.ts';
+export { ATTRIBUTE, OPERATION } from './telemetry/names.ts';
+export { spanned } from './telemetry/spanned.ts';
+export {
+  type Attributes,
+  errorTypeOf,
+  TRACEPARENT,
+  type TraceSpan,
+  type Tracing,
+  traceparentIn,
+  tracing,
+} from './telemetry/tracing.ts';
 export { charBoundary, cutText, isHighSurrogate } from './text/cut-text.ts';
 export { redactUrl } from './text/redact-url.ts';
 export { timeText } from './text/time-text.ts';

@@ -61,3 +61,6 @@ export { LIMITS } from './protocol/limits.ts';
 export { Credit, Header, readCredit, readHeader } from './protocol/router/header.ts';
 export { readSession, sessionFile, writeSession } from './session-file.ts';
 export { sidOf } from './sid.ts';
+export { isTracingRequested } from './telemetry/config.ts';
+export { ATTRIBUTE } from './telemetry/names.ts';
+export { TRACEPARENT_CHARS, type Tracing, traceparentIn, tracing } from './telemetry/tracing.ts';

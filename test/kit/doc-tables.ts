@@ -10,6 +10,7 @@ import {
   exitCodeOf,
   NAYLENCE_VARIABLES,
   type NaylenceVariable,
+  TELEMETRY_VARIABLES,
   type Variable,
 } from '@fame-fabric/shared/internal';
 import { CLIENT_VARIABLES } from '../../bin/config.ts';
@@ -65,6 +66,7 @@ export const VARIABLE_LISTS: readonly (readonly [string, readonly ListedVariable
   ['## Agents', AGENT_VARIABLES],
   ['## Doors', DOOR_VARIABLES],
   ['## Client', CLIENT_VARIABLES],
+  ['## Traces', TELEMETRY_VARIABLES],
 ];
 
 const CODES = Object.keys(ERRORS) as ErrorCode[];

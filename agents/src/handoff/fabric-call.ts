@@ -3,7 +3,16 @@
 // turn, so a resumed turn joins the same remote turn.
 import { createHash } from 'node:crypto';
 import { FabricError } from '@fame-fabric/shared';
-import { errorOfCode, onAbort } from '@fame-fabric/shared/internal';
+import {
+  ATTRIBUTE,
+  errorOfCode,
+  errorTypeOf,
+  OPERATION,
+  onAbort,
+  spanned,
+  type Tracing,
+  tracing,
+} from '@fame-fabric/shared/internal';
 import type { Outbound } from '../agent/operation.ts';
 import type { ConversationEvent } from '../conversation/conversation.ts';
 import { TurnReleased } from '../conversation/live-turn.ts';
@@ -30,7 +39,35 @@ const SHORT_MS = 30_000;
 
 /** Calls agents on other nodes over `link`. */
 export function fabricCall(link: Outbound, options: FabricCallOptions = {}): RemoteCall {
-  return (request) => converse(link, request, options.timeoutMs ?? 600_000);
+  const timeoutMs = options.timeoutMs ?? 600_000;
+  return (request) =>
+    tracing ? traced(tracing, link, request, timeoutMs) : converse(link, request, timeoutMs);
+}
+
+async function* traced(
+  tracer: Tracing,
+  link: Outbound,
+  request: RemoteRequest,
+  timeoutMs: number,
+): AsyncGenerator<RemoteEvent, void, void> {
+  const span = tracer.start(`${OPERATION.invokeAgent} ${request.target}`, {
+    kind: 'client',
+    attributes: {
+      [ATTRIBUTE.operation]: OPERATION.invokeAgent,
+      [ATTRIBUTE.agentName]: request.target,
+      [ATTRIBUTE.isHandover]: true,
+    },
+  });
+  try {
+    yield* spanned(span, converse(link, request, timeoutMs));
+    span.end();
+  } catch (error) {
+    span.end(errorTypeOf(error));
+    throw error;
+  } finally {
+    // A reader that leaves early reaches neither of the two above.
+    span.end('CALL_CANCELLED');
+  }
 }
 
 async function* converse(

@@ -138,6 +138,8 @@ export interface ModelStreamOptions {
 export interface ChatModel {
   /** The name in replies and usage reports; `offline` for the built-in model. */
   readonly name: string;
+  /** Provider in traces and metrics, such as `openai`: a value of `gen_ai.provider.name`. @default unknown */
+  readonly provider?: string | undefined;
   /**
    * Streams one answer. Aborting `signal`, or leaving the iteration, closes the request to the model server.
    * @throws {MODEL_UNAVAILABLE | MODEL_TIMEOUT | MODEL_AUTH | MODEL_NOT_FOUND | MODEL_RATE_LIMITED | MODEL_REFUSED}

@@ -31,6 +31,7 @@ import { HealthFile } from './health-file.ts';
 import type { MetricsServer } from './metrics-server.ts';
 import { ProcessStore } from './process-store.ts';
 import { SessionFile } from './session-file.ts';
+import { startTelemetry } from './telemetry.ts';
 
 /** Configuration and log for creating an agent. */
 export interface ProcessContext {
@@ -116,6 +117,7 @@ async function run(
   write: (line: string) => void,
 ): Promise<number> {
   const log = createLog('agents', config.logLevel, undefined, config.logFormat);
+  const telemetry = await startTelemetry(env, log);
   const named: NamedAgent[] = [];
   const { stateKey } = config;
   const stateKeys = new StateKeys(stateKey === undefined ? [] : readMasterKeys(stateKey));
@@ -145,7 +147,10 @@ async function run(
       openStore: store.open,
       stateKeys,
       quotas: config.quotas,
-      observer: allObservers(metrics === undefined ? [] : [metrics.observer]),
+      observer: allObservers([
+        ...(metrics === undefined ? [] : [metrics.observer]),
+        ...(telemetry?.observers ?? []),
+      ]),
     });
     try {
       await worker.start({ signal: stop });
@@ -173,6 +178,7 @@ async function run(
     } finally {
       await metrics?.close();
       await store.close();
+      await telemetry?.stop();
     }
   }
 }

@@ -2,6 +2,7 @@
 
 import type { ModelOptions, ToolResult } from '@fame-fabric/client';
 import { FabricError, isFabricError, newId } from '@fame-fabric/shared';
+import { ATTRIBUTE, errorTypeOf, traceparentIn, tracing } from '@fame-fabric/shared/internal';
 import type { AgentCard } from '../fabric/agent-card.ts';
 import type { Visitor } from '../fabric/door-fabric.ts';
 import { callAgentTask, type TaskCaller } from './agent-task.ts';
@@ -36,11 +37,39 @@ interface Call {
   readonly args: Arguments;
 }
 
+interface ToolRequest {
+  readonly name: string;
+  readonly arguments?: Arguments | undefined;
+}
+
 /** Runs a tool. @throws {ProtocolError} for an unknown tool */
 export async function callTool(
   server: TaskServer,
   deps: ServerDeps,
-  { name, arguments: args = {} }: { name: string; arguments?: Arguments | undefined },
+  request: ToolRequest,
+  context: ServerContext,
+): Promise<ToolReply> {
+  if (!tracing) return runTool(server, deps, request, context);
+  const span = tracing.start('tools/call', {
+    kind: 'server',
+    // A client sends its trace context with the call, because one HTTP request may carry the calls of several traces.
+    parent: traceparentIn(context.mcpReq._meta),
+    attributes: { [ATTRIBUTE.rpcSystem]: 'jsonrpc', [ATTRIBUTE.rpcMethod]: 'tools/call' },
+  });
+  try {
+    const reply = await span.run(() => runTool(server, deps, request, context));
+    span.end('isError' in reply && reply.isError ? 'TOOL_FAILED' : undefined);
+    return reply;
+  } catch (error) {
+    span.end(errorTypeOf(error));
+    throw error;
+  }
+}
+
+async function runTool(
+  server: TaskServer,
+  deps: ServerDeps,
+  { name, arguments: args = {} }: ToolRequest,
   context: ServerContext,
 ): Promise<ToolReply> {
   const visitor = visitorOf(context);

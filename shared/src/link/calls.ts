@@ -17,6 +17,8 @@ import {
 } from '../protocol/envelope.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { isRpcReply, rpcRequest } from '../protocol/rpc.ts';
+import { callSpan } from '../telemetry/call-spans.ts';
+import { TRACEPARENT, tracing } from '../telemetry/tracing.ts';
 import { Deliveries } from './deliveries.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
 import { nackError } from './nack-error.ts';
@@ -106,6 +108,7 @@ export class Calls implements CallOwner {
 
   #start(call: OpenCall): void {
     this.#open.add(call);
+    if (tracing) call.span = callSpan(tracing, call);
     this.#sendOrWait(call);
   }
 
@@ -190,7 +193,7 @@ export class Calls implements CallOwner {
     return makeEnvelope<DataFrame>(
       { type: 'Data', payload: rpcRequest(corrId, method, params) },
       identity.header({
-        traceId: options.traceId ?? newId(),
+        traceId: options.traceId ?? call.span?.traceId ?? newId(),
         to: typeof target === 'string' ? target : undefined,
         replyTo: identity.replyAddress,
         capabilities: typeof target === 'string' ? undefined : [...target.capabilities],
@@ -204,8 +207,9 @@ export class Calls implements CallOwner {
   }
 
   // The deadline travels in the metadata. A sentinel ends a call without one after 15 minutes.
-  #metaOf({ deadline, isStream, request, timeoutMs }: OpenCall): Record<string, unknown> | undefined {
-    const { deadlineMs, meta } = request.options;
+  #metaOf({ deadline, isStream, request, span, timeoutMs }: OpenCall): Record<string, unknown> | undefined {
+    const { deadlineMs } = request.options;
+    const meta = span ? { ...request.options.meta, [TRACEPARENT]: span.traceparent } : request.options.meta;
     const isLong = !isStream && timeoutMs > LIMITS.idleCallMs && Number.isFinite(timeoutMs);
     if (deadlineMs === undefined && !isLong) return meta;
     const leftMs = isStream ? deadlineMs! : deadline - this.#deps.clock.monotonic();

@@ -5,6 +5,7 @@ import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
 import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcRefusal, rpcResult } from '../protocol/rpc.ts';
+import { errorTypeOf, type TraceSpan } from '../telemetry/tracing.ts';
 import type { Callers } from './callers.ts';
 import { Deliveries } from './deliveries.ts';
 import type { Sender, SendFlow } from './flow.ts';
@@ -57,6 +58,8 @@ export class Incoming implements IncomingCall {
   acknowledge: (() => void) | undefined;
   /** True after the service has acknowledged the request. */
   isAcknowledged = false;
+  /** Span of the call, if this process traces. */
+  span: TraceSpan | undefined;
   #isOver = false;
   #flow: SendFlow | undefined;
   #abort: AbortController | undefined;
@@ -192,6 +195,7 @@ export class Incoming implements IncomingCall {
 
   #finish(payload: RpcReply): void {
     this.#isOver = true;
+    this.span?.end(payload.error ? errorTypeOf(payload.error.data) : undefined);
     try {
       this.#sendLast(payload);
     } catch (error) {
@@ -240,6 +244,7 @@ export class Incoming implements IncomingCall {
   /** Ends the call because its caller cancelled it or is unreachable. `signal` aborts, and `push` rejects. */
   cancel(reason: string): void {
     if (this.#isOver || this.#cancelReason) return;
+    this.span?.end('CALL_CANCELLED');
     this.#cancelReason = new FabricError('CALL_CANCELLED', `The caller cancelled the call: ${reason}`, {
       details: { reason },
     });

@@ -3,6 +3,7 @@
 import { FabricError } from '../errors/error.ts';
 import type { Envelope } from '../protocol/envelope.ts';
 import { errorOfReply, isRefusal, type RpcReply } from '../protocol/rpc.ts';
+import { errorTypeOf, type TraceSpan } from '../telemetry/tracing.ts';
 import { timeText } from '../text/time-text.ts';
 import type { Sender } from './flow.ts';
 import type { CallOptions, CallTarget } from './link-types.ts';
@@ -48,6 +49,8 @@ export abstract class OpenCall implements Waiter, Sender {
   refusal: FabricError | undefined;
   /** True while the request waits in its neighbor for credit or for a connection. */
   isQueued = false;
+  /** Span of the call, if this process traces. */
+  span: TraceSpan | undefined;
   /** True while the call counts against `maxInFlight`. */
   isInFlight = false;
   protected readonly owner: CallOwner;
@@ -84,12 +87,14 @@ export abstract class OpenCall implements Waiter, Sender {
   /** Ends the call with an error. With `cancelReason`, cancels it at the callee. */
   fail(error: unknown, cancelReason?: string): void {
     if (this.isOver) return;
+    this.span?.end(errorTypeOf(error));
     this.finish(cancelReason);
     this.settle(error);
   }
 
   protected finish(cancelReason?: string): void {
     this.isOver = true;
+    this.span?.end();
     this.request.options.signal?.removeEventListener('abort', this);
     this.owner.release(this, cancelReason);
   }

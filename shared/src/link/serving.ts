@@ -9,6 +9,8 @@ import { newId } from '../ids.ts';
 import type { Logger } from '../log.ts';
 import { type DataFrame, type Envelope, expects, FLOW, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { claimsRpc, isRpcAnswer, isRpcRequest, rpcIdOf } from '../protocol/rpc.ts';
+import { servedSpan } from '../telemetry/call-spans.ts';
+import { type Tracing, tracing } from '../telemetry/tracing.ts';
 import type { Binding, Bindings } from './bindings.ts';
 import type { Callers } from './callers.ts';
 import type { Deliveries } from './deliveries.ts';
@@ -191,7 +193,9 @@ export class Serving implements IncomingOwner {
     }
     try {
       // A service may return a promise despite its type. Its rejection must not end the process.
-      const returned: unknown = binding.service.onCall(call);
+      const returned: unknown = tracing
+        ? served(tracing, binding.service, call)
+        : binding.service.onCall(call);
       if (isThenable(returned)) returned.then(undefined, (error: unknown) => this.#failed(call, error));
     } catch (error) {
       this.#failed(call, error);
@@ -402,6 +406,13 @@ export class Serving implements IncomingOwner {
   whenIdle(): Promise<void> {
     return this.#open.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
+}
+
+/** Passes a request to its service, in a span that ends with the call. */
+function served(tracer: Tracing, service: Binding['service'], call: Incoming): unknown {
+  const span = servedSpan(tracer, call);
+  call.span = span;
+  return span.run(() => service.onCall(call));
 }
 
 /** The acknowledgement of a message that its service journals. */

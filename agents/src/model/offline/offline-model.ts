@@ -81,6 +81,7 @@ export function offlineModel(options: OfflineModelOptions = {}): ChatModel {
   }
   return {
     name: OFFLINE_MODEL_NAME,
+    provider: 'offline',
     stream: (request, { signal } = {}) => modelStream(signal, (inner) => chunks(request, inner)),
   };
 }

@@ -13,6 +13,7 @@ import { Dialects } from './dialect.ts';
 import { type FailureContext, isFailedSample, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
 import { nodeFetch } from './node-fetch.ts';
+import { providerOf } from './provider-name.ts';
 import { requestBody } from './request-body.ts';
 import { readServerError } from './server-error.ts';
 import { SilenceTimer } from './silence-timer.ts';
@@ -229,6 +230,7 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
 
   return {
     name: model,
+    provider: providerOf(server.url),
     stream: (request, { signal, onWait } = {}) =>
       modelStream(signal, (inner) => answer(request, inner, onWait)),
   };

@@ -2,7 +2,14 @@
 // configured.
 import { readFileSync } from 'node:fs';
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
-import { cutText, errorMessage, LONGEST_TIMER_MS, redactUrl } from '@fame-fabric/shared/internal';
+import {
+  cutText,
+  errorMessage,
+  LONGEST_TIMER_MS,
+  redactUrl,
+  TRACEPARENT,
+  tracing,
+} from '@fame-fabric/shared/internal';
 import type {
   jsonSchemaValidator,
   Client as McpClient,
@@ -125,7 +132,10 @@ export const openMcpSession: OpenMcpSession = async (options, events) => {
       try {
         // The tool run has a time limit of its own, which aborts `signal`.
         return await bounded.watch(() =>
-          client.callTool({ name: tool, arguments: args }, { signal, timeout: LONGEST_TIMER_MS }),
+          client.callTool(
+            { name: tool, arguments: args, ...traceMeta() },
+            { signal, timeout: LONGEST_TIMER_MS },
+          ),
         );
       } catch (error) {
         if (signal.aborted) throw signal.reason;
@@ -139,6 +149,12 @@ export const openMcpSession: OpenMcpSession = async (options, events) => {
     },
   };
 };
+
+// The server continues the trace of the tool call.
+function traceMeta(): { _meta?: Record<string, unknown> } {
+  const context = tracing?.active();
+  return context === undefined ? {} : { _meta: { [TRACEPARENT]: context } };
+}
 
 async function transportOf(
   options: McpToolsOptions,

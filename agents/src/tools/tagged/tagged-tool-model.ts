@@ -30,6 +30,7 @@ export function taggedToolModel(base: ChatModel, options: TaggedToolOptions = {}
   const manual = options.manual ?? ((tools: readonly ToolSpec[]) => defaultManual(tools, open, close));
   return {
     name: base.name,
+    provider: base.provider,
     stream(request, streamOptions) {
       const tools = request.tool_choice === 'none' ? [] : (request.tools ?? []);
       const { tools: _tools, tool_choice: choice, ...rest } = request;

@@ -34,6 +34,7 @@ test('reads the header of a plain Data envelope', () => {
     rtype: 2,
     ttl: -1,
     timeoutMs: 0,
+    traceparentAt: 0,
     frameAt: 0,
   });
 });
@@ -244,5 +245,23 @@ test('agrees with the codec about a CreditUpdate with any byte changed', () => {
       const credit = creditOf(bytes);
       if (credit !== undefined) expect(decode(bytes).frame, bytes.toString()).toMatchObject({ ...credit });
     }
+  }
+});
+
+test('finds the trace context in the metadata, and nothing that only looks like one', () => {
+  const context = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+  const header = new Header();
+  const bytes = bytesOf({ ...call(), meta: { hops: 1, traceparent: context } });
+  expect(readHeader(bytes, header)).toBe(true);
+  expect(bytes.toString('latin1', header.traceparentAt, header.traceparentAt + 55)).toBe(context);
+  for (const meta of [
+    {},
+    { traceparent: 1 },
+    { traceparent: 'short' },
+    { other: context },
+    { traceparent: { x: context } },
+  ]) {
+    expect(readHeader(bytesOf({ ...call(), meta }), header)).toBe(true);
+    expect(header.traceparentAt).toBe(0);
   }
 });

@@ -3,6 +3,7 @@
 // only `ts`, `sec` and `meta`. For any other message, valid or not, it returns false and the caller uses the codec. The payload,
 // `meta` and `sec` are scanned, not parsed: they must be valid JSON within the depth limit, and must not override the header.
 import { isUtf8 } from 'node:buffer';
+import { TRACEPARENT, TRACEPARENT_CHARS } from '../../telemetry/tracing.ts';
 import { TIMEOUT_META } from '../deadline.ts';
 import { LIMITS } from '../limits.ts';
 import { MALFORMED, Scan } from './json-scan.ts';
@@ -24,6 +25,8 @@ export class Header {
   ttl = -1;
   /** Remaining time of the call in ms, from the metadata; 0 if it has none. */
   timeoutMs = 0;
+  /** Offset of the trace context in the metadata, a text without escapes; 0 if it has none. */
+  traceparentAt = 0;
   /** Offset of the `{` of the frame. */
   frameAt = 0;
 
@@ -139,6 +142,7 @@ const PAYLOAD = [...Buffer.from('payload')];
 /** Digest of the payload, in signed envelopes. */
 const DIGEST = [...Buffer.from('pd')];
 const TIMEOUT = [...Buffer.from(TIMEOUT_META)];
+const TRACE = [...Buffer.from(TRACEPARENT)];
 const LATE_META = [...Buffer.from(',"meta":')];
 const LATE_SEC = [...Buffer.from(',"sec":')];
 const FRAME_DATA = [...Buffer.from('{"type":"Data"')];
@@ -167,6 +171,7 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
   header.rtype = 0;
   header.ttl = -1;
   header.timeoutMs = 0;
+  header.traceparentAt = 0;
   header.frameAt = 0;
   let seen = 0;
   let idAt = 0;
@@ -260,10 +265,16 @@ const endOfObject = (
 
 /** Position of the value of the last timeout in the metadata; 0 if it has none. */
 let timeoutAt = 0;
+/** The same for the last trace context. */
+let traceAt = 0;
 
 function endOfMeta(bytes: Bytes, at: number, header: Header): number {
   timeoutAt = 0;
-  const end = endOfObject(bytes, at, findTimeout);
+  traceAt = 0;
+  const end = endOfObject(bytes, at, findMeta);
+  // The value of a trace context has a fixed length, and its quotes prove that it has no escapes.
+  if (traceAt !== 0 && bytes[traceAt] === QUOTE && bytes[traceAt + TRACEPARENT_CHARS + 1] === QUOTE)
+    header.traceparentAt = traceAt + 1;
   if (end < 0 || timeoutAt === 0) return end;
   let number = 0;
   let digitAt = timeoutAt;
@@ -276,9 +287,10 @@ function endOfMeta(bytes: Bytes, at: number, header: Header): number {
   return isPlain ? end : MALFORMED;
 }
 
-function findTimeout(bytes: Buffer, from: number, to: number): boolean {
+function findMeta(bytes: Buffer, from: number, to: number): boolean {
   // Behind the key are its quote and a colon.
   if (to - from === TIMEOUT.length && isAt(bytes as Bytes, from, TIMEOUT)) timeoutAt = to + 2;
+  else if (to - from === TRACE.length && isAt(bytes as Bytes, from, TRACE)) traceAt = to + 2;
   return true;
 }
 
