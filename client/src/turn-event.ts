@@ -186,6 +186,8 @@ export type ConversationEvent = Recorded &
     | {
         type: 'turn';
         turn_id: string;
+        /** Id of the call that started the turn. Agents before 0.3 leave it out. */
+        corr_id?: string;
         user_message: string;
         tool_results?: ToolResult[];
         /** The options of the turn. Agents of version 0.1 leave them out. */

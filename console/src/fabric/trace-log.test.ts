@@ -43,6 +43,8 @@ test('filters select by address, type, code, node and call, for earlier and for 
   expect(count({ node: '/s/b' })).toBe(2);
   expect(count({ node: 'shop' })).toBe(1);
   expect(count({ call: 'c1' })).toBe(1);
+  expect(count({ calls: new Set(['c1', 'c2']) })).toBe(2);
+  expect(count({ calls: new Set() })).toBe(0);
   expect(count({ address: 'shop', type: 'AddressBind' })).toBe(0);
   expect([log.types, log.codes]).toEqual([['AddressBind', 'Data'], ['NO_ROUTE']]);
 });

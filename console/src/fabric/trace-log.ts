@@ -43,9 +43,18 @@ export interface TraceFilter {
   node: string;
   /** Part of a call id. */
   call: string;
+  /** Ids of the calls to select; undefined selects all. */
+  calls: ReadonlySet<string> | undefined;
 }
 
-export const NO_FILTER: TraceFilter = { address: '', type: '', code: '', node: '', call: '' };
+export const NO_FILTER: TraceFilter = {
+  address: '',
+  type: '',
+  code: '',
+  node: '',
+  call: '',
+  calls: undefined,
+};
 
 export const MAX_ROWS = 100_000;
 /** Rows above the maximum that are kept until the next cut, so that a batch does not move the whole list. */
@@ -127,9 +136,10 @@ export const callOf = ({ corrId, id }: TraceEntry): string | undefined => corrId
 const contains = (text: string | undefined, part: string): boolean =>
   part === '' || (text?.toLowerCase().includes(part.toLowerCase()) ?? false);
 
-export const matches = (row: TraceEntry, { address, type, code, node, call }: TraceFilter): boolean =>
+export const matches = (row: TraceEntry, { address, type, code, node, call, calls }: TraceFilter): boolean =>
   (type === '' || row.type === type) &&
   (code === '' || (code === '*' ? row.code !== undefined : row.code === code)) &&
   contains(row.to, address) &&
   (contains(row.from, node) || contains(row.via, node)) &&
-  contains(callOf(row), call);
+  contains(callOf(row), call) &&
+  (calls === undefined || calls.has(callOf(row) ?? ''));

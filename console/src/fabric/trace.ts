@@ -25,8 +25,12 @@ export const traceStatus = signal<TraceStatus>({
   error: undefined,
 });
 
+/** Does not subscribe an effect that calls it. */
+const changed = (): void => {
+  traceVersion.value = traceVersion.peek() + 1;
+};
 const update = (change: Partial<TraceStatus>): void => {
-  traceStatus.value = { ...traceStatus.value, ...change };
+  traceStatus.value = { ...traceStatus.peek(), ...change };
 };
 
 type Line = TraceEntry | MissedEntries;
@@ -42,7 +46,7 @@ export function takeLines(lines: readonly Line[]): void {
     return;
   }
   traceLog.push(entries);
-  traceVersion.value++;
+  changed();
 }
 
 export const pauseTrace = (): void => update({ isPaused: true, whilePaused: 0 });
@@ -50,13 +54,13 @@ export const resumeTrace = (): void => update({ isPaused: false, whilePaused: 0 
 
 export function clearTrace(): void {
   traceLog.clear();
-  traceVersion.value++;
+  changed();
   update({ missed: 0, whilePaused: 0 });
 }
 
 export function filterTrace(change: Partial<TraceFilter>): void {
   traceLog.setFilter({ ...traceLog.filter, ...change });
-  traceVersion.value++;
+  changed();
 }
 
 /** The stream of the sentinel. Needs the permission Watch. Use it with `useSource(traceSource)`. */

@@ -35,9 +35,9 @@ export function bytesText(bytes: number): string {
 const COUNT = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
-/** A number with separators up to 99,999, and compact from there: `1.2M`. */
+/** A number with separators below a million, and compact from there: `1.2M`. */
 export const countText = (value: number): string =>
-  Math.abs(value) < 100_000 ? COUNT.format(value) : COMPACT.format(value);
+  Math.abs(value) < 1_000_000 ? COUNT.format(value) : COMPACT.format(value);
 
 /** A rate as text: `12/s`, `0.25/s`, `1.5k/s`; with a unit, `12 messages/s`. */
 export function rateText(perSecond: number, unit = ''): string {

@@ -15,7 +15,8 @@ export interface VirtualListProps<T> {
   rows: readonly T[];
   /** Height of every row, in px. */
   rowHeight: number;
-  rowKey: (row: T) => number | string;
+  /** The number of a row. It ascends from row to row and never changes. */
+  rowKey: (row: T) => number;
   /** The cells of a row, as `Cell`. */
   renderRow: (row: T) => ComponentChildren;
   /** The header row, as `HeaderCell`. */
@@ -57,9 +58,9 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
   } = props;
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 600 });
-  const [active, setActive] = useState<number | string>();
+  const [active, setActive] = useState<number>();
   // The position of the active row moves when rows are removed at the start.
-  const activeIndex = active === undefined ? -1 : rows.findLastIndex((row) => rowKey(row) === active);
+  const activeIndex = active === undefined ? -1 : indexOfKey(rows, rowKey, active);
   const removedBefore = useRef(removedRows);
 
   useLayoutEffect(() => {
@@ -85,11 +86,12 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
     if (isAtEnd !== isFollowing) onFollow(isAtEnd);
   };
   const moveTo = (index: number): void => {
-    const row = rows[Math.max(0, Math.min(index, rows.length - 1))];
+    const target = Math.max(0, Math.min(index, rows.length - 1));
+    const row = rows[target];
     if (row === undefined) return;
     setActive(rowKey(row));
     const element = box.current!;
-    const top = rows.indexOf(row) * rowHeight;
+    const top = target * rowHeight;
     const headerHeight = rowHeight;
     if (top < element.scrollTop) element.scrollTop = top;
     else if (top + rowHeight > element.scrollTop + element.clientHeight - headerHeight) {
@@ -115,6 +117,8 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
 
   const start = Math.max(0, Math.floor(view.top / rowHeight) - OVERSCAN);
   const end = Math.min(rows.length, Math.ceil((view.top + view.height) / rowHeight) + OVERSCAN);
+  // Rows that scroll in reuse the elements of those that scrolled out.
+  const slots = Math.ceil(view.height / rowHeight) + 2 * OVERSCAN + 1;
   const idOf = (row: T): string => `row-${rowKey(row)}`;
   const isActiveShown = activeIndex >= start && activeIndex < end;
   return (
@@ -129,21 +133,21 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
       onScroll={onScroll}
       onKeyDown={onKeyDown}
     >
-      <div class="virtual-header" role="row" aria-rowindex={1} style={{ height: rowHeight }}>
+      <div class="virtual-header" role="row" aria-rowindex={1} style={{ height: `${rowHeight}px` }}>
         {header}
       </div>
-      <div class="virtual-rows" role="rowgroup" style={{ height: rows.length * rowHeight }}>
+      <div class="virtual-rows" role="rowgroup" style={{ height: `${rows.length * rowHeight}px` }}>
         {rows.slice(start, end).map((row, offset) => {
           const key = rowKey(row);
           return (
             <div
-              key={key}
+              key={(start + offset) % slots}
               id={idOf(row)}
               role="row"
               class={`virtual-row${key === active ? ' is-active' : ''}${isOpen(row) ? ' is-open' : ''}`}
               aria-rowindex={start + offset + 2}
               aria-selected={isOpen(row)}
-              style={{ height: rowHeight, transform: `translateY(${(start + offset) * rowHeight}px)` }}
+              style={{ height: `${rowHeight}px`, transform: `translateY(${(start + offset) * rowHeight}px)` }}
               onClick={() => {
                 setActive(key);
                 onOpen(row);
@@ -156,4 +160,18 @@ export function VirtualList<T>(props: VirtualListProps<T>) {
       </div>
     </div>
   );
+}
+
+/** The position of a key, by binary search; -1 without it. */
+function indexOfKey<T>(rows: readonly T[], rowKey: (row: T) => number, key: number): number {
+  let from = 0;
+  let to = rows.length - 1;
+  while (from <= to) {
+    const middle = (from + to) >> 1;
+    const found = rowKey(rows[middle]!);
+    if (found === key) return middle;
+    if (found < key) from = middle + 1;
+    else to = middle - 1;
+  }
+  return -1;
 }

@@ -53,7 +53,12 @@ export function eventsConformance(kind: AgentKind, store: StoreKind): void {
         expectRising(all);
         for (const { at } of all) expect(at).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);
         expect(all[0]).toMatchObject({ type: 'started', system_prompt: 'Be kind.' });
-        expect(all[1]).toMatchObject({ type: 'turn', turn_id: first, user_message: 'one' });
+        expect(all[1]).toMatchObject({
+          type: 'turn',
+          turn_id: first,
+          corr_id: expect.stringMatching(/./),
+          user_message: 'one',
+        });
         expect(all.at(-1)).toMatchObject({ type: 'ended', state: 'completed' });
         for (const [turn_id, text] of [
           [first, 'First'],

@@ -49,6 +49,8 @@ interface TurnEvent {
   type: 'turn';
   seq: number;
   turn_id: string;
+  /** Id of the call that started the turn, by which a trace of the sentinel shows its messages. */
+  corr_id: string;
   user_message: string;
   tool_results?: readonly ToolResult[];
   options?: TurnOptions;
@@ -127,11 +129,12 @@ function unboundedEvent(event: JournalEvent): ReaderEvent | undefined {
       };
     }
     case 'turn_accepted': {
-      const { user_message, tool_results, options } = bodyOf(event, 'turn_accepted');
+      const { corr_id, user_message, tool_results, options } = bodyOf(event, 'turn_accepted');
       return {
         type: 'turn',
         seq,
         turn_id,
+        corr_id,
         user_message,
         ...(tool_results ? { tool_results } : {}),
         ...(options ? { options } : {}),

@@ -1,4 +1,5 @@
 // The story of one call as a sequence diagram, drawn as SVG, with the same steps as a list for screen readers.
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { href } from '../../app/router.ts';
 import { fabricView, nodesSource } from '../../fabric/nodes.ts';
 import { useSource } from '../../fabric/shared-source.ts';
@@ -56,20 +57,32 @@ function laneNames({ lanes }: Story): string[] {
   });
 }
 
-const LANE = 190;
+/** Sizes in px. Lanes share the width of the panel, within these bounds. */
+const MIN_LANE = 112;
+const MAX_LANE = 260;
 const TOP = 46;
 const STEP = 44;
-const LEFT = 84;
+/** Width of the times. */
+const LEFT = 70;
 
 function Diagram({ story }: { story: Story }) {
   const names = laneNames(story);
-  const width = LEFT + story.lanes.length * LANE;
+  const box = useRef<HTMLElement>(null);
+  const [available, setAvailable] = useState(600);
+  useEffect(() => {
+    const observer = new ResizeObserver(() => setAvailable(box.current!.clientWidth));
+    observer.observe(box.current!);
+    return () => observer.disconnect();
+  }, []);
+  const lanes = story.lanes.length;
+  const laneWidth = Math.max(MIN_LANE, Math.min(MAX_LANE, Math.floor((available - LEFT) / lanes)));
+  const width = LEFT + lanes * laneWidth;
   const height = TOP + story.steps.length * STEP + 16;
-  const x = (lane: number): number => LEFT + LANE / 2 + lane * LANE;
+  const x = (lane: number): number => LEFT + laneWidth / 2 + lane * laneWidth;
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the diagram scrolls, also by the keyboard */}
-      <section class="story-scroll" tabIndex={0} aria-label="Sequence diagram">
+      <section ref={box} class="story-scroll" tabIndex={0} aria-label="Sequence diagram">
         <svg
           width={width}
           height={height}
@@ -95,7 +108,7 @@ function Diagram({ story }: { story: Story }) {
               <line class="story-lane" x1={x(lane)} x2={x(lane)} y1={TOP - 12} y2={height} />
               <text class="story-name" x={x(lane)} y={20}>
                 <title>{story.lanes[lane] || 'sentinel'}</title>
-                {cut(name, 24)}
+                {cut(name, Math.floor(laneWidth / 7))}
               </text>
             </g>
           ))}

@@ -1,5 +1,6 @@
 // The live trace: envelopes as they pass the sentinel, with filters, and the story of one call.
 import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { href, navigate } from '../../app/router.ts';
 import { useSource } from '../../fabric/shared-source.ts';
 import {
@@ -11,6 +12,7 @@ import {
   traceStatus,
   traceVersion,
 } from '../../fabric/trace.ts';
+import { filterByConversation, startConversationFilter } from '../../fabric/trace-conversation.ts';
 import { callOf, type TraceRow } from '../../fabric/trace-log.ts';
 import { Button } from '../../parts/form.tsx';
 import { bytesText, countText, timeText } from '../../parts/format.ts';
@@ -21,9 +23,19 @@ import { Filters } from './filters.tsx';
 import { StoryPanel } from './story-panel.tsx';
 import './trace.css';
 
-/** `#/trace` shows the list, `#/trace/CALL` also the story of one call. */
-export function TraceScreen({ args: [call] }: { args: readonly string[] }) {
+/**
+ * `#/trace` shows the list, `#/trace/CALL` also the story of one call, and `#/trace/conversation/ADDRESS/ID` the messages of one
+ * conversation.
+ */
+export function TraceScreen({ args }: { args: readonly string[] }) {
   useSource(traceSource);
+  useEffect(startConversationFilter, []);
+  const [first, address, id] = args;
+  const isConversation = first === 'conversation' && id !== undefined;
+  const call = isConversation ? undefined : first;
+  useEffect(() => {
+    if (isConversation) filterByConversation(`${address}/${id}`);
+  }, [isConversation, address, id]);
   return (
     <Page title="Trace" isFull actions={<Controls />}>
       <div class={call === undefined ? 'trace' : 'trace trace-split'}>
