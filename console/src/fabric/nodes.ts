@@ -18,6 +18,8 @@ export interface NodeView {
   path: string;
   kind: string;
   state: 'attached' | 'detached' | 'gone';
+  /** True if the node gets no new calls, because an administrator drains it. */
+  isDraining?: boolean;
   principal: string;
   /** Start of the session, ISO 8601. */
   since: string;

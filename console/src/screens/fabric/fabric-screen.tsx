@@ -2,6 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { navigate } from '../../app/router.ts';
+import { client } from '../../fabric/connection.ts';
 import { type FabricView, fabricError, fabricView, type NodeView, nodesSource } from '../../fabric/nodes.ts';
 import { mayAdmin } from '../../fabric/session.ts';
 import { useSource } from '../../fabric/shared-source.ts';
@@ -89,6 +90,7 @@ function Fabric({ view, args }: { view: FabricView; args: readonly string[] }) {
           above={above}
           below={below}
           selected={selected?.id}
+          ownPath={client.value?.path}
           ageOf={ageOf}
           onOpen={(card) => select(card.kind, card.id)}
         />
@@ -132,6 +134,7 @@ function Selected({ kind, id, selected, nodes, live, ageOf, onOpen, onClose }: S
         history={live.history}
         ageMs={ageOf(node)}
         isAdmin={mayAdmin.value}
+        isOwn={id === client.value?.path}
         onClose={onClose}
       />
     );

@@ -19,12 +19,14 @@ export interface GraphProps {
   below: readonly CardModel[];
   /** Id of the card whose panel is open. */
   selected: string | undefined;
+  /** Path of the node that this page is. */
+  ownPath: string | undefined;
   /** Time since the state of a node arrived, in ms. */
   ageOf: (node: NodeView) => number;
   onOpen: (card: CardModel) => void;
 }
 
-export function Graph({ hub, above, below, selected, ageOf, onOpen }: GraphProps) {
+export function Graph({ hub, above, below, selected, ownPath, ageOf, onOpen }: GraphProps) {
   const frame = useRef<HTMLDivElement>(null);
   const width = useWidth(frame);
   const cards = useMemo(() => [...above, ...below], [above, below]);
@@ -87,6 +89,7 @@ export function Graph({ hub, above, below, selected, ageOf, onOpen }: GraphProps
             key={card.id}
             card={card}
             box={box}
+            isOwn={card.id === ownPath}
             ageOf={ageOf}
             isSelected={card.id === selected}
             isTabStop={card.id === tabStop}
@@ -117,6 +120,8 @@ function traffic(card: CardModel, path: string | undefined) {
 interface CardProps {
   card: CardModel;
   box: Box;
+  /** True for the node that this page is. */
+  isOwn: boolean;
   ageOf: (node: NodeView) => number;
   isSelected: boolean;
   isTabStop: boolean;
@@ -124,7 +129,7 @@ interface CardProps {
   onOpen: () => void;
 }
 
-function Card({ card, box, ageOf, isSelected, isTabStop, onFocus, onOpen }: CardProps) {
+function Card({ card, box, isOwn, ageOf, isSelected, isTabStop, onFocus, onOpen }: CardProps) {
   const text = cardText(card, ageOf);
   return (
     <button
@@ -143,7 +148,7 @@ function Card({ card, box, ageOf, isSelected, isTabStop, onFocus, onOpen }: Card
         {card.kind === 'node' && (
           <span class={`fabric-dot state-${shownState(card.node)}`} aria-hidden="true" />
         )}
-        <Name text={text.name} />
+        <Name text={isOwn ? 'This page' : text.name} />
         {text.others > 0 && <span class="muted">+{text.others}</span>}
       </span>
       <span class="fabric-card-line muted">

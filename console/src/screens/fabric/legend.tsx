@@ -6,7 +6,7 @@ const MEANINGS: Readonly<Record<ShownState, string>> = {
   attached: 'Connected, without open calls',
   busy: 'Connected, with open calls',
   away: 'The connection is lost; the node may resume its session',
-  draining: 'Finishes its calls and leaves',
+  draining: 'Finishes its calls and gets no new ones',
   gone: 'Left a moment ago',
 };
 

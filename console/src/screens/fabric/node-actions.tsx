@@ -11,13 +11,15 @@ type Action = 'disconnect' | 'drain';
 const TEXTS: Readonly<Record<Action, { label: string; effect: string; done: string }>> = {
   disconnect: {
     label: 'Disconnect',
-    effect: 'The sentinel closes its connection at once. Its open calls fail. The node may attach again.',
-    done: 'The sentinel disconnects the node.',
+    effect:
+      'The sentinel ends its session at once, and its open calls fail. The node may attach again; revoke its key to keep it out.',
+    done: 'The session of the node has ended.',
   },
   drain: {
     label: 'Drain',
-    effect: 'The node takes no new calls, finishes those it has, and leaves.',
-    done: 'The node is asked to drain.',
+    effect:
+      'The node gets no new calls and finishes those it has. It stays attached, and gets calls again after its next start.',
+    done: 'The node gets no new calls.',
   },
 };
 
@@ -47,7 +49,7 @@ export function NodeActions({ node }: { node: NodeView }) {
 
   return (
     <section class="fabric-actions" aria-label="Actions">
-      <Button onClick={() => open('drain')}>Drain…</Button>
+      {!node.isDraining && <Button onClick={() => open('drain')}>Drain…</Button>}
       <Button kind="danger" onClick={() => open('disconnect')}>
         Disconnect…
       </Button>

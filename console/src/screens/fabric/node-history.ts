@@ -67,7 +67,7 @@ export class NodeHistory {
       const messages = record.rate.messagesIn + record.rate.messagesOut;
       if (messages > 0) record.ring ??= new Float32Array(HISTORY_SAMPLES);
       if (record.ring !== undefined) record.ring[slot] = messages;
-      if (lastRefusal !== undefined && lastRefusal.t !== record.refusals[0]?.t) {
+      if (lastRefusal !== undefined && !isSame(lastRefusal, record.refusals[0])) {
         record.refusals = [lastRefusal, ...record.refusals].slice(0, MAX_REFUSALS);
       }
     }
@@ -92,6 +92,10 @@ export class NodeHistory {
     return this.#nodes.get(path)?.refusals ?? [];
   }
 }
+
+/** The sentinel computes the time of a refusal anew for each list, so that it differs by some milliseconds. */
+const isSame = ({ code, t }: Refusal, known: Refusal | undefined): boolean =>
+  code === known?.code && Math.abs(t - known.t) < 500;
 
 /** The first sample of a node has no rate: its totals may be hours old. */
 const newRecord = (totals: TrafficTotals): NodeRecord => ({

@@ -28,17 +28,20 @@ export interface NodePanelProps {
   ageMs: number;
   /** True if the person may disconnect and drain nodes. */
   isAdmin: boolean;
+  /** True for the node that this page is. */
+  isOwn: boolean;
   onClose: () => void;
 }
 
-export function NodePanel({ node, history, ageMs, isAdmin, onClose }: NodePanelProps) {
+export function NodePanel({ node, history, ageMs, isAdmin, isOwn, onClose }: NodePanelProps) {
   const state = shownState(node);
   const { limits, traffic } = node;
   return (
-    <SidePanel title={nodeName(node)} onClose={onClose}>
+    <SidePanel title={isOwn ? 'This page' : nodeName(node)} onClose={onClose}>
       <p>
         <Tag tone={TONES[state]}>{stateText(node, ageMs)}</Tag>
       </p>
+      {isOwn && <p class="muted">The client with which this page calls agents.</p>}
       <Traffic node={node} history={history} />
       <Facts
         facts={{
@@ -94,7 +97,9 @@ export function SidePanel({ title, onClose, children }: SidePanelProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [title]);
   const onKeyDown = (event: KeyboardEvent): void => {
-    if (event.key !== 'Escape' || event.defaultPrevented) return;
+    // In a dialog, Escape closes the dialog.
+    const isInDialog = (event.target as Element).closest('dialog') !== null;
+    if (event.key !== 'Escape' || event.defaultPrevented || isInDialog) return;
     event.preventDefault();
     onClose();
   };

@@ -8,7 +8,7 @@ test('a node is busy with calls in either direction, and away, draining or gone 
   expect(shownState({ ...node, serving: 1 })).toBe('busy');
   expect(shownState({ ...node, openCalls: 1 })).toBe('busy');
   expect(shownState({ ...node, state: 'detached', serving: 1 })).toBe('away');
-  expect(shownState({ ...node, state: 'draining', serving: 1 })).toBe('draining');
+  expect(shownState({ ...node, isDraining: true, serving: 1 })).toBe('draining');
   expect(shownState({ ...node, state: 'gone' })).toBe('gone');
 });
 

@@ -2,8 +2,10 @@
 
 /** Fields of a listed node that decide its state. */
 export interface StateFields {
-  /** As `GET /fame/v1/nodes` reports it: `attached`, `detached`, `draining` or `gone`. */
+  /** As `GET /fame/v1/nodes` reports it: `attached`, `detached` or `gone`. */
   readonly state: string;
+  /** True if the node gets no new calls, because an administrator drains it. */
+  readonly isDraining?: boolean | undefined;
   /** Calls of other nodes that this node has not answered completely. */
   readonly serving: number;
   /** Calls of this node without a complete reply. */
@@ -18,9 +20,10 @@ export type ShownState = 'attached' | 'busy' | 'away' | 'draining' | 'gone';
 export const SHOWN_STATES: readonly ShownState[] = ['attached', 'busy', 'away', 'draining', 'gone'];
 
 /** State of a node on the screen. A node with open calls, made or served, is busy. */
-export function shownState({ state, serving, openCalls }: StateFields): ShownState {
-  if (state === 'gone' || state === 'draining') return state;
+export function shownState({ state, isDraining = false, serving, openCalls }: StateFields): ShownState {
+  if (state === 'gone') return state;
   if (state === 'detached') return 'away';
+  if (isDraining) return 'draining';
   return serving > 0 || openCalls > 0 ? 'busy' : 'attached';
 }
 

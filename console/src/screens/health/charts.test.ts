@@ -36,6 +36,7 @@ const agentSample = (index: number, fields: Partial<AgentSample> = {}): AgentSam
   tokens_out: 5,
   ...fields,
 });
+const usd = (amount: number) => ({ amount, currency: 'USD' });
 const find = (charts: Chart[], id: string): Chart => charts.find((chart) => chart.id === id)!;
 const valuesOf = (charts: Chart[], id: string, label: string) =>
   find(charts, id).lines.find((line) => line.label === label)!.values;
@@ -83,7 +84,7 @@ test('samples of agents are added; the percentiles are those of the slowest', ()
   const merged = mergeAgents(
     [
       [agentSample(0), agentSample(1)],
-      [agentSample(0, { t: START + 1_200, first_token_ms: slow, cost: 0.5 })],
+      [agentSample(0, { t: START + 1_200, first_token_ms: slow, cost: usd(0.5) })],
     ],
     INTERVAL_MS,
   );
@@ -93,15 +94,18 @@ test('samples of agents are added; the percentiles are those of the slowest', ()
     tokens_in: 20,
     tokens_out: 10,
     first_token_ms: slow,
-    cost: 0.5,
   });
-  expect(merged[1]!.cost).toBeUndefined();
+  expect([...merged[0]!.costs]).toEqual([['USD', 0.5]]);
+  expect([...merged[1]!.costs]).toEqual([]);
 });
 
 test('tokens and cost are per minute; the cost has a chart only with prices', () => {
-  const priced = agentCharts([[agentSample(0, { cost: 0.01 }), agentSample(1, { cost: 0.02 })]], INTERVAL_MS);
+  const priced = agentCharts(
+    [[agentSample(0, { cost: usd(0.01) }), agentSample(1, { cost: usd(0.02) })]],
+    INTERVAL_MS,
+  );
   expect(valuesOf(priced, 'tokens', 'in')).toEqual([10, 20]);
-  expect(valuesOf(priced, 'cost', 'cost')).toEqual([0.01, 0.03]);
+  expect(valuesOf(priced, 'cost', 'USD')).toEqual([0.01, 0.03]);
   expect(agentCharts([[agentSample(0)]], INTERVAL_MS).map(({ id }) => id)).toEqual([
     'turns',
     'first-token',
@@ -112,6 +116,8 @@ test('tokens and cost are per minute; the cost has a chart only with prices', ()
 test('there are no charts without samples', () => {
   expect(sentinelCharts([], INTERVAL_MS)).toEqual([]);
   expect(agentCharts([[], []], INTERVAL_MS)).toEqual([]);
+  const idle = { turns: 0, tokens_in: 0, tokens_out: 0, first_token_ms: null };
+  expect(agentCharts([[agentSample(0, idle)]], INTERVAL_MS)).toEqual([]);
 });
 
 test.each([

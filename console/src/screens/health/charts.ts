@@ -18,7 +18,7 @@ export interface AgentSample {
   readonly tokens_in: number;
   readonly tokens_out: number;
   /** Absent if no prices are set. */
-  readonly cost?: number | undefined;
+  readonly cost?: { readonly amount: number; readonly currency: string } | undefined;
 }
 
 export type Unit = 'per second' | 'per minute' | 'ms' | 'bytes' | 'count' | 'money per minute';
@@ -98,17 +98,17 @@ function refusalLines(rows: readonly (HistorySample | undefined)[], intervalMs: 
   return others.length === 0 ? lines : [...lines, of(`${others.length} other codes`, others)];
 }
 
-/** Charts of agents, summed over `agents`. The cost has a chart only if an agent reports one. Empty without samples. */
+/** Charts of agents, summed over `agents`. The cost has a chart only if an agent reports one. Empty without a turn. */
 export function agentCharts(agents: readonly (readonly AgentSample[])[], intervalMs: number): Chart[] {
   const samples = mergeAgents(agents, intervalMs);
-  if (samples.length === 0) return [];
+  if (samples.every(({ turns, tokens_out }) => turns === 0 && tokens_out === 0)) return [];
   const rows = withGaps(samples, intervalMs);
   const times = timesOf(rows, intervalMs);
-  const perSecond = (label: string, count: (sample: AgentSample) => number): Line => ({
+  const perSecond = (label: string, count: (sample: MergedSample) => number): Line => ({
     label,
     values: rows.map((row) => (row === undefined ? null : (count(row) * 1000) / intervalMs)),
   });
-  const perMinute = (label: string, count: (sample: AgentSample) => number): Line => ({
+  const perMinute = (label: string, count: (sample: MergedSample) => number): Line => ({
     label,
     values: lastMinute(
       rows.map((row) => row && count(row)),
@@ -144,41 +144,52 @@ export function agentCharts(agents: readonly (readonly AgentSample[])[], interva
       ],
     },
   ];
-  if (samples.some(({ cost }) => cost !== undefined)) {
+  const currencies = [...new Set(samples.flatMap(({ costs }) => [...costs.keys()]))].sort();
+  if (currencies.length > 0) {
     charts.push({
       id: 'cost',
       title: 'Cost',
       unit: 'money per minute',
       times,
-      lines: [perMinute('cost', ({ cost }) => cost ?? 0)],
+      lines: currencies.map((currency) => perMinute(currency, ({ costs }) => costs.get(currency) ?? 0)),
     });
   }
   return charts;
+}
+
+interface MergedSample extends Omit<AgentSample, 'cost'> {
+  /** Amounts by currency. */
+  readonly costs: ReadonlyMap<string, number>;
 }
 
 /**
  * Adds up the samples of agents, whose intervals begin at different times. Percentiles cannot be added: the result has those of the
  * slowest agent of each interval.
  */
-export function mergeAgents(agents: readonly (readonly AgentSample[])[], intervalMs: number): AgentSample[] {
-  const merged = new Map<number, AgentSample>();
-  for (const sample of agents.flat()) {
+export function mergeAgents(agents: readonly (readonly AgentSample[])[], intervalMs: number): MergedSample[] {
+  const merged = new Map<number, MergedSample>();
+  for (const { cost, ...sample } of agents.flat()) {
     const slot = Math.floor(sample.t / intervalMs);
+    const costs = new Map(cost ? [[cost.currency, cost.amount]] : []);
     const known = merged.get(slot);
-    merged.set(slot, known === undefined ? { ...sample, t: slot * intervalMs } : sum(known, sample));
+    merged.set(slot, known ? sum(known, { ...sample, costs }) : { ...sample, costs, t: slot * intervalMs });
   }
   return [...merged.values()].sort((a, b) => a.t - b.t);
 }
 
-const sum = (a: AgentSample, b: AgentSample): AgentSample => ({
-  t: a.t,
-  turns: a.turns + b.turns,
-  failed: a.failed + b.failed,
-  first_token_ms: slowest(a.first_token_ms, b.first_token_ms),
-  tokens_in: a.tokens_in + b.tokens_in,
-  tokens_out: a.tokens_out + b.tokens_out,
-  cost: a.cost === undefined && b.cost === undefined ? undefined : (a.cost ?? 0) + (b.cost ?? 0),
-});
+function sum(a: MergedSample, b: MergedSample): MergedSample {
+  const costs = new Map(a.costs);
+  for (const [currency, amount] of b.costs) costs.set(currency, (costs.get(currency) ?? 0) + amount);
+  return {
+    t: a.t,
+    turns: a.turns + b.turns,
+    failed: a.failed + b.failed,
+    first_token_ms: slowest(a.first_token_ms, b.first_token_ms),
+    tokens_in: a.tokens_in + b.tokens_in,
+    tokens_out: a.tokens_out + b.tokens_out,
+    costs,
+  };
+}
 
 function slowest(a: AgentSample['first_token_ms'], b: AgentSample['first_token_ms']) {
   if (!a || !b) return a ?? b;
