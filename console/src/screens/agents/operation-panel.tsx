@@ -64,7 +64,7 @@ export function OperationPanel({ address, operation }: { address: string; operat
         <>
           {operation.streams && <Tag tone="accent">stream</Tag>}
           {operation.durable && <Tag>durable</Tag>}
-          <Button kind="quiet" aria-pressed={isJson} onClick={switchMode}>
+          <Button aria-pressed={isJson} onClick={switchMode}>
             JSON
           </Button>
         </>
