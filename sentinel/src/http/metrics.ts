@@ -184,7 +184,7 @@ function addLimits(to: Registry, { budget, clock, history, memory, startedAt }: 
       to,
       `nodejs_eventloop_lag_${share}_seconds`,
       'Delay of the event loop in the last 5 seconds.',
-      () => (history.last?.loopDelayMs?.[share] ?? 0) / 1_000,
+      () => (history.last?.loopDelayMs[share] ?? 0) / 1_000,
     );
   }
 }

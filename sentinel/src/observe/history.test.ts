@@ -24,9 +24,10 @@ test('a sample has the counts of its interval, and the state at its end', () => 
     attached: 2,
     queueBytes: 0,
     refusals: { NO_ROUTE: 1 },
-    loopDelayMs: null,
+    loopDelayMs: { p50: 0, p99: 0 },
   });
   expect(samples[1]!.bytes).toBeGreaterThan(100);
+  history.stop();
   expect(samples[2]).toMatchObject({ messages: 0, bytes: 0, refusals: {}, openCalls: 2 });
 });
 

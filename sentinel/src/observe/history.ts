@@ -27,8 +27,8 @@ export interface HistorySample {
   readonly refusals: Readonly<Record<string, number>>;
   /** Attached nodes. */
   readonly attached: number;
-  /** Delay of the event loop; `null` right after a start. */
-  readonly loopDelayMs: Percentiles | null;
+  /** Delay of the event loop. After an interval without messages it is that of one timer. */
+  readonly loopDelayMs: Percentiles;
 }
 
 /** Body of `GET /fame/v1/history`. */
@@ -53,21 +53,23 @@ export class History {
   #forwarded = 0;
   #forwardedBytes = 0;
   #refused: Readonly<Record<string, number>> = {};
-  #loopDelay: LoopDelay | undefined;
+  readonly #loopDelay = new LoopDelay();
+  /** Monotonic time of the last sample, in ms. */
+  #sampledAt: number;
   #timer: Timer | undefined;
 
   constructor(deps: HistoryDeps) {
     this.#deps = deps;
+    this.#sampledAt = deps.clock.monotonic();
   }
 
   start(): void {
-    this.#loopDelay = new LoopDelay();
     this.#timer = this.#deps.clock.every(INTERVAL_MS, () => this.sample());
   }
 
   stop(): void {
     this.#timer?.stop();
-    this.#loopDelay?.stop();
+    this.#loopDelay.stop();
   }
 
   get view(): HistoryView {
@@ -83,19 +85,25 @@ export class History {
   sample(): void {
     const { budget, calls, clock, counters, hops, table } = this.#deps;
     const { forwarded, forwardedBytes, refused } = counters;
+    const messages = forwarded - this.#forwarded;
+    const now = clock.monotonic();
+    const late = Math.max(0, now - this.#sampledAt - INTERVAL_MS);
+    this.#sampledAt = now;
     let attached = 0;
     for (const session of table.all()) if (session.state === 'attached') attached++;
     this.#samples.push({
       t: clock.now(),
-      messages: forwarded - this.#forwarded,
+      messages,
       bytes: forwardedBytes - this.#forwardedBytes,
       hopMs: hops.take(),
       openCalls: calls.count,
       queueBytes: budget.queuedBytes,
       refusals: growth(refused, this.#refused),
       attached,
-      loopDelayMs: this.#loopDelay?.take() ?? null,
+      loopDelayMs: this.#loopDelay.take() ?? { p50: late, p99: late },
     });
+    if (messages > 0) this.#loopDelay.start();
+    else this.#loopDelay.stop();
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
     this.#forwarded = forwarded;
     this.#forwardedBytes = forwardedBytes;
