@@ -52,7 +52,7 @@ export async function runSentinelProcess({
   let telemetry: RunningTracing | undefined;
   const openFiles = openFileLimit();
   const asJson = isJsonLog(config.logFormat, process.stderr.isTTY);
-  const writeLife = (text: string, level?: 'warn'): void => {
+  const writeLife = (text: string, level?: 'warn' | 'error'): void => {
     process.stderr.write(lifeLine('sentinel', text, asJson, level));
   };
   for (const warning of warnings) writeLife(warning, 'warn');
@@ -81,7 +81,11 @@ export async function runSentinelProcess({
         .drain()
         .finally(() => telemetry?.stop())
         .then(
-          () => end(EXIT.ok),
+          () => {
+            // With a companion, the terminal belongs to that.
+            if (!companion) writeLife('The sentinel stopped');
+            end(EXIT.ok);
+          },
           (error: unknown) => {
             log.error('the drain failed', { error });
             end(EXIT.failure);
@@ -106,7 +110,7 @@ export async function runSentinelProcess({
   } catch (error) {
     await telemetry?.stop();
     if (!isFabricError(error)) throw error;
-    process.stderr.write(`${escapeControls(error.message)}\n`);
+    writeLife(error.message, 'error');
     return exitCodeOf(error);
   }
   return ended;

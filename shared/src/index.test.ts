@@ -69,6 +69,7 @@ describe('the exports', () => {
       'searchDataDirs',
       'sessionFile',
       'sidOf',
+      'withLogFields',
       'writeSession',
       'wsDial',
       'wsDialWith',

@@ -12,6 +12,7 @@ export {
   readNodeSecurityProfile,
 } from './link/open-signatures.ts';
 export { wsDial, wsDialWith } from './link/ws-transport.ts';
+export { withLogFields } from './log-context.ts';
 export { createLog, SECRET_FIELDS } from './pino-log.ts';
 export { readSession, sessionFile, writeSession } from './session-file.ts';
 export { sidOf } from './sid.ts';

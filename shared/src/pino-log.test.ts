@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FabricError } from './errors/error.ts';
 import { LOG_LEVELS, silentLog } from './log.ts';
+import { withLogFields } from './log-context.ts';
 import { createLog, SECRET_FIELDS } from './pino-log.ts';
+import { setTracing } from './telemetry/tracing.ts';
 
 let folder: string;
 let file: string;
@@ -112,6 +114,46 @@ describe('createLog', () => {
     createLog('x', 'info', fd).with({ node: 'n' }).with({ turn: 't' }).info('m');
     expect(lines()[0]).toMatchObject({ node: 'n', turn: 't' });
   });
+});
+
+describe('withLogFields', () => {
+  it('adds fields to the lines of some work, also after it waited, and to no other line', async () => {
+    const log = createLog('x', 'info', fd).with({ agent: 'chat@fame.fabric' });
+    const work = withLogFields({ turn_id: 't', token: 'hunter2', long: 'y'.repeat(10_000) }, async () => {
+      await Promise.resolve();
+      log.info('inside');
+      withLogFields({ step: 2 }, () => log.info('nested', { turn_id: 'own' }));
+    });
+    log.info('outside');
+    await work;
+    const [outside, inside, nested] = lines();
+    expect(outside).not.toHaveProperty('turn_id');
+    expect(inside).toMatchObject({
+      msg: 'inside',
+      agent: 'chat@fame.fabric',
+      turn_id: 't',
+      token: '[secret]',
+    });
+    expect((inside!.long as string).length).toBe(513);
+    expect(nested).toMatchObject({ turn_id: 'own', step: 2 });
+    expect(text().match(/turn_id/g)).toHaveLength(2);
+  });
+});
+
+it('adds the trace of the active span', () => {
+  const trace = 'a1'.repeat(16);
+  const unused = () => {
+    throw new Error('unused');
+  };
+  const log = createLog('x', 'info', fd);
+  setTracing({ start: unused, caller: unused, active: () => `00-${trace}-${'b2'.repeat(8)}-01` });
+  try {
+    log.info('traced');
+  } finally {
+    setTracing(undefined);
+  }
+  log.info('not traced');
+  expect(lines().map(({ trace_id }) => trace_id)).toEqual([trace, undefined]);
 });
 
 describe('the silent log', () => {

@@ -5,6 +5,8 @@ import { pino } from 'pino';
 import { escapeJson } from './cli/escape-controls.ts';
 import { isJsonLog, type LogFormat, textOfLogLine } from './cli/log-format.ts';
 import type { LogFields, Logger, LogLevel } from './log.ts';
+import { activeLogFields } from './log-context.ts';
+import { tracing } from './telemetry/tracing.ts';
 import { cutText } from './text/cut-text.ts';
 
 /** Names of fields whose values are masked, at the top level of a line and one level below. */
@@ -35,6 +37,12 @@ const cutFields = (fields: LogFields): LogFields => {
   return safe;
 };
 
+// The trace of the active span, in processes that trace: `00-TRACE-SPAN-FLAGS`.
+const activeTrace = (): LogFields | undefined => {
+  const traceparent = tracing?.active();
+  return traceparent === undefined ? undefined : { trace_id: traceparent.slice(3, 35) };
+};
+
 /** Creates a logger that writes lines to `fd`. @default fd 2 (stderr) @default format text on a terminal, else JSON */
 export function createLog(name: string, level: LogLevel, fd = 2, format: LogFormat = 'auto'): Logger {
   const toLine = isJsonLog(format, isatty(fd)) ? escapeJson : textOfLogLine;
@@ -51,12 +59,25 @@ export function createLog(name: string, level: LogLevel, fd = 2, format: LogForm
     // Lines are escaped whole: names of fields, child fields and messages alike.
     { write: (line: string) => void destination.write(toLine(line)) },
   );
-  const wrap = (log: pino.Logger): Logger => ({
-    debug: (message, fields) => log.debug(fields ? cutFields(fields) : {}, message),
-    info: (message, fields) => log.info(fields ? cutFields(fields) : {}, message),
-    warn: (message, fields) => log.warn(fields ? cutFields(fields) : {}, message),
-    error: (message, fields) => log.error(fields ? cutFields(fields) : {}, message),
-    with: (fields) => wrap(log.child(cutFields(fields))),
-  });
-  return wrap(root);
+  // The fields of a line replace those of its logger, which replace those of the work. Child loggers of pino would write a field twice.
+  const wrap = (own: LogFields): Logger => {
+    const all = (fields?: LogFields): LogFields =>
+      cutFields({ ...activeTrace(), ...activeLogFields(), ...own, ...fields });
+    return {
+      debug(message, fields) {
+        if (root.isLevelEnabled('debug')) root.debug(all(fields), message);
+      },
+      info(message, fields) {
+        if (root.isLevelEnabled('info')) root.info(all(fields), message);
+      },
+      warn(message, fields) {
+        if (root.isLevelEnabled('warn')) root.warn(all(fields), message);
+      },
+      error(message, fields) {
+        if (root.isLevelEnabled('error')) root.error(all(fields), message);
+      },
+      with: (fields) => wrap({ ...own, ...fields }),
+    };
+  };
+  return wrap({});
 }

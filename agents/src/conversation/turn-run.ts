@@ -2,6 +2,7 @@
 // cannot be written, the turn stays open in the journal, and the next process that loads the conversation continues it.
 import { type Clock, FabricError, isFabricError, type Logger, newId } from '@fame-fabric/shared';
 import { timeText } from '@fame-fabric/shared/internal';
+import { withLogFields } from '@fame-fabric/shared/node';
 import type { Outbound } from '../agent/operation.ts';
 import { ScopedLink } from '../agent/scoped-link.ts';
 import type { ModelMessage } from '../model/model.ts';
@@ -105,7 +106,16 @@ export class TurnRun {
   }
 
   /** Never rejects. */
-  async run(): Promise<void> {
+  run(): Promise<void> {
+    return withLogFields(this.#ids, () => this.#run());
+  }
+
+  /** Fields of log lines. Loggers of other makers do not know those of `withLogFields`. */
+  get #ids() {
+    return { conversation_id: this.#conversation.publicId, turn_id: this.#turn.id };
+  }
+
+  async #run(): Promise<void> {
     const { clock } = this.#deps;
     const turn = this.#turn;
     turn.observation.started();
@@ -159,8 +169,7 @@ export class TurnRun {
     }
     if (signal.aborted) return;
     this.#deps.log.info('turn resumed', {
-      conversationId: this.#conversation.id,
-      turnId: this.#turn.id,
+      ...this.#ids,
       attempt,
       steps: recorded.steps.length,
     });
@@ -172,7 +181,7 @@ export class TurnRun {
     const options = withModel(this.#turn.options, settings.model);
     const text = this.#text;
     const writer = this.#writer;
-    const log = this.#deps.log.with({ conversationId, turnId });
+    const log = this.#deps.log.with(this.#ids);
     checkOptions(options, this.#deps.runner.accepts ?? NO_OPTIONS);
     const emitText: TurnContext['emitText'] = (more, source) => writer.emitText(more, source);
     const { observation } = this.#turn;
@@ -364,8 +373,7 @@ export class TurnRun {
     const logId = newId();
     this.#deps.log.error('turn failed', {
       logId,
-      conversationId: this.#conversation.id,
-      turnId: this.#turn.id,
+      ...this.#ids,
       error: caught,
     });
     return new FabricError('INTERNAL', `The turn failed. See log id ${logId} in the log of the agent.`);

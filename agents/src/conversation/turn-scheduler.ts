@@ -116,7 +116,7 @@ export class TurnScheduler {
     }
     if (conversation.journal.failure !== undefined) {
       const { failure: error } = conversation.journal;
-      const fields = { conversationId: conversation.id, error };
+      const fields = { conversation_id: conversation.publicId, error };
       // A conflict means an old turn id or another process. The next request loads the conversation again.
       if (isFabricError(error, 'STORE_CONFLICT')) log.debug('a conversation will be loaded again', fields);
       else log.error('a conversation could not be written', fields);

@@ -77,7 +77,8 @@ export const writeStderr = (line: string): void => void process.stderr.write(`${
  * failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
-  const write = options.write ?? writeStderr;
+  // Faults of the configuration are text, because the format of the log belongs to it.
+  let writeFault = options.write ?? writeStderr;
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);
@@ -91,12 +92,13 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
     const env = options.env ?? process.env;
     const config = readAgentConfig(env);
     const writeLife = options.write ?? lifeWriter(config);
+    writeFault = options.write ?? lifeWriter(config, 'error');
     if (!started.isRestart) for (const line of naylenceWarnings(env)) writeLife(line);
     return await run(sources, { config, env }, stop.signal, writeLife);
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;
     if (!isFabricError(error)) throw error;
-    write(error.code === 'CONFIG_INVALID' ? error.message : `${error.message} (${error.code})`);
+    writeFault(error.code === 'CONFIG_INVALID' ? error.message : `${error.message} (${error.code})`);
     return exitCodeOf(error);
   } finally {
     process.off('SIGTERM', onSignal);
@@ -105,9 +107,9 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
 }
 
 /** Writes the lines about the start and the end of the process in the format of its log. */
-function lifeWriter({ logFormat }: AgentConfig): (line: string) => void {
+function lifeWriter({ logFormat }: AgentConfig, level?: 'error'): (line: string) => void {
   const asJson = isJsonLog(logFormat, process.stderr.isTTY);
-  return (line) => void process.stderr.write(lifeLine('agents', line, asJson));
+  return (line) => void process.stderr.write(lifeLine('agents', line, asJson, level));
 }
 
 async function run(
@@ -171,6 +173,7 @@ async function run(
     write(`Stopping: running calls have ${config.drainMs / 1_000} s to finish; a second signal ends them`);
     await worker.drain(config.drainMs);
     session.remove();
+    write('Stopped');
     return EXIT.ok;
   } finally {
     try {

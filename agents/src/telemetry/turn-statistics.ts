@@ -11,7 +11,7 @@ const MAX_SAMPLES = 180;
 const MAX_TIMES = 512;
 
 /** The turns that ended in one interval. */
-export interface StatisticsSample {
+interface StatisticsSample {
   /** End of the interval: wall time, in ms. */
   readonly t: number;
   /** Turns that ended, with the failed and the cancelled ones. */

@@ -21,7 +21,7 @@ export function lifeLine(
   name: string,
   text: string,
   asJson: boolean,
-  level: 'info' | 'warn' = 'info',
+  level: 'info' | 'warn' | 'error' = 'info',
 ): string {
   if (!asJson) return `${escapeControls(text)}\n`;
   const time = new Date(systemClock.now()).toISOString();
