@@ -30,7 +30,7 @@ const MAX_HOLD_MS = 2_000;
 const MIN_ATTACH_BURST = 100;
 const MIN_ATTACHES_PER_SECOND = 10;
 /** Attaches that a node costs its principal if it is closed for bad frames: it may connect again once a second. */
-export const BAD_FRAMES_ATTACHES = 10;
+const BAD_FRAMES_ATTACHES = 10;
 /** Longest time for which they are kept, in ms. */
 const IDLE_MS = 60_000;
 

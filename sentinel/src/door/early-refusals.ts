@@ -20,7 +20,7 @@ export const MAX_ANSWERS = 64;
 /** Connections in the interval of one attach from which on they are a flood. */
 export const FLOOD_FACTOR = 8;
 /** Longest time for which an answer is kept, in ms. */
-export const MAX_KEPT_MS = 1_000;
+const MAX_KEPT_MS = 1_000;
 /** Number of first bytes that are searched for the credential. The headers of nodes are shorter. */
 const SEARCHED_BYTES = 2_048;
 const ATTACH_REQUEST = Buffer.from('GET /fame/v1/attach/ws/');
