@@ -209,7 +209,6 @@ const LIBRARIES = {
 const CONSOLE_LIBRARIES = {
   uplot: /^console\/src\/parts\/chart\.tsx$/,
   marked: /^console\/src\/parts\/markdown\.tsx?$/,
-  '@tanstack/virtual-core': /^console\/src\/parts\/virtual-list\.tsx$/,
 };
 
 const ADAPTERS = {

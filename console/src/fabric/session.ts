@@ -63,9 +63,12 @@ export async function signInWithKey(key: string, remember: boolean): Promise<voi
   session.value = { status: 'ready', view };
 }
 
-/** Clears the cookie and the key in memory, and loads the session of an anonymous page. */
+/** Clears the cookie and loads the page anew, so that nothing of this person stays in memory. An error becomes the state `failed`. */
 export async function signOut(): Promise<void> {
-  await requestPath(PATH, { method: 'DELETE' });
-  keepKey(undefined);
-  await loadSession();
+  try {
+    await requestPath(PATH, { method: 'DELETE' });
+    location.reload();
+  } catch (error) {
+    session.value = { status: 'failed', error };
+  }
 }

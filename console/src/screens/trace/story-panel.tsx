@@ -70,8 +70,9 @@ function Diagram({ story }: { story: Story }) {
   const box = useRef<HTMLElement>(null);
   const [available, setAvailable] = useState(600);
   useEffect(() => {
-    const observer = new ResizeObserver(() => setAvailable(box.current!.clientWidth));
-    observer.observe(box.current!);
+    const element = box.current!;
+    const observer = new ResizeObserver(() => setAvailable(element.clientWidth));
+    observer.observe(element);
     return () => observer.disconnect();
   }, []);
   const lanes = story.lanes.length;
