@@ -1,9 +1,6 @@
 // Names of the attributes and operations of spans. The names `gen_ai.*` are those of the OpenTelemetry semantic conventions for
 // generative AI (repository open-telemetry/semantic-conventions-genai, schema 0.1.0), `rpc.*`, `http.*` and `error.*` those of the
-// general conventions (1.45.0), and `fame.*` our own. `test/integration/traces.test.ts` compares the types of their values.
-
-/** Schema of the attributes `gen_ai.*`. */
-export const GENAI_CONVENTIONS = '0.1.0';
+// general conventions (1.45.0), and `fame.*` our own. `test/integration/traces.test.ts` compares the types of the values.
 
 /** Attributes by the part of a trace that has them. */
 export const ATTRIBUTE = Object.freeze({
