@@ -18,6 +18,8 @@ export type Command =
       textBytes?: number;
       token?: string | undefined;
       hasAllFields?: boolean;
+      /** Percentage of the requests that belong to a sampled trace. @default none has a trace context */
+      sampledPercent?: number | undefined;
     }
   | { cmd: 'idle'; url: string; count: number }
   | { cmd: 'bindMany'; url: string; count: number }
@@ -38,6 +40,12 @@ export interface WindowResult {
 
 /** The optional fields that routers read or pass on: hops, metadata and a signature. Behind the payload is its digest. */
 const FIELDS = `"ttl":8,"meta":{"timeout-ms":30000,"hops":1},"sec":{"sig":{"kid":"k0123456789abcdef","val":"${'v'.repeat(86)}","alg":"EdDSA"}},`;
+/** The metadata of a request with a trace context. Those of `percent` of a hundred requests in a row are sampled. */
+function traceMeta(nth: number, percent: number): string {
+  const hex = nth.toString(16).padStart(16, '0');
+  const isSampled = (nth * 37) % 100 < percent;
+  return `"meta":{"traceparent":"00-aaaaaaaaaaaaaaaa${hex}-${hex}-0${isSampled ? 1 : 0}"},`;
+}
 const DIGEST = ',"pd":"1Onwe2yOg0dNOM8EPMDvK0"';
 
 const load: FameNode[] = [];
@@ -50,6 +58,7 @@ let stopped = false;
 const pumps = new Map<string, () => void>();
 const runId = randomBytes(4).toString('hex');
 let serial = 0;
+let traced = 0;
 const newId = (): string => runId + (serial++).toString(36).padStart(8, '0');
 
 async function agent(url: string, address: string, id: string, token?: string): Promise<void> {
@@ -99,7 +108,8 @@ async function agent(url: string, address: string, id: string, token?: string): 
 }
 
 async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<void> {
-  const { url, address, connections, hasAllFields, open, size, stream, textBytes, token } = options;
+  const { url, address, connections, hasAllFields, open, sampledPercent, size, stream, textBytes, token } =
+    options;
   stopped = false;
   const { head, tail } = payloadAround(size, stream ? 'count' : 'echo', textBytes);
   const perConnection = Math.max(1, Math.floor(open / connections));
@@ -112,11 +122,12 @@ async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<v
     const [fields, digest] = hasAllFields ? [FIELDS, DIGEST] : ['', ''];
     const sent = new Map<string, number>();
     const call = (): void => {
+      const meta = sampledPercent === undefined ? '' : traceMeta(++traced, sampledPercent);
       const corrId = newId();
       sent.set(corrId, performance.now());
       node.send(
         `f-${id}`,
-        `{"version":"1.0","id":"${newId()}",${sid}"traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,${fields}"frame":{"type":"Data","payload":${head}${corrId}${tail}${digest}},"ts":"2026-01-01T00:00:00.000Z"}`,
+        `{"version":"1.0","id":"${newId()}",${sid}"traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,${fields}${meta}"frame":{"type":"Data","payload":${head}${corrId}${tail}${digest}},"ts":"2026-01-01T00:00:00.000Z"}`,
       );
     };
     node.onMessage = (envelope) => {

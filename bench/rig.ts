@@ -11,6 +11,8 @@ export interface Cell {
   readonly textBytes?: number;
   /** True if messages have a sid, a ttl, metadata, a signature and a digest. @default false */
   readonly hasAllFields?: boolean;
+  /** Percentage of the requests that belong to a sampled trace. @default none has a trace context */
+  readonly sampledPercent?: number | undefined;
 }
 /** A contestant with the drivers of its load. */
 export interface Rig {
@@ -99,10 +101,13 @@ export async function compareRouters(
     sets: number;
     rounds: number;
     warmMessages: number;
+    /** Percentage of the requests that belong to a sampled trace. @default none has a trace context */
+    sampledPercent?: number | undefined;
     prepare?: ((router: Contestant, nth: number) => Promise<void>) | undefined;
   },
 ): Promise<number[]> {
-  const cell: Cell = { size: 256, open: 16, connections: 16 };
+  const { sampledPercent } = options;
+  const cell: Cell = { size: 256, open: 16, connections: 16, sampledPercent };
   const ratios: number[] = [];
   for (let set = 0; set < options.sets; set++) {
     const rigs = [await startRig(first), await startRig(second)] as const;
