@@ -11,6 +11,7 @@ import { connected, startConsole, type TestConsole } from './kit.ts';
 let console_: TestConsole;
 let agent: Proc;
 const dataDir = temporaryDirectory();
+const env = { FAME_APPROVE_TOOLS: 'clock' };
 /** The replies to a message of the user, in order. Without one the model repeats the message. */
 const replies = new Map<string, Scripted[]>();
 
@@ -22,7 +23,7 @@ beforeAll(async () => {
     },
     sentinel: { env: { FAME_RESUME_WINDOW_MS: '500' } },
   });
-  agent = await console_.startAgent({ dataDir });
+  agent = await console_.startAgent({ dataDir, env });
 });
 afterAll(async () => {
   await console_.close();
@@ -78,6 +79,19 @@ test('a conversation streams, shows its tool and its figures, and survives a rel
   // Either tab sends, and both show it.
   await send(tab, 'Thanks');
   for (const one of [page, tab]) await answered(one, 're: Thanks');
+});
+
+test('a call waits for approval in both tabs, and the answer of one serves both', async () => {
+  replies.set('What time is it?', [callTools([{ name: 'clock', arguments: {} }]), 'It is late.']);
+  const page = await openNew();
+  await send(page, 'What time is it?');
+  await page.getByRole('button', { name: 'Approve clock' }).waitFor();
+  const tab = await openTab(page);
+  await tab.getByRole('button', { name: 'Approve clock' }).click();
+  for (const one of [page, tab]) {
+    await answered(one, 'It is late.');
+    expect(await one.getByRole('button', { name: 'Approve clock' }).count()).toBe(0);
+  }
 });
 
 test('an answer is stopped by a key and sent again', async () => {
@@ -142,7 +156,7 @@ test('an answer during which the agent is killed continues, and the restart is m
   await page.locator('.markdown').getByText('Lost').waitFor();
   await agent.kill();
   half.open();
-  agent = await console_.startAgent({ dataDir });
+  agent = await console_.startAgent({ dataDir, env });
   await answered(page, 'The whole answer.');
   await turnOf(page, 'completed')
     .getByText(/The agent was restarted/)

@@ -2,7 +2,7 @@
 // acceptance of the turn.
 import { isOver, type ModelCall, type Restart, type ToolRun, type Turn, toolsOf } from './turns.ts';
 
-export interface Segment {
+interface Segment {
   readonly from: number;
   readonly to: number;
   /** `wait` is the part of a model call before its first token. */

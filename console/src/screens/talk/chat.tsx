@@ -31,7 +31,7 @@ export function Chat({ address, id, agents }: ChatProps) {
       feed.send(first.text);
     }
     // On a touch screen the focus would open the keyboard.
-    if (matchMedia('(pointer: fine)').matches) input.current?.focus();
+    if (!matchMedia('(pointer: coarse)').matches) input.current?.focus();
     return () => feed.stop();
   }, [feed, id]);
   const view = feed.view.value;

@@ -23,7 +23,7 @@ export function ToolView({ run, onAnswer }: { run: ToolRun; onAnswer: Answer }) 
     <section class="tool" aria-label={`Tool ${name}`}>
       <details>
         <summary>
-          <Dot tone={TONES[state]} /> <code>{name}</code> <span class="muted">{state}</span>
+          <Dot tone={TONES[state]} /> <code>{name}</code> <span class="muted">{state}</span>{' '}
           {endedAt !== undefined && (
             <span class="muted">
               <Duration ms={Math.max(0, endedAt - startedAt)} />
