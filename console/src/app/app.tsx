@@ -72,7 +72,7 @@ function View({ screen, args, mayWatch }: { screen: Screen; args: readonly strin
       <Page title={screen.title}>
         <Empty title="This screen needs the permission Watch">
           <p>
-            Sign in with a key of the role watcher or admin, or open the link that <code>fame console</code>{' '}
+            Sign in with a key of the role admin, or open the link that <code>npx fame-fabric console</code>{' '}
             prints on the machine of the sentinel.
           </p>
           <a class="button button-main" href="#/sign-in">

@@ -80,11 +80,11 @@ export function SignIn({ error, onDone }: { error?: unknown; onDone?: () => void
           {error !== undefined && (
             <Problem
               error={error}
-              fix="Run fame console again for a new link. Each link works once, for one hour."
+              fix="Run npx fame-fabric console again for a new link. Each link works once, for one hour."
             />
           )}
           <p>On the machine of the sentinel, this command prints a link that signs you in:</p>
-          <Code text="fame console" label="Command" />
+          <Code text="npx fame-fabric console" label="Command" />
           <p>Elsewhere, use a key of the sentinel:</p>
           <form class="sign-in-form" onSubmit={submit} aria-busy={isBusy}>
             <Field label="Key" fault={fault}>
