@@ -55,7 +55,8 @@ function stagePackage(
   const published = manifests.get(name)!;
 
   const listed = listedFiles(source);
-  const isBuilt = (file: string): boolean => file.startsWith('dist/');
+  // A page is a bundle, and text in it may look like an import.
+  const isBuilt = (file: string): boolean => file.startsWith('dist/') && !file.startsWith('dist/page/');
   const { files, imports } = reachableFiles(from, [...entryFiles(published), ...listed.filter(isBuilt)]);
   const faulty = faultyImports(imports, manifests, name);
   if (faulty.length > 0)

@@ -9,7 +9,7 @@ import { TalkScreen } from '../screens/talk/talk-screen.tsx';
 import { TeamsScreen } from '../screens/teams/teams-screen.tsx';
 import { TraceScreen } from '../screens/trace/trace-screen.tsx';
 
-export interface ScreenProps {
+interface ScreenProps {
   /** The decoded segments of the route after the screen. */
   args: readonly string[];
 }

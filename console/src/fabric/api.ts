@@ -10,7 +10,7 @@ export function keepKey(value: string | undefined): void {
 }
 
 /** The sentinel answered with an error. `status` is that of HTTP. */
-export class ApiError extends Error {
+class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly code: string;
   readonly status: number;

@@ -1,5 +1,5 @@
 // The agents of the fabric with their descriptions.
-import type { AgentDescription, OperationDescription } from '@fame-fabric/shared';
+import type { AgentDescription } from '@fame-fabric/shared';
 import { signal } from '@preact/signals';
 import { requestJson } from './api.ts';
 import { client } from './connection.ts';
@@ -12,8 +12,6 @@ export interface CatalogueEntry {
   description?: AgentDescription & Readonly<Record<string, unknown>>;
   error?: unknown;
 }
-
-export type { AgentDescription, OperationDescription };
 
 /** The agents in the order of their addresses; undefined until they are loaded. */
 export const catalogue = signal<readonly CatalogueEntry[] | undefined>(undefined);

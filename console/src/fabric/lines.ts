@@ -6,7 +6,7 @@ import { pause } from './connection.ts';
 const MAX_LINE = 32 * 1_048_576;
 
 /** Parses the lines of a response. Empty lines are skipped. Each item is the batch of one network read. */
-export async function* readLines<T>(response: Response): AsyncGenerator<T[]> {
+async function* readLines<T>(response: Response): AsyncGenerator<T[]> {
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   try {

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import { followLines } from './lines.ts';
 import { sharedSource } from './shared-source.ts';
 
-export interface SentinelView {
+interface SentinelView {
   id: string;
   path: string;
   /** Software and version, such as `fame-fabric/0.2.0`. */

@@ -136,7 +136,7 @@ export const callOf = ({ corrId, id }: TraceEntry): string | undefined => corrId
 const contains = (text: string | undefined, part: string): boolean =>
   part === '' || (text?.toLowerCase().includes(part.toLowerCase()) ?? false);
 
-export const matches = (row: TraceEntry, { address, type, code, node, call, calls }: TraceFilter): boolean =>
+const matches = (row: TraceEntry, { address, type, code, node, call, calls }: TraceFilter): boolean =>
   (type === '' || row.type === type) &&
   (code === '' || (code === '*' ? row.code !== undefined : row.code === code)) &&
   contains(row.to, address) &&

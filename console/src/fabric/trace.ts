@@ -36,7 +36,7 @@ const update = (change: Partial<TraceStatus>): void => {
 type Line = TraceEntry | MissedEntries;
 
 /** Takes the lines of one network read. */
-export function takeLines(lines: readonly Line[]): void {
+function takeLines(lines: readonly Line[]): void {
   const entries = lines.filter((line): line is TraceEntry => !('missed' in line));
   const missed = lines.reduce((sum, line) => sum + ('missed' in line ? line.missed : 0), 0);
   if (missed > 0) update({ missed: traceStatus.value.missed + missed });
