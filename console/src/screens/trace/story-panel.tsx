@@ -58,12 +58,12 @@ function laneNames({ lanes }: Story): string[] {
 }
 
 /** Sizes in px. Lanes share the width of the panel, within these bounds. */
-const MIN_LANE = 112;
+const MIN_LANE = 84;
 const MAX_LANE = 260;
 const TOP = 46;
 const STEP = 44;
 /** Width of the times. */
-const LEFT = 70;
+const LEFT = 58;
 
 function Diagram({ story }: { story: Story }) {
   const names = laneNames(story);
@@ -135,7 +135,7 @@ function Step({ step, y, x }: { step: StoryStep; y: number; x: (lane: number) =>
   const isSelf = from === to;
   return (
     <g class={`story-step story-${step.dir}`}>
-      <text class="story-time" x={LEFT - 14} y={y + 4}>
+      <text class="story-time" x={LEFT - 8} y={y + 4}>
         {durationText(step.startMs)}
       </text>
       {isSelf ? (
