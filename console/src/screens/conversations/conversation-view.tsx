@@ -4,6 +4,7 @@ import { href, navigate } from '../../app/router.ts';
 import { client } from '../../fabric/connection.ts';
 import { ConversationFeed, type FeedView } from '../../fabric/conversation/feed.ts';
 import { isOver, type Turn } from '../../fabric/conversation/turns.ts';
+import { mayWatch } from '../../fabric/session.ts';
 import { Button } from '../../parts/form.tsx';
 import { PlainText, visibleText } from '../../parts/markdown.tsx';
 import { Empty, Problem } from '../../parts/notices.tsx';
@@ -73,6 +74,11 @@ export function ConversationView({ address, id, openTurn }: ConversationViewProp
           <a class="button" href={href('conversations')}>
             All conversations
           </a>
+          {mayWatch.value && (
+            <a class="button" href={href('trace', 'conversation', address, id)}>
+              Messages
+            </a>
+          )}
           <Button onClick={() => save('json')}>Export JSON</Button>
           <Button onClick={() => save('markdown')}>Export Markdown</Button>
           {view.status !== 'ended' && (
