@@ -15,7 +15,7 @@ const slow = [
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
   'test/integration/{acp,dev,doors,durable-guide,mcp-tools,metrics,nothing-left,painless-restarts,progress,prompt-terminal,secrets,traces}.test.ts',
   'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix,overlay}.test.ts',
-  'test/promises/{d8-doors-gate,g1-gate-matrix,p18-http,page-sessions,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
+  'test/promises/{d8-doors-gate,g1-gate-matrix,p18-http,page-routes,page-sessions,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
 ];
 
 /** Tests of promises about time. They mostly wait, and nothing busy may run beside them. */

@@ -203,7 +203,7 @@ export const sentinelOf = ({ url, httpUrl, token }: ClientConfig): SentinelHttp 
  * belong to another sentinel.
  */
 export const localSentinelOf = (
-  { dataDir }: ClientConfig,
+  { dataDir }: Pick<ClientConfig, 'dataDir'>,
   { url, httpUrl }: LocalSentinel,
 ): SentinelHttp => ({
   httpUrl,

@@ -98,6 +98,20 @@ export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT
   }
 }
 
+/** A one-time link that signs a browser in, with the permissions of the key that requested it. */
+export interface SignInLink {
+  url: string;
+  /** ISO 8601. */
+  expiresAt: string;
+}
+
+/** Requests a sign-in link. @throws as `getNodes`. @throws {LINK_REFUSED} if the sentinel serves no console */
+export async function createSignInLink(sentinel: SentinelHttp): Promise<SignInLink> {
+  const signal = AbortSignal.timeout(REPLY_TIMEOUT_MS);
+  const response = await request(sentinel, '/fame/v1/sign-in-links', signal, 'POST');
+  return (await response.json()) as SignInLink;
+}
+
 /** True if the sentinel admits nodes. */
 export async function isReady(httpUrl: string): Promise<boolean> {
   try {
@@ -164,12 +178,13 @@ async function request(
   { httpUrl, token }: SentinelHttp,
   path: string,
   signal: AbortSignal,
+  method = 'GET',
 ): Promise<Response> {
   const key = await token.read();
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   let response: Response;
   try {
-    response = await fetch(`${httpUrl}${path}`, { headers, signal });
+    response = await fetch(`${httpUrl}${path}`, { method, headers, signal });
   } catch (cause) {
     const fault = tlsFault(cause);
     if (fault !== undefined) throw new FabricError('LINK_REFUSED', `${httpUrl}: ${fault}`, { cause });

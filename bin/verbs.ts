@@ -425,6 +425,14 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     maxPositionals: 2,
     load: () => import('./verbs/mcp.ts'),
   },
+  console: {
+    about: 'print a link that opens the console in a browser and signs in, once',
+    usage: 'npx fame-fabric console [--json]',
+    examples: ['npx fame-fabric console', 'xdg-open "$(npx fame-fabric console)"'],
+    flags: { json },
+    maxPositionals: 0,
+    load: () => import('./verbs/console.ts'),
+  },
   doctor: {
     about: 'check this machine and the connection, and print fixes',
     usage: 'npx fame-fabric doctor [--json]',

@@ -262,7 +262,11 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/door-host.ts': 'the expiry of a credential, which its issuer states in wall time',
   'sentinel/src/door/admission.ts':
     'the time until a credential expires, which its issuer states in wall time',
-  'sentinel/src/http/http.ts': 'the time stamp of missed trace entries, and the expiry of a credential',
+  'sentinel/src/http/doctor.ts': 'the expiry of a certificate, which its issuer states in wall time',
+  'sentinel/src/http/line-streams.ts': 'the expiry of a credential, which its issuer states in wall time',
+  'sentinel/src/http/node-feed.ts': 'the time of a line, for display',
+  'sentinel/src/http/node-views.ts': 'the time of a refusal, for display',
+  'sentinel/src/http/trace-route.ts': 'the time of a line, for display',
   'sentinel/src/http/trace.ts': 'the time stamps of trace entries',
   'sentinel/src/observe/history.ts': 'the time of a sample',
   'agents/src/telemetry/turn-statistics.ts': 'the time of a sample',

@@ -139,7 +139,7 @@ export class LocalStack {
     await this.#waitUntil(this.sentinel, record, 'ready', () => isReady(httpUrl));
     writeLine(`sentinel    pid ${record.pid}, ${url}`);
     const doors = doorsOf(env);
-    if (doors !== undefined) writeLine(`doors       ${httpUrl}, ${doors.text}`);
+    if (doors?.text !== undefined) writeLine(`doors       ${httpUrl}, ${doors.text}`);
     return true;
   }
 

@@ -4,7 +4,9 @@ import { readAgentConfig } from '@fame-fabric/agents/process';
 import { systemClock } from '@fame-fabric/shared';
 import { closestMatch, EXIT, escapeLine, isLoopbackHost, redactUrl } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
-import { readClientConfig } from '../config.ts';
+import { localSentinelOf, readClientConfig } from '../config.ts';
+import { consoleLine } from '../console-line.ts';
+import { doorsOf } from '../doors.ts';
 import { durationText } from '../duration.ts';
 import { textFlag } from '../flags.ts';
 import { onInterrupt } from '../interrupt.ts';
@@ -74,6 +76,9 @@ async function start(input: VerbInput): Promise<number> {
     await checkSettingsFiles(input.env);
     const addresses = await stack.start();
     if (!addresses.includes(config.chatAddress)) chatAddress = undefined;
+  }
+  if (doorsOf(input.env)?.names?.includes('console')) {
+    writeLine(await consoleLine(localSentinelOf(config, stack.location())));
   }
   const withPort = port === 8000 ? '' : ` (with FAME_LISTENER_PORT=${port})`;
   const next = chatAddress === undefined ? 'npx fame-fabric ps' : 'make run';

@@ -5,6 +5,8 @@ import { runSentinelProcess } from '@fame-fabric/sentinel';
 import { readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import { EXIT, withoutWarned } from '@fame-fabric/shared/internal';
 import { checkDataDir } from '@fame-fabric/shared/node';
+import { localSentinel, localSentinelOf } from '../config.ts';
+import { consoleLine } from '../console-line.ts';
 import { doorsOf } from '../doors.ts';
 import { envWithPort } from '../flags.ts';
 import { ManagedProcess } from '../local/managed-process.ts';
@@ -19,7 +21,7 @@ export async function run(input: VerbInput): Promise<number> {
   checkSettings(env);
   await checkSettingsFiles(env);
   for (const line of misspeltWarnings(env, ALL_VARIABLES)) writeMessage(line);
-  const { dataDir, port } = readSentinelConfig(env);
+  const { dataDir, host, port, tls } = readSentinelConfig(env);
   checkDataDir(dataDir); // for the agent's journal
   const running = new ManagedProcess('sentinel', dataDir).running();
   if (running?.port === port) {
@@ -29,10 +31,16 @@ export async function run(input: VerbInput): Promise<number> {
     return EXIT.failure;
   }
   let agents: Promise<number> | undefined;
+  const doors = doorsOf(env);
   const sentinelCode = await runSentinelProcess({
     env,
-    doors: doorsOf(env),
+    doors,
     companion: (sentinel) => {
+      // A log must not contain a code that signs in.
+      if (doors?.names?.includes('console') && process.stderr.isTTY) {
+        const local = localSentinel({ host, port: sentinel.port, hasTls: tls !== undefined });
+        void consoleLine(localSentinelOf({ dataDir }, local)).then(writeMessage);
+      }
       // The sentinel has reported the variables without an effect.
       agents = runAgentProcess([], { env: withoutWarned(localAgentEnv(env, sentinel.port)) });
       return agents;

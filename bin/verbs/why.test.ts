@@ -144,7 +144,7 @@ test.each([
   [{ as: 'ada' }, /takes one of --call/],
   [{ as: 'ada', call: 'a@b', bind: 'a@b' }, /takes one of --call/],
   [{ as: 'ada', call: 'math' }, /--call takes an address such as/],
-  [{ as: 'ada', watch: 'node' }, /--watch takes nodes, trace, history, metrics/],
+  [{ as: 'ada', watch: 'node' }, /--watch takes nodes, trace, history, doctor, metrics/],
   [{ as: 'unknown', connect: true }, /has no key "unknown"/],
   [{ as: 'jwt:x', role: ['clent'], connect: true }, /did you mean client/],
 ])('%j is wrong usage', async (flags, message) => {

@@ -30,7 +30,7 @@ const REQUESTS: Readonly<Record<string, Action>> = {
   connect: 'Connect',
   'read-conversation': 'Conversations',
 };
-const PAGES = ['nodes', 'trace', 'history', 'metrics'] as const;
+const PAGES = ['nodes', 'trace', 'history', 'doctor', 'metrics'] as const;
 const VERB_OF: Partial<Record<Action, string>> = {
   Call: 'call',
   Bind: 'bind',

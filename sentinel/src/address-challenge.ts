@@ -100,7 +100,7 @@ export class AddressChallenge {
     // Nodes below this sentinel come before peers, but a stranger must not divert the calls to a peer.
     if (holder.kind === 'peer') return isKeyed(principal) ? 'grant' : 'wait';
     const isSameOwner = haveSameKey(holder.terms.principal, principal);
-    return isSameOwner && bindings.isReserved(address) ? 'grant' : 'wait';
+    return isSameOwner && (holder.isDraining || bindings.isReserved(address)) ? 'grant' : 'wait';
   }
 
   #inUse(address: string): string {

@@ -6,12 +6,12 @@ import type { PrincipalQuota } from './access/principal-quota.ts';
 import { isStranger, type Session } from './session/session.ts';
 import { addTo, removeFrom } from './set-map.ts';
 
-/** Picks one attached member for a message: the same message id always gives the same member. */
+/** Picks one attached member that is not being drained for a message: the same message id always gives the same member. */
 function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {
   let best: Session | undefined;
   let highest = -1;
   for (const member of members) {
-    if (member === except || member.state !== 'attached') continue;
+    if (member === except || member.state !== 'attached' || member.isDraining) continue;
     const weight = hash(member.path, messageId);
     if (weight > highest) {
       highest = weight;

@@ -72,6 +72,11 @@ export async function runSentinelProcess({
     const health = new URL('/healthz', sentinel.url.replace('ws', 'http'));
     writeLife(`The sentinel listens on ${sentinel.url} (id ${sentinel.id}, ${health})`);
     if (doors?.text !== undefined) writeLife(`Clients of other protocols: ${health.origin}, ${doors.text}`);
+    if (doors?.names?.includes('console')) {
+      writeLife(
+        `The console is at ${health.origin}/console/. \`npx fame-fabric console\` prints a link that signs in`,
+      );
+    }
     writeLife(sentinel.accessSummary);
     setTimeout(load, LOAD_LOG_AFTER_MS).unref();
     if (openFiles < config.maxSessions) warnOfOpenFiles(log, openFiles, config);

@@ -34,6 +34,11 @@ export class MemoryCeiling {
     return this.#excessBytes;
   }
 
+  /** Resident memory of the process now, in bytes. */
+  get usedBytes(): number {
+    return this.#rssBytes();
+  }
+
   /** True if the last check found the process above its ceiling. */
   get isExceeded(): boolean {
     return this.#excessBytes > 0;

@@ -104,6 +104,8 @@ export class Router {
     const { counters, hops } = this.#deps;
     counters.received++;
     counters.receivedBytes += bytes.length;
+    from.received++;
+    from.receivedBytes += bytes.length;
     hops.begin();
 
     // 2. Read the header of a plain envelope, or decode anything else.
@@ -402,8 +404,11 @@ export class Router {
       this.#refuse(from, header, 'NODE_GONE', reason, size);
       return false;
     }
-    if (this.#isDraining) {
-      this.#refuse(from, header, 'NODE_BUSY', 'The sentinel is shutting down', size);
+    if (this.#isDraining || target.isDraining) {
+      const reason = this.#isDraining
+        ? 'The sentinel is shutting down'
+        : `The node that serves ${header.to} is being drained`;
+      this.#refuse(from, header, 'NODE_BUSY', reason, size);
       return false;
     }
     const fault = from.quota?.callFault((header.rtype & RTYPE.stream) !== 0);
@@ -694,8 +699,9 @@ export class Router {
     full?: Session,
     retryAfterMs?: number,
   ): void {
-    const { counters, identity, rateBrake, trace } = this.#deps;
+    const { counters, identity, rateBrake, time, trace } = this.#deps;
     counters.refuse(code);
+    from.refusal = { code, at: time.now };
     const isOverRate = this.#charge(from, size) !== undefined;
     const isRequest = (header.rtype & REQUEST_RTYPES) !== 0;
     const receiver = isRequest && !from.terms.hasPairFlows ? undefined : full?.outbound;

@@ -7,7 +7,6 @@ import {
   ClientAddresses,
   type Doors,
   newId,
-  type OriginOptions,
   readSession,
   sessionFile,
   silentLog,
@@ -21,7 +20,7 @@ import type { TokenRules } from './access/tokens/token-rules.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { TlsFiles } from './door/tls.ts';
-import type { HttpDeps } from './http/http.ts';
+import type { HttpDeps, HttpOptions } from './http/http.ts';
 import { LazyDoors } from './lazy-doors.ts';
 import { History } from './observe/history.ts';
 import type { Signatures } from './overlay/overlay.ts';
@@ -136,6 +135,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     history,
     startedAt,
     isReady: () => isReady,
+    tls,
     uplinks,
     doors: options.doors,
   };
@@ -294,7 +294,7 @@ function parentOptions(
 }
 
 // The web framework takes longer to load than all the rest, so it waits for the first plain HTTP request.
-function lazyHttp(deps: HttpDeps, options: OriginOptions, log: Logger): RequestHandler {
+function lazyHttp(deps: HttpDeps, options: HttpOptions, log: Logger): RequestHandler {
   const load = async (server: Server) => (await import('./http/http.ts')).createHttp(server, deps, options);
   let http: ReturnType<typeof load> | undefined;
   return (server, request, response) => {

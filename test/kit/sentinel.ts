@@ -71,6 +71,7 @@ export interface ListedNode {
   queuedBytes: number;
   openCalls: number;
   serving: number;
+  isDraining: boolean;
 }
 
 /** Fetches a page of a sentinel with its local key. */

@@ -146,10 +146,17 @@ async function attempt(
   const { code: closed } = await (attach.status === 'fulfilled' ? node.cut() : node.closed);
   return [
     ...judge(`${verb}: attach`, ack, code),
-    ...judge(verb, outcomeOf(acted, node), verb === 'attach over HTTP' ? 'OPERATION_UNSUPPORTED' : code),
+    ...judge(verb, outcomeOf(acted, node), refusalOf(verb, code)),
     ...(closed === 1008 ? [] : [`${verb}: closed with ${closed}`]),
     ...(node.inbox.length === 0 ? [] : [`${verb}: received ${node.describeInbox()}`]),
   ];
+}
+
+/** The expected outcome of a verb with a faulty credential, or with none (`AUTH_MISSING`). */
+function refusalOf(verb: string, code: string): string {
+  if (verb === 'attach over HTTP') return 'OPERATION_UNSUPPORTED';
+  // A page without a credential learns here that it may sign in.
+  return verb === 'session' && code === 'AUTH_MISSING' ? 'allowed' : code;
 }
 
 /** The refused attach is the answer to all verbs of the same connection. */

@@ -37,6 +37,8 @@ interface TlsDeps {
 interface Loaded {
   /** Identity of the files that were read. */
   readonly version: string;
+  /** End of the validity of the certificate, wall time in ms. */
+  readonly validTo: number;
   readonly context: { readonly cert: string; readonly key: string; readonly ca?: string };
 }
 
@@ -56,6 +58,11 @@ export class Tls {
     this.#deps = deps;
     this.#loaded = load(files, deps.clock);
     deps.authorities?.replace(this.#loaded.context.ca ?? '');
+  }
+
+  /** End of the validity of the certificate in use, wall time in ms since the epoch. */
+  get validTo(): number {
+    return this.#loaded.validTo;
   }
 
   /** Creates the HTTP server of the port. */
@@ -136,7 +143,7 @@ function load(files: TlsFiles, clock: Clock): Loaded {
     const why = code.includes('MISMATCH') ? 'it is not the key of the certificate' : message;
     throw fault('FAME_TLS_KEY_FILE', keyFile, why);
   }
-  return { version, context };
+  return { version, validTo: Date.parse(new X509Certificate(cert).validTo), context };
 }
 
 function readCertificates(variable: string, file: string, clock: Clock): string {

@@ -1,11 +1,8 @@
 // Plain HTTP on the sentinel's port: health, readiness, metrics, and the data of `fame ps` and `fame trace`. It is
 // loaded after the port listens, so that nodes can attach before the web framework is ready.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
 import {
-  type ClientAddresses,
-  type Doors,
   FabricError,
   type OriginOptions,
   originFault,
@@ -13,18 +10,10 @@ import {
   refuseMalformed,
   tableCode,
 } from '@fame-fabric/shared/router';
-import { type Access, type Granted, isKeyed, KEY_ADVICE } from '../access/access.ts';
-import type { Guard } from '../access/guard.ts';
-import type { Bindings } from '../bindings.ts';
+import { type Granted, isKeyed, KEY_ADVICE } from '../access/access.ts';
 import type { Counters } from '../counters.ts';
-import type { Identity } from '../identity.ts';
-import type { MemoryCeiling } from '../memory-ceiling.ts';
-import type { History } from '../observe/history.ts';
 import type { HopLatency } from '../observe/hop-latency.ts';
-import type { OpenCalls } from '../open-calls.ts';
-import type { QueueBudget } from '../session/queue-budget.ts';
-import type { SessionTable } from '../session/session-table.ts';
-import type { UplinkStatus } from '../uplink/uplink.ts';
+import { type DoctorDeps, type DoctorOptions, runChecks } from './doctor.ts';
 import {
   Fastify,
   type FastifyError,
@@ -33,18 +22,10 @@ import {
   type FastifyRequest,
 } from './fastify.ts';
 import type { SentinelMetrics } from './metrics.ts';
+import { NODES_PATH, type NodesRoutesDeps, nodesRoutes } from './nodes-routes.ts';
 import { PAGE_HEADERS, pageHtml } from './page.ts';
-import { SESSION_PATH, sessionRoutes } from './session-routes.ts';
-import type { TraceTap } from './trace.ts';
-
-/** Backlog of one trace reader beyond which it misses entries. */
-const TRACE_BACKLOG_BYTES = 1_048_576;
-const MAX_TRACE_READERS = 8;
-/** Interval of the check whether the credential of a trace reader is still valid, in ms. */
-const CREDENTIAL_CHECK_MS = 2_000;
-
-/** A silent trace has an empty line in this interval, because `fetch` gives up after 300 s without data. */
-const TRACE_KEEP_ALIVE_MS = 60_000;
+import { SESSION_PATH, type SessionRoutesDeps, sessionRoutes } from './session-routes.ts';
+import { TRACE_PATH, type TraceRouteDeps, traceRoute } from './trace-route.ts';
 
 /** Routes for health checks, which may use any host name. Their answers contain no names. */
 const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/v1/ingress/health']);
@@ -52,37 +33,24 @@ const PROBES = new Set(['/healthz', '/readyz', '/fame/v1/attach/health', '/fame/
 /** Path to which naylence nodes send envelopes when they attach over HTTP (decision 41). */
 const HTTP_ATTACH = '/fame/v1/ingress/*';
 
+const DOCTOR_PATH = '/fame/v1/doctor';
+
 /** Routes that need no key. Without one, their answers contain nothing about a fabric that needs a key. */
 const PUBLIC = new Set(['/', '/version', SESSION_PATH]);
 
-export interface HttpDeps {
-  access: Access;
-  clients: ClientAddresses;
-  guard: Guard;
-  identity: Identity;
-  table: SessionTable;
-  bindings: Bindings;
-  calls: OpenCalls;
+export interface HttpDeps extends NodesRoutesDeps, TraceRouteDeps, SessionRoutesDeps, DoctorDeps {
   counters: Counters;
   hops: HopLatency;
-  history: History;
-  budget: QueueBudget;
-  memory: MemoryCeiling;
-  trace: TraceTap;
-  isReady: () => boolean;
-  /** Connections to a parent and to peers. */
-  uplinks: readonly { readonly status: UplinkStatus }[];
   clock: Clock;
-  /** Monotonic time of the start, in ms. */
-  startedAt: number;
-  /** The doors of the port. Undefined if it has none. */
-  doors: Doors | undefined;
 }
+
+export interface HttpOptions extends OriginOptions, DoctorOptions {}
 
 /** The pages behind the permission Watch, as policies name them. Any other page that is not public needs Admin. */
 const PAGES = new Map([
-  ['/fame/v1/nodes', 'nodes'],
-  ['/fame/v1/trace', 'trace'],
+  [NODES_PATH, 'nodes'],
+  [TRACE_PATH, 'trace'],
+  [DOCTOR_PATH, 'doctor'],
   ['/fame/v1/history', 'history'],
   ['/metrics', 'metrics'],
 ]);
@@ -110,13 +78,8 @@ const STATUS_OF_FAULT: Readonly<Record<string, number>> = { AUTH_FORBIDDEN: 403,
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Builds the routes for a server that the caller owns; returns the function that answers its requests. */
-export async function createHttp(
-  server: Server,
-  deps: HttpDeps,
-  options: OriginOptions,
-): Promise<HttpHandler> {
-  const { access, bindings, budget, calls, clock, guard, identity } = deps;
-  const { startedAt, table, trace } = deps;
+export async function createHttp(server: Server, deps: HttpDeps, options: HttpOptions): Promise<HttpHandler> {
+  const { access, guard, identity, table } = deps;
   let handle: HttpHandler | undefined;
   const app: FastifyInstance = Fastify({
     logger: false,
@@ -210,79 +173,11 @@ export async function createHttp(
     return reply.type(contentType).send(text);
   });
   app.get('/fame/v1/history', async () => deps.history.view);
-  app.get('/fame/v1/nodes', async () => ({
-    sentinel: {
-      id: identity.id,
-      path: identity.path,
-      version: identity.software,
-      uptimeMs: clock.monotonic() - startedAt,
-      queues: {
-        queuedBytes: budget.queuedBytes,
-        socketBytes: budget.socketBytes,
-        limitBytes: budget.queueBytes,
-        totalLimitBytes: budget.queueTotalBytes,
-      },
-    },
-    uplinks: deps.uplinks.map(({ status }) => status),
-    nodes: [...table.all()].map((session) => ({
-      id: session.systemId,
-      path: session.path,
-      kind: session.kind,
-      state: session.state,
-      principal: session.terms.principal.id,
-      since: new Date(session.startedAt).toISOString(),
-      addresses: [...(bindings.addressesOf(session) ?? [])],
-      capabilities: [...bindings.capabilitiesOf(session)],
-      queuedMessages: session.outbound.messages,
-      queuedBytes: session.outbound.bytes,
-      withheldGrants: session.outbound.withheldGrants,
-      openCalls: calls.madeCount(session),
-      serving: calls.servingCount(session),
-    })),
-  }));
+  const callerOf = (request: FastifyRequest): Granted => callers.get(request)!;
+  app.get(DOCTOR_PATH, async () => ({ checks: runChecks(deps, options) }));
   sessionRoutes(app, deps, options.isEncrypted ?? false);
-  let readers = 0;
-  app.get('/fame/v1/trace', async (request, reply) => {
-    if (readers >= MAX_TRACE_READERS) {
-      const message = `Trace limit reached (${MAX_TRACE_READERS}). Close another trace and try again.`;
-      return reply.code(429).send(refusalBody('QUOTA_EXCEEDED', message));
-    }
-    readers++;
-    // A trace may be silent for as long as there is nothing to trace.
-    request.raw.socket.setTimeout(0);
-    const stream = new Readable({ read() {} });
-    const caller = callers.get(request)!;
-    const endIfRevoked = (): boolean => {
-      const isAllowed = guard.permissions.decide(caller.principal, 'Watch', 'trace').isAllowed;
-      if (isAllowed && !access.hasEnded(caller, clock.now())) return false;
-      stop();
-      keepAlive.stop();
-      stream.push(null);
-      return true;
-    };
-    // A trace without entries ends, too.
-    const credentialCheck = clock.every(CREDENTIAL_CHECK_MS, endIfRevoked);
-    const keepAlive = clock.every(TRACE_KEEP_ALIVE_MS, () => {
-      if (!stream.readableEnded && stream.readableLength === 0) stream.push('\n');
-    });
-    const stop = trace.listen((entries, missed) => {
-      if (endIfRevoked()) return;
-      if (stream.readableLength > TRACE_BACKLOG_BYTES) return;
-      const lines = entries.map((entry) => JSON.stringify(entry));
-      if (missed > 0) lines.push(JSON.stringify({ t: clock.now(), missed }));
-      stream.push(`${lines.join('\n')}\n`);
-    });
-    reply.raw.on('close', () => {
-      readers--;
-      credentialCheck.stop();
-      keepAlive.stop();
-      stop();
-      stream.destroy();
-    });
-    // Send the headers before the first entry, so that the client can tell when its trace has started.
-    reply.raw.flushHeaders?.();
-    return reply.type('application/x-ndjson').send(stream);
-  });
+  nodesRoutes(app, deps, callerOf);
+  traceRoute(app, deps, callerOf);
 
   await app.ready();
   return handle!;

@@ -17,7 +17,7 @@ import type { Identity } from '../identity.ts';
 import type { FastifyInstance, FastifyReply } from './fastify.ts';
 
 export const SESSION_PATH = '/fame/v1/session';
-export const SIGN_IN_LINKS_PATH = '/fame/v1/sign-in-links';
+const SIGN_IN_LINKS_PATH = '/fame/v1/sign-in-links';
 
 /** A key has at most 8,192 bytes, and a longer one than 2,800 does not fit into a cookie. */
 const MAX_BODY_BYTES = 10_240;
@@ -41,14 +41,18 @@ export function sessionRoutes(app: FastifyInstance, deps: SessionRoutesDeps, isE
   const links = new SignInLinks(clock);
   const limit = new SignInLimit(clock);
 
-  const may = (principal: Principal, action: 'Watch' | 'Admin', page?: string): boolean =>
+  const may = (principal: Principal, action: 'Connect' | 'Watch' | 'Admin', page?: string): boolean =>
     guard.permissions.decide(principal, action, page).isAllowed;
+
+  /** True if the principal may attach, or read the list of nodes. */
+  const isAdmitted = (principal: Principal): boolean =>
+    may(principal, 'Connect') || may(principal, 'Watch', 'nodes');
 
   const view = (granted: Granted | undefined) => {
     const principal = granted?.principal;
     const isSignedIn = principal !== undefined && isKeyed(principal);
     // The names of the fabric are for those who may attach to it.
-    const isKnown = isSignedIn || !access.isCredentialNeeded;
+    const isKnown = principal !== undefined && isAdmitted(principal);
     return {
       principal: isSignedIn ? { id: principal.id, roles: principal.roles } : null,
       isSignedIn,
@@ -69,7 +73,10 @@ export function sessionRoutes(app: FastifyInstance, deps: SessionRoutesDeps, isE
   app.get(SESSION_PATH, async (request, reply) => {
     reply.header('cache-control', 'no-store');
     const result = await access.authenticate(request);
-    if (result.ok) return view(result);
+    if (result.ok) {
+      const isRefused = isKeyed(result.principal) && !isAdmitted(result.principal);
+      return isRefused ? refuse(reply, NOT_ADMITTED) : view(result);
+    }
     const hasBearer = credentialOf(request.headers).kind !== 'none';
     if (hasBearer || result.fault.code === 'AUTH_UNAVAILABLE') return refuse(reply, result.fault);
     if (cookies.has(request) && cookies.isOwn(request)) {
@@ -96,6 +103,10 @@ export function sessionRoutes(app: FastifyInstance, deps: SessionRoutesDeps, isE
       if (fault.code !== 'AUTH_UNAVAILABLE') limit.failed(remote);
       guard.signIn('refused', { remote });
       return refuse(reply, fault);
+    }
+    if (!isAdmitted(result.principal)) {
+      guard.signIn('refused', { principal: result.principal.id, remote });
+      return refuse(reply, NOT_ADMITTED);
     }
     const header = cookies.header(token, request, result.expiresAt);
     if (header === undefined) return refuse(reply, TOO_LONG);
@@ -154,6 +165,10 @@ const STATUS: Readonly<Record<string, number>> = {
 const FOREIGN_PAGE = new FabricError(
   'AUTH_FORBIDDEN',
   'Only a page of this sentinel may sign in or out. The request needs the Origin of its Host',
+);
+const NOT_ADMITTED = new FabricError(
+  'AUTH_FORBIDDEN',
+  'This key may neither attach nor read the list of nodes. `npx fame-fabric why` explains the decision',
 );
 const TOO_MANY = new FabricError(
   'QUOTA_EXCEEDED',

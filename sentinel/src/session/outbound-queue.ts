@@ -56,6 +56,9 @@ export class OutboundQueue implements CreditGranter {
   #flows: FlowTable | undefined;
   /** Flows with messages and credit, which wait only for the socket, in the order of their turns. */
   #ready: Set<Flow> | undefined;
+  /** Messages of other nodes that were given to the connection. */
+  sent = 0;
+  sentBytes = 0;
   #messages = 0;
   #bytes = 0;
   #withheldGrants = 0;
@@ -140,6 +143,8 @@ export class OutboundQueue implements CreditGranter {
       transport.bufferedBytes < this.#budget.socketBound
     ) {
       flow.credit--;
+      this.sent++;
+      this.sentBytes += bytes.byteLength;
       transport.send(bytes);
       return true;
     }
@@ -232,6 +237,8 @@ export class OutboundQueue implements CreditGranter {
       if (bytes === undefined) break;
       flow.credit--;
       flow.deficit -= bytes.byteLength;
+      this.sent++;
+      this.sentBytes += bytes.byteLength;
       this.#messages--;
       this.#count(flow.queuedBytes - before);
       this.#movedAt = this.#time.now;

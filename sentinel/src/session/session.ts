@@ -74,6 +74,15 @@ export class Session implements SessionIdentity {
   quota: PrincipalQuota | undefined;
   /** Refusals for the rate of its principal. */
   rate: RateRecord | undefined;
+  /** True if an administrator drains the node: it gets no new calls. Ends with the next process of the node. */
+  isDraining = false;
+  /** Messages from the node, without pings. */
+  received = 0;
+  receivedBytes = 0;
+  /** The last refusal of a message of the node. `at` is monotonic, in ms. */
+  refusal: { readonly code: string; readonly at: number } | undefined;
+  /** Monotonic end of the resume window of a lost session, in ms. */
+  resumeEndsAt = 0;
   /** True for a peer if the policy refused some of its announcements. */
   missesAnnouncements = false;
   /** Receives the acks of renewals, if this sentinel is a node of the other side. */

@@ -107,6 +107,7 @@ export class Sessions {
       for (const call of calls.takeMadeBy(session)) this.cancelAtCallee(call, 'caller-gone');
       const orphans = calls.servedBy(session).filter(({ state }) => state === 'awaited');
       this.#expireOrphans(orphans);
+      session.isDraining = false;
     }
     // Install the new connection before closing the old one, so that the old close handler sees it was replaced.
     session.resume(transport, terms);
@@ -132,6 +133,7 @@ export class Sessions {
       return;
     }
     bindings.reserve(session);
+    session.resumeEndsAt = clock.monotonic() + this.#resumeWindowMs;
     this.#expiry.set(
       session,
       clock.after(this.#resumeWindowMs, () => this.#dispose(session)),

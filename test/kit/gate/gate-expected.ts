@@ -53,6 +53,9 @@ const ofPage =
   (who) =>
     both(isAdmin(who) || readers.includes(who.caller) ? 'allowed' : 'AUTH_FORBIDDEN');
 
+// A link stands for a key or a token.
+const linkOutcome = ({ kind }: Who): string => (kind === 'certificate' ? 'OPERATION_UNSUPPORTED' : 'allowed');
+
 export const EXPECTED: Readonly<Record<string, Rule>> = {
   bind: ofBind(() => both('allowed')),
   'bind over': ofBind(() => ['ADDRESS_IN_USE', 'allowed']),
@@ -112,5 +115,12 @@ export const EXPECTED: Readonly<Record<string, Rule>> = {
   nodes: ofPage('door'),
   trace: ofPage(),
   metrics: ofPage(),
+  'nodes, followed': ofPage('door'),
+  history: ofPage(),
+  doctor: ofPage(),
+  session: () => both('allowed'),
+  'sign-in link': (who) => both(isAdmin(who) ? linkOutcome(who) : 'AUTH_FORBIDDEN'),
+  'disconnect a node': (who) => both(isAdmin(who) ? 'NO_ROUTE' : 'AUTH_FORBIDDEN'),
+  'drain a node': (who) => both(isAdmin(who) ? 'NO_ROUTE' : 'AUTH_FORBIDDEN'),
   'attach over HTTP': () => both('OPERATION_UNSUPPORTED'),
 };

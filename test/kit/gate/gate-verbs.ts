@@ -79,7 +79,13 @@ const ofConversation = ({ conversation }: Target, more: Json = {}): Json => ({
 });
 
 /** Requests a page of the sentinel. */
-function page(fabric: GateFabric, { token, certificate }: Credential, path: string, method = 'GET') {
+function page(
+  fabric: GateFabric,
+  { token, certificate }: Credential,
+  path: string,
+  method = 'GET',
+  body?: Json,
+) {
   return new Promise<Answer>((resolve, reject) => {
     const options = {
       host: '127.0.0.1',
@@ -87,11 +93,14 @@ function page(fabric: GateFabric, { token, certificate }: Credential, path: stri
       path,
       method,
       ca: readFileSync(fabric.credentials.authority.file),
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
       ...(certificate && { cert: readFileSync(certificate.cert), key: readFileSync(certificate.key) }),
     };
     const asked = request(options, (response) => {
-      if (response.statusCode === 200) {
+      if (response.statusCode! < 300) {
         // A trace has no end.
         response.destroy();
         resolve(ALLOWED);
@@ -107,7 +116,7 @@ function page(fabric: GateFabric, { token, certificate }: Credential, path: stri
     asked.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ECONNRESET') reject(error);
     });
-    asked.end();
+    asked.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
@@ -251,6 +260,16 @@ export const VERBS: Readonly<Record<string, Act>> = {
   nodes: ({ fabric, credential }) => page(fabric, credential, '/fame/v1/nodes'),
   trace: ({ fabric, credential }) => page(fabric, credential, '/fame/v1/trace'),
   metrics: ({ fabric, credential }) => page(fabric, credential, '/metrics'),
+  'nodes, followed': ({ fabric, credential }) => page(fabric, credential, '/fame/v1/nodes?follow=true'),
+  history: ({ fabric, credential }) => page(fabric, credential, '/fame/v1/history'),
+  doctor: ({ fabric, credential }) => page(fabric, credential, '/fame/v1/doctor'),
+  session: ({ fabric, credential }) => page(fabric, credential, '/fame/v1/session'),
+  'sign-in link': ({ fabric, credential }) => page(fabric, credential, '/fame/v1/sign-in-links', 'POST'),
+  // No node has a path below that of another node, so the targets stay.
+  'disconnect a node': ({ fabric, credential }, { path }) =>
+    page(fabric, credential, '/fame/v1/nodes/disconnect', 'POST', { path: `${path}/below` }),
+  'drain a node': ({ fabric, credential }, { path }) =>
+    page(fabric, credential, '/fame/v1/nodes/drain', 'POST', { path: `${path}/below` }),
   'attach over HTTP': ({ fabric, credential }, { systemId }) =>
     page(fabric, credential, `/fame/v1/ingress/downstream/${systemId}`, 'POST'),
 };
