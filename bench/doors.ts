@@ -5,7 +5,6 @@
 // 2. The calls of a bystander, a native node with an agent of its own: their 99th percentile alone, beside these streams through our client,
 //    beside them through the door, and with requests of nearly 1 MiB too, which the door parses. The same through the doors of `fame
 //    doors`, a process of its own.
-// 3. The CPU time per message of a sentinel whose doors are loaded and idle, to one with FAME_DOORS=none (goal 20).
 //
 // Streams and bodies take most of a machine with two cores, so every program on it is slower beside them. So the bystander beside the door
 // is compared with the same streams through our client, and with the same bodies posted to a port of another process that parses them.
@@ -15,9 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type AppCell, type AppKind, ApplicationBench } from './application.ts';
 import { answerCommands, Child } from './child.ts';
-import { type Contestant, OURS } from './contestants.ts';
 import { median } from './median.ts';
-import { compareRouters } from './rig.ts';
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
 const { quick } = flags;
@@ -172,28 +169,6 @@ async function measureStreams(): Promise<void> {
   }
 }
 
-/** Sends one request to each door, so that it loads. */
-async function loadDoors({ url }: Contestant): Promise<void> {
-  const { host } = new URL(url);
-  for (const path of ['/v1/models', '/.well-known/agent-card.json', '/mcp', '/agents']) {
-    const { status } = await fetch(`http://${host}${path}`);
-    if (status >= 500) throw new Error(`${path} answered ${status}`);
-  }
-}
-
-async function measureIdleDoors(): Promise<void> {
-  const without = { ...OURS, name: 'no doors', env: { ...OURS.env, FAME_DOORS: 'none' } };
-  const ratios = await compareRouters(without, OURS, {
-    sets: quick ? 1 : 3,
-    rounds: quick ? 10 : 16,
-    warmMessages: quick ? 15_000 : 40_000,
-    prepare: async (router, nth) => {
-      if (nth === 1) await loadDoors(router);
-    },
-  });
-  record('us/msg with doors loaded and idle, to FAME_DOORS=none', median(ratios), 1.02);
-}
-
 const print = (line: string): void => console.log(line);
 let isBroken = false;
 
@@ -207,7 +182,6 @@ function record(label: string, value: number, goal: number, unit = 'x'): void {
 if (process.send === undefined) {
   const startedAt = performance.now();
   await measureStreams();
-  await measureIdleDoors();
   print(`in ${((performance.now() - startedAt) / 1_000).toFixed(0)} s`);
   process.exit(isBroken ? 1 : 0);
 }
