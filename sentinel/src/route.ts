@@ -749,7 +749,8 @@ export class Router {
     bytes: number,
     more: { via?: string; code?: ErrorCode },
   ): void {
-    this.#deps.trace.add({ dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
+    const { trace } = this.#deps;
+    if (trace.admit()) trace.add({ dir, type: 'Data', from: path, to, corrId, id, bytes, ...more });
   }
 }
 
