@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Proc } from '../../kit/processes.ts';
 import { localKey } from '../../kit/sentinel.ts';
 import { CHAT, converse, openClient } from '../../kit/stack.ts';
 import { connected, startConsole, type TestConsole } from './kit.ts';
@@ -13,9 +14,10 @@ const SCREENS = ['Fabric', 'Talk', 'Conversations', 'Trace', 'Agents', 'Teams', 
 let fabric: TestConsole;
 let page: Page;
 let conversationId: string;
+let agent: Proc;
 beforeAll(async () => {
   fabric = await startConsole({ respond: () => 'Hello **there**.' });
-  await fabric.startAgent();
+  agent = await fabric.startAgent();
   const conversation = await converse(await openClient(fabric.sentinel.url));
   await conversation.runTurn('Hello');
   conversationId = conversation.id;
@@ -153,6 +155,20 @@ test('the first paint comes within 0.5 s', async () => {
   for (let index = 0; index < 5; index++) times.push(await paint());
   console.log(`first paint: ${times.map((ms) => Math.round(ms)).join(', ')} ms`);
   expect(Math.min(...times)).toBeLessThan(500);
+});
+
+test('the doctor reports a missing chat agent, in the header too, until it is back', async () => {
+  await agent.stop();
+  page = await fabric.open('#/doctor');
+  await page.getByRole('heading', { level: 2, name: 'chat agent' }).waitFor();
+  await page.getByText(/^1 (warning|failure) in \d+ checks\.$/).waitFor();
+  await page.getByText('Fix:').waitFor();
+  const problems = page.getByRole('link', { name: '1 problem' });
+  await problems.waitFor();
+  await fabric.startAgent();
+  await page.getByRole('button', { name: 'Check again' }).click();
+  await page.getByText(/^All \d+ checks passed\.$/).waitFor();
+  await problems.waitFor({ state: 'detached' });
 });
 
 test('no page wrote an error, except for the refused sign-ins', () => {
