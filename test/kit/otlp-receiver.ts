@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { eventually } from './eventually.ts';
 
-export type SpanValue = string | number | boolean | readonly string[];
+type SpanValue = string | number | boolean | readonly string[];
 
 export interface ReceivedSpan {
   readonly service: string;

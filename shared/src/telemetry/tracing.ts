@@ -2,7 +2,7 @@
 // loaded only in processes that trace. Call sites check `tracing` first, so a process without traces pays for one comparison.
 
 /** A value of an attribute. Undefined leaves the attribute out. */
-export type AttributeValue = string | number | boolean | readonly string[] | undefined;
+type AttributeValue = string | number | boolean | readonly string[] | undefined;
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
 export interface SpanStart {
