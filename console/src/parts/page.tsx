@@ -8,16 +8,18 @@ export interface PageProps {
   actions?: ComponentChildren;
   /** True if the content fills the height of the window and scrolls inside. @default false */
   isFull?: boolean;
+  /** Element that gets the focus when the screen opens. @default the title */
+  focus?: { readonly current: HTMLElement | null } | undefined;
   children: ComponentChildren;
 }
 
 /** A screen. Its title gets the focus when the screen opens, so that screen readers announce it. */
-export function Page({ title, actions, isFull = false, children }: PageProps) {
+export function Page({ title, actions, isFull = false, focus, children }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} · Fame Fabric`;
-    heading.current?.focus({ preventScroll: true });
-  }, [title]);
+    (focus?.current ?? heading.current)?.focus({ preventScroll: true });
+  }, [title, focus]);
   return (
     <div class={isFull ? 'page page-full' : 'page'}>
       <div class="page-head">

@@ -94,6 +94,28 @@ test('a call waits for approval in both tabs, and the answer of one serves both'
   }
 });
 
+test('a conversation needs no mouse', async () => {
+  const page = await openNew();
+  // The field for the message has the focus at first.
+  await expect.poll(() => page.evaluate('document.activeElement.ariaLabel')).toBe('Message');
+  await page.keyboard.type('First line');
+  await page.keyboard.press('Shift+Enter');
+  await page.keyboard.type('second line');
+  await page.reload();
+  expect(await page.getByLabel('Message', { exact: true }).inputValue()).toBe('First line\nsecond line');
+  await expect.poll(() => page.evaluate('document.activeElement.ariaLabel')).toBe('Message');
+  await page.keyboard.press('Enter');
+  await answered(page, 're: First line\nsecond line');
+  for (let presses = 0; presses < 20; presses++) {
+    if ((await page.evaluate('document.activeElement.ariaLabel')) === 'Edit the message in a fork') break;
+    await page.keyboard.press('Shift+Tab');
+  }
+  await page.keyboard.press('Enter');
+  await page.getByLabel('Edited message').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByLabel('Edited message').waitFor({ state: 'detached' });
+});
+
 test('an answer is stopped by a key and sent again', async () => {
   const held = gate();
   replies.set('Count', [['One', held], 'One, two.']);

@@ -14,6 +14,9 @@ import { continueElsewhere, takeFirstMessage } from './first-message.ts';
 import { Messages } from './messages.tsx';
 import { SystemPrompt } from './system-prompt.tsx';
 
+/** On a touch screen the focus of a field would open the keyboard. */
+const hasTouch = matchMedia('(pointer: coarse)').matches;
+
 export interface ChatProps {
   address: string;
   id: string;
@@ -30,8 +33,6 @@ export function Chat({ address, id, agents }: ChatProps) {
       feed.systemPrompt = first.systemPrompt ?? '';
       feed.send(first.text);
     }
-    // On a touch screen the focus would open the keyboard.
-    if (!matchMedia('(pointer: coarse)').matches) input.current?.focus();
     return () => feed.stop();
   }, [feed, id]);
   const view = feed.view.value;
@@ -49,7 +50,12 @@ export function Chat({ address, id, agents }: ChatProps) {
   };
   const agent = agents.find((one) => one.address === address);
   return (
-    <Page title="Talk" isFull actions={<Actions address={address} id={id} agents={agents} isNew={isNew} />}>
+    <Page
+      title="Talk"
+      isFull
+      focus={hasTouch ? undefined : input}
+      actions={<Actions address={address} id={id} agents={agents} isNew={isNew} />}
+    >
       <div class="talk">
         <Messages feed={feed} view={view} onReplace={replace}>
           <SystemPrompt feed={feed} view={view} isNew={isNew} agent={agent} />

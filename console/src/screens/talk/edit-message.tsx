@@ -1,5 +1,5 @@
 // The field in which a sent message is edited. The edited message goes to a fork, and the conversation stays as it is.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Button } from '../../parts/form.tsx';
 
 export interface EditMessageProps {
@@ -11,7 +11,7 @@ export interface EditMessageProps {
 export function EditMessage({ text, onSend, onCancel }: EditMessageProps) {
   const [value, setValue] = useState(text);
   const input = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => input.current?.focus(), []);
   const send = (): void => {
     if (value.trim() !== '') onSend(value);
   };
