@@ -83,7 +83,7 @@ export function teamGraph(agents: readonly AgentConfigT[], team: Pick<TeamConfig
 type Link = Pick<TeamEdge, 'from' | 'to'>;
 
 /** Returns the agents reachable from `from`; itself only if it is on a cycle. */
-export function reachable(from: string, edges: readonly Link[]): Set<string> {
+function reachable(from: string, edges: readonly Link[]): Set<string> {
   const seen = new Set<string>();
   const open = [from];
   for (let name = open.pop(); name !== undefined; name = open.pop()) {

@@ -6,7 +6,7 @@ import type { TeamLimits } from './message-path.ts';
 import type { TeamGraph } from './team-graph.ts';
 
 /** An agent of the team, as far as its model calls matter. */
-export interface CountedAgent {
+interface CountedAgent {
   readonly name: string;
   /** Name of its model. */
   readonly model: string;

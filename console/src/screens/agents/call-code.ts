@@ -35,7 +35,7 @@ export const codeOf = (call: CodeOf): CallCode => ({
   python: python(call),
 });
 
-export const admissionUrlOf = (origin: string): string =>
+const admissionUrlOf = (origin: string): string =>
   `${origin.replace(/^http/, 'ws')}/fame/v1/attach/ws/downstream`;
 
 /** Text in single quotes for a POSIX shell; plain words need none. */

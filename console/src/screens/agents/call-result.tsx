@@ -7,7 +7,7 @@ import type { Run } from './call-run.ts';
 /** Longest text of one value. */
 const MAX_CHARS = 50_000;
 
-export const valueText = (value: unknown): string => {
+const valueText = (value: unknown): string => {
   if (value === undefined) return 'null';
   const text = typeof value === 'string' ? value : JSON.stringify(value, undefined, 2);
   const left = text.length - MAX_CHARS;

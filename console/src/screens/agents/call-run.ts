@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { client } from '../../fabric/connection.ts';
 import { wireParams } from './call-code.ts';
 
-export interface Item {
+interface Item {
   /** From 1. */
   readonly number: number;
   /** From the start of the call, in ms. */

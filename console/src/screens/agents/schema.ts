@@ -183,7 +183,7 @@ function checkProperties(schema: Schema, value: Readonly<Record<string, unknown>
 }
 
 /** Compares JSON values. Keys of objects may have any order. */
-export function isSame(a: unknown, b: unknown): boolean {
+function isSame(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (Array.isArray(a) || Array.isArray(b)) {
     return (

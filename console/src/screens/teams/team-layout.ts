@@ -16,7 +16,7 @@ export interface PlacedNode {
   readonly width: number;
 }
 
-export interface PlacedEdge {
+interface PlacedEdge {
   readonly id: string;
   readonly from: string;
   readonly to: string;

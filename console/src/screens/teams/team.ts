@@ -2,7 +2,7 @@
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-export interface TeamAgent {
+interface TeamAgent {
   readonly name: string;
   readonly model: string;
   readonly functions: readonly string[];
