@@ -106,7 +106,7 @@ test('tokens and cost are per minute; the cost has a chart only with prices', ()
   );
   expect(valuesOf(priced, 'tokens', 'in')).toEqual([10, 20]);
   expect(valuesOf(priced, 'cost', 'USD')).toEqual([0.01, 0.03]);
-  expect(agentCharts([[agentSample(0)]], INTERVAL_MS).map(({ id }) => id)).toEqual([
+  expect(agentCharts([[agentSample(0), agentSample(1)]], INTERVAL_MS).map(({ id }) => id)).toEqual([
     'turns',
     'first-token',
     'tokens',
@@ -115,9 +115,11 @@ test('tokens and cost are per minute; the cost has a chart only with prices', ()
 
 test('there are no charts without samples', () => {
   expect(sentinelCharts([], INTERVAL_MS)).toEqual([]);
+  expect(sentinelCharts([sample(0)], INTERVAL_MS)).toEqual([]);
+  expect(agentCharts([[agentSample(0)]], INTERVAL_MS)).toEqual([]);
   expect(agentCharts([[], []], INTERVAL_MS)).toEqual([]);
   const idle = { turns: 0, tokens_in: 0, tokens_out: 0, first_token_ms: null };
-  expect(agentCharts([[agentSample(0, idle)]], INTERVAL_MS)).toEqual([]);
+  expect(agentCharts([[agentSample(0, idle), agentSample(1, idle)]], INTERVAL_MS)).toEqual([]);
 });
 
 test.each([

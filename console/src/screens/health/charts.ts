@@ -42,9 +42,9 @@ const MINUTE_MS = 60_000;
 /** Codes with a line of their own. */
 const MAX_CODES = 5;
 
-/** Charts of the sentinel. Empty without samples. */
+/** Charts of the sentinel. Empty with fewer than two samples, which make no line. */
 export function sentinelCharts(samples: readonly HistorySample[], intervalMs: number): Chart[] {
-  if (samples.length === 0) return [];
+  if (samples.length < 2) return [];
   const rows = withGaps(samples, intervalMs);
   const times = timesOf(rows, intervalMs);
   const line = (label: string, value: (sample: HistorySample) => number | null | undefined): Line => ({
@@ -98,10 +98,11 @@ function refusalLines(rows: readonly (HistorySample | undefined)[], intervalMs: 
   return others.length === 0 ? lines : [...lines, of(`${others.length} other codes`, others)];
 }
 
-/** Charts of agents, summed over `agents`. The cost has a chart only if an agent reports one. Empty without a turn. */
+/** Charts of agents, summed over `agents`. The cost has a chart only if an agent reports one. Empty without a turn, and with fewer than two samples. */
 export function agentCharts(agents: readonly (readonly AgentSample[])[], intervalMs: number): Chart[] {
   const samples = mergeAgents(agents, intervalMs);
-  if (samples.every(({ turns, tokens_out }) => turns === 0 && tokens_out === 0)) return [];
+  if (samples.length < 2 || samples.every(({ turns, tokens_out }) => turns === 0 && tokens_out === 0))
+    return [];
   const rows = withGaps(samples, intervalMs);
   const times = timesOf(rows, intervalMs);
   const perSecond = (label: string, count: (sample: MergedSample) => number): Line => ({
