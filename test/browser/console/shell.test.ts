@@ -95,7 +95,7 @@ describe('signing in', () => {
 });
 
 test('the keyboard reaches every screen, and the focus moves to its title', async () => {
-  page = await fabric.open('#/fabric');
+  page = await fabric.open('#/doctor');
   // The first stop of the keyboard skips the navigation.
   const first = page.locator('a, button, input, [tabindex="0"]').first();
   expect(await first.innerText()).toBe('Skip to content');
