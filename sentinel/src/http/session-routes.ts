@@ -77,8 +77,13 @@ export function sessionRoutes(app: FastifyInstance, deps: SessionRoutesDeps, isE
       const isRefused = isKeyed(result.principal) && !isAdmitted(result.principal);
       return isRefused ? refuse(reply, NOT_ADMITTED) : view(result);
     }
-    const hasBearer = credentialOf(request.headers).kind !== 'none';
-    if (hasBearer || result.fault.code === 'AUTH_UNAVAILABLE') return refuse(reply, result.fault);
+    const { code } = result.fault;
+    // A page whose session has ended signs in again. Any other faulty credential is refused, also a client certificate.
+    const isEndedSession =
+      code === 'AUTH_INVALID' &&
+      credentialOf(request.headers).kind === 'none' &&
+      cookies.open(request) !== undefined;
+    if (code !== 'AUTH_MISSING' && !isEndedSession) return refuse(reply, result.fault);
     if (cookies.has(request) && cookies.isOwn(request)) {
       reply.header('set-cookie', cookies.clearingHeader(request));
     }
