@@ -53,7 +53,7 @@ const tree = readTree(
         '{shared,sentinel,agents,client,doors,packages/*}/{src,examples}/**/*.{ts,tsx}',
         '{bin,bench}/**/*.ts',
         'test/*.ts',
-        'test/{browser,compose,conformance,crash,doors,integration,interop,kit,mermaid,promises,recording}/**/*.ts',
+        'test/{browser,compose,conformance,crash,doors,integration,interop,kit,mermaid,promises,recording,screenshots}/**/*.ts',
       ],
       { cwd: ROOT, exclude: ['**/node_modules/**', 'test/layering.test.ts'] },
     ).map((file) => [file, read(file)] as const),

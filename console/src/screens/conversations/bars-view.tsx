@@ -9,8 +9,8 @@ export function Bars({ timeline: { bars, restarts, totalMs } }: { timeline: Time
   const percent = (ms: number): string => `${(ms / totalMs) * 100}%`;
   return (
     <div class="bars">
-      <table>
-        <caption class="hidden-text">Time of the turn, {durationText(totalMs)} in all</caption>
+      {/* No caption: a hidden one takes the first row, from which a fixed layout reads the widths. */}
+      <table aria-label={`Time of the turn, ${durationText(totalMs)} in all`}>
         <tbody>
           {bars.map((bar) => (
             <tr key={bar.key} class={bar.isFailed ? 'bar-failed' : undefined}>

@@ -120,7 +120,7 @@ const NoStatistics = () => (
   <Empty title="No agent reports statistics">
     <p>Chat agents report their turns, their tokens and their cost. Start one in a terminal:</p>
     <Code text={attachCommand(location)} label="Command" />
-    <p>Agents before version 0.3 report none.</p>
+    <p>Agents before version 0.2 report none.</p>
   </Empty>
 );
 
