@@ -1,6 +1,8 @@
-// The trace of the sentinel, kept by the page while it is open and extended while a screen shows it.
+// The trace of the sentinel. The page keeps it while it is open, and extends it while a screen shows it or sends messages.
 import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { followLines } from './lines.ts';
+import { mayWatch } from './session.ts';
 import { sharedSource } from './shared-source.ts';
 import { type MissedEntries, type TraceEntry, type TraceFilter, TraceLog } from './trace-log.ts';
 
@@ -63,8 +65,8 @@ export function filterTrace(change: Partial<TraceFilter>): void {
   changed();
 }
 
-/** The stream of the sentinel. Needs the permission Watch. Use it with `useSource(traceSource)`. */
-export const traceSource = sharedSource(() => {
+/** The stream of the sentinel. Needs the permission Watch. */
+const traceSource = sharedSource(() => {
   const stop = followLines<Line>('/fame/v1/trace', {
     onLines: takeLines,
     onState: (error, isOpen) => update({ error, isOpen }),
@@ -74,3 +76,12 @@ export const traceSource = sharedSource(() => {
     update({ isOpen: false });
   };
 });
+
+/**
+ * Extends the trace while the component is mounted, if the principal may watch. A screen that sends messages uses it too, so that the
+ * screen Trace has these messages when it opens.
+ */
+export function useTrace(): void {
+  const isAllowed = mayWatch.value;
+  useEffect(() => (isAllowed ? traceSource.use() : undefined), [isAllowed]);
+}

@@ -52,6 +52,15 @@ test('a row opens the story of its call, from the request to the last answer', a
   await expect.poll(() => page.getByRole('heading', { name: 'Story of the call' }).count()).toBe(0);
 });
 
+test('the messages of Talk are in the trace when it opens', async () => {
+  page = await fabric.open(`#/talk/${CHAT}`);
+  await page.getByRole('textbox', { name: /^Message/ }).fill('Count');
+  await page.keyboard.press('Enter');
+  await page.getByText('One, two, three.').waitFor();
+  await page.getByRole('link', { name: 'Trace' }).click();
+  await rows().filter({ hasText: CHAT }).first().waitFor();
+});
+
 test('filters select messages, and a paused trace does not grow', async () => {
   page = await fabric.open('#/trace');
   await page.getByText('Live').waitFor();

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { href } from '../../app/router.ts';
 import { type CatalogueEntry, catalogue, catalogueError, loadCatalogue } from '../../fabric/catalogue.ts';
 import { client } from '../../fabric/connection.ts';
+import { useTrace } from '../../fabric/trace.ts';
 import { Code } from '../../parts/code.tsx';
 import { Button } from '../../parts/form.tsx';
 import { Empty, Problem } from '../../parts/notices.tsx';
@@ -13,6 +14,7 @@ import './agents.css';
 
 export function AgentsScreen({ args: [address, operation] }: { args: readonly string[] }) {
   const connected = client.value;
+  useTrace();
   useEffect(() => {
     if (connected) void loadCatalogue();
   }, [connected]);

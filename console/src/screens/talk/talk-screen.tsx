@@ -5,6 +5,7 @@ import { href, navigate } from '../../app/router.ts';
 import { catalogueError } from '../../fabric/catalogue.ts';
 import { useChatAgents } from '../../fabric/conversation/chat-agents.ts';
 import { sessionView } from '../../fabric/session.ts';
+import { useTrace } from '../../fabric/trace.ts';
 import { Code } from '../../parts/code.tsx';
 import { Empty, Problem } from '../../parts/notices.tsx';
 import { Page } from '../../parts/page.tsx';
@@ -13,6 +14,7 @@ import './talk.css';
 
 export function TalkScreen({ args: [address, id] }: { args: readonly string[] }) {
   const agents = useChatAgents();
+  useTrace();
   const preferred = sessionView.value?.chatAddress;
   const fallback = agents?.find((agent) => agent.address === preferred) ?? agents?.[0];
   const target = address ?? fallback?.address;

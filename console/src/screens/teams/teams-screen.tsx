@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { href } from '../../app/router.ts';
 import { catalogue, catalogueError, loadCatalogue } from '../../fabric/catalogue.ts';
 import { client } from '../../fabric/connection.ts';
+import { useTrace } from '../../fabric/trace.ts';
 import { Code } from '../../parts/code.tsx';
 import { Button } from '../../parts/form.tsx';
 import { Empty, Problem } from '../../parts/notices.tsx';
@@ -20,6 +21,7 @@ const isTeam = ({ operations }: { operations?: unknown } = {}): boolean =>
 
 export function TeamsScreen({ args: [wanted] }: { args: readonly string[] }) {
   const connected = client.value;
+  useTrace();
   useEffect(() => {
     if (connected) void loadCatalogue();
   }, [connected]);

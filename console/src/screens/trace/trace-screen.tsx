@@ -2,15 +2,14 @@
 import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { href, navigate } from '../../app/router.ts';
-import { useSource } from '../../fabric/shared-source.ts';
 import {
   clearTrace,
   pauseTrace,
   resumeTrace,
   traceLog,
-  traceSource,
   traceStatus,
   traceVersion,
+  useTrace,
 } from '../../fabric/trace.ts';
 import { filterByConversation, startConversationFilter } from '../../fabric/trace-conversation.ts';
 import { callOf, type TraceRow } from '../../fabric/trace-log.ts';
@@ -28,7 +27,7 @@ import './trace.css';
  * conversation.
  */
 export function TraceScreen({ args }: { args: readonly string[] }) {
-  useSource(traceSource);
+  useTrace();
   useEffect(startConversationFilter, []);
   const [first, address, id] = args;
   const isConversation = first === 'conversation' && id !== undefined;
