@@ -85,10 +85,9 @@ export function encode({ width, height, pixels }: Image): Buffer {
   const counts = new Map<number, number>();
   for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
   const colours = [...counts].sort((a, b) => b[1] - a[1]).map(([colour]) => colour);
-  const palette = colours.slice(0, MAX_COLOURS);
-  const indices = new Map(
-    colours.map((colour, index) => [colour, index < MAX_COLOURS ? index : nearest(palette, colour)]),
-  );
+  const palette = paletteOf(colours);
+  const places = new Map(palette.map((colour, index) => [colour, index]));
+  const indices = new Map(colours.map((colour) => [colour, places.get(colour) ?? nearest(palette, colour)]));
   const rows = Buffer.alloc((width + 1) * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) rows[y * (width + 1) + 1 + x] = indices.get(pixels[y * width + x]!)!;
@@ -107,6 +106,21 @@ export function encode({ width, height, pixels }: Image): Buffer {
     chunk('IDAT', deflateSync(rows, { level: 9, memLevel: 9 })),
     chunk('IEND', Buffer.alloc(0)),
   ]);
+}
+
+/**
+ * Chooses the colours that are kept of `colours`, most frequent first. At first one of each part of the colour space, since a small dot
+ * must keep its colour beside the many shades of a text.
+ */
+function paletteOf(colours: readonly number[]): number[] {
+  const parts = new Set<number>();
+  const distinct = colours.filter((colour) => {
+    const part = colour & 0xe0e0e0;
+    const isFirst = !parts.has(part);
+    parts.add(part);
+    return isFirst;
+  });
+  return [...new Set([...distinct, ...colours])].slice(0, MAX_COLOURS);
 }
 
 function nearest(palette: readonly number[], colour: number): number {

@@ -20,7 +20,7 @@ const SETTLE_MS = 700;
 /** Pause between two calls of the client in the background, in ms. */
 const CALL_MS = 60;
 /** Samples of 5 s that the charts of Health show at least. */
-const SAMPLES = 12;
+const SAMPLES = 10;
 /** The built-in model is free. These prices make the cost of a turn visible. */
 const PRICES = 'currency: USD\nprices:\n  - { model: "*", input: 0.4, output: 1.6 }\n';
 
@@ -76,7 +76,6 @@ class Photographer {
   }
 }
 
-/** Starts the agents and the client in the background, takes all screens, and ends the calls of the client. */
 async function takeAll(fabric: TestConsole, photographer: Photographer): Promise<void> {
   const prices = join(temporaryDirectory(), 'prices.yaml');
   writeFileSync(prices, PRICES);
@@ -84,35 +83,33 @@ async function takeAll(fabric: TestConsole, photographer: Photographer): Promise
   const start = (name: string): Promise<Proc> => fabric.startAgent({ names: [name], env });
   const [echo] = await Promise.all(['echo', 'chat', 'team', 'math', 'refine'].map(start));
   const client = await openClient(fabric.sentinel.url, { token: localKey(fabric.sentinel.dataDir) });
-  const stop = new AbortController();
-  const screens = async (): Promise<void> => {
-    try {
-      await takeScreens(fabric, { photographer, client, echo: echo! });
-    } finally {
-      stop.abort();
-    }
-  };
-  await Promise.all([call(client, stop.signal), screens()]);
+  const page = await fabric.open('#/');
+  const scene = { photographer, page, client, echo: echo!, url: `${fabric.sentinel.http}/console/#/` };
+  await takeConversation(scene);
+  await takeCalls(scene);
 }
 
 interface Scene {
   photographer: Photographer;
+  page: Page;
   client: Client;
   /** Is killed, so that the fabric has a node that may return. */
   echo: Proc;
+  /** URL of the console with the start of a route. */
+  url: string;
 }
 
-async function takeScreens(fabric: TestConsole, { photographer, client, echo }: Scene): Promise<void> {
-  const started = Date.now();
-  // The trace of a page begins when it opens.
-  const page = await fabric.open('#/');
-  const go = async (...segments: string[]): Promise<void> => {
-    await page.goto(`${fabric.sentinel.http}/console/#/${segments.map(encodeURIComponent).join('/')}`);
-    await page.getByRole('heading', { level: 1 }).waitFor();
-  };
+async function go({ page, url }: Scene, ...segments: string[]): Promise<void> {
+  await page.goto(url + segments.map(encodeURIComponent).join('/'));
+  await page.getByRole('heading', { level: 1 }).waitFor();
+}
+
+/** Talk, Conversations and Trace, while nothing else passes the sentinel. */
+async function takeConversation(scene: Scene): Promise<void> {
+  const { page, client, photographer } = scene;
   const id = await talk(client);
 
-  await go('talk', CHAT, id);
+  await go(scene, 'talk', CHAT, id);
   const message = page.getByLabel('Message', { exact: true });
   await message.fill('What is 6 times 7?');
   await message.press('Enter');
@@ -124,44 +121,66 @@ async function takeScreens(fabric: TestConsole, { photographer, client, echo }: 
   await page.locator('.turn').last().scrollIntoViewIfNeeded();
   await photographer.take(page, 'talk');
 
-  await go('conversations', CHAT, id);
+  await go(scene, 'conversations', CHAT, id);
   await page.getByRole('article', { name: 'Turn 3' }).waitFor();
   await photographer.take(page, 'conversations');
 
-  await go('trace');
+  await go(scene, 'trace');
   const grid = page.getByRole('grid', { name: 'Messages' });
-  await grid.getByRole('row').nth(3).waitFor();
-  const poem = client.conversation(CHAT);
-  await poem.start();
-  await poem.ask('Count to 5.');
-  await page.getByLabel('Address').fill(CHAT);
+  await page.getByText('Live').waitFor();
+  for (let x = 1; x < 4; x++) await client.call(MATH, 'add', { x, y: 1 });
+  await client.call('nowhere@fame.fabric', 'add').catch(() => undefined);
+  const count = client.conversation(CHAT);
+  await count.start();
+  await count.ask('Count to 5.');
   await grid.getByRole('row').filter({ hasText: CHAT }).last().click();
   await page.getByRole('heading', { name: 'Story of the call' }).waitFor();
   await photographer.take(page, 'trace');
+}
 
-  await go('agents', MATH, 'add');
+/** The other screens, while a client calls agents. */
+async function takeCalls(scene: Scene): Promise<void> {
+  const stop = new AbortController();
+  const screens = async (): Promise<void> => {
+    try {
+      await takeOthers(scene);
+    } finally {
+      stop.abort();
+    }
+  };
+  await Promise.all([call(scene.client, stop.signal), screens()]);
+}
+
+async function takeOthers(scene: Scene): Promise<void> {
+  const { page, echo, photographer } = scene;
+  const started = Date.now();
+
+  await go(scene, 'agents', MATH, 'add');
   await page.getByLabel('x *', { exact: true }).fill('6');
   await page.getByLabel('y *', { exact: true }).fill('7');
   await page.getByRole('button', { name: 'Call', exact: true }).click();
   await page.getByRole('region', { name: 'Result' }).first().getByText('done').waitFor();
   await photographer.take(page, 'agents');
 
-  await go('doctor');
+  await go(scene, 'doctor');
   await page.locator('main').getByText(/\w/).nth(1).waitFor();
   await photographer.take(page, 'doctor');
 
-  await go('fabric');
+  await go(scene, 'fabric');
   await echo.kill();
-  const chat = page.locator('[data-card]').filter({ hasText: CHAT }).first();
+  const math = page
+    .locator('[data-card]')
+    .filter({ hasText: MATH.split('@')[0]! })
+    .first();
   await page.locator('.fabric-legend').getByText('1 away').waitFor();
-  await chat.click();
-  await wait(3_000);
+  await math.click();
+  await wait(5_000);
   await photographer.take(page, 'fabric');
 
-  await go('health');
+  await go(scene, 'health');
   await wait(Math.max(0, SAMPLES * 5_000 - (Date.now() - started)));
   await photographer.take(page, 'health');
-  await go('teams', TEAM);
+  await go(scene, 'teams', TEAM);
   await page.getByLabel('Send a message to the team').fill('Where is my order 1042?');
   await page.keyboard.press('Enter');
   await page.getByRole('region', { name: 'Path of a message' }).getByText('done').waitFor();
