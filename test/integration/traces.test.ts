@@ -245,6 +245,32 @@ describe('a handoff to an agent of another process', () => {
   });
 });
 
+test('a tool of an MCP server continues the trace of the agent that calls it', async () => {
+  const sentinel = await startOurSentinel({ env: { ...receiver.env, FAME_DOORS: 'mcp' } });
+  await startAgent(sentinel.url, { names: ['echo'], env: { ...receiver.env, OTEL_SERVICE_NAME: 'echo' } });
+  const model = await startModel({
+    respond: ({ messages, tools = [] }) => {
+      if (messages.at(-1)?.role === 'tool') return 'Echoed.';
+      const names = tools.map((tool) => (tool as { function: { name: string } }).function.name);
+      return callTools({
+        name: names.find((name) => name.endsWith('echo'))!,
+        arguments: { value: 'hello' },
+      });
+    },
+  });
+  const dataDir = temporaryDirectory();
+  const file = join(dataDir, 'servers.json');
+  writeFileSync(file, JSON.stringify({ mcpServers: { fabric: { url: `${sentinel.http}/mcp` } } }));
+  await startAgent(sentinel.url, { model, dataDir, env: { ...receiver.env, FAME_MCP_SERVERS: file } });
+  const client = await openClient(sentinel.url);
+  expect(await client.conversation(CHAT).ask('Echo.')).toBe('Echoed.');
+  const tool = await receiver.span(({ name }) => name.startsWith('execute_tool '));
+  const served = await receiver.span(({ name }) => name === 'tools/call');
+  expect([served.traceId, served.parentSpanId]).toEqual([tool.traceId, tool.spanId]);
+  const echo = await receiver.span(({ service, traceId }) => service === 'echo' && traceId === tool.traceId);
+  expect(echo).toMatchObject({ kind: 'server', attributes: { 'fame.address': 'echo@fame.fabric' } });
+});
+
 test('every attribute of the conventions that we name is in the registry', () => {
   const ours = Object.values(ATTRIBUTE).filter((name) => name.startsWith('gen_ai.'));
   expect(ours.filter((name) => GENAI_REGISTRY[name] === undefined)).toEqual([]);
