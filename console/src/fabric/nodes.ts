@@ -80,8 +80,10 @@ export function applyLine(view: FabricView | undefined, line: Line, now: number)
 }
 
 /** The stream of changes. Needs the permission Watch. Use it with `useSource(nodesSource)`. */
-export const nodesSource = sharedSource(() =>
-  followLines<Line>('/fame/v1/nodes?follow=true', {
+export const nodesSource = sharedSource(() => {
+  // Counters from before a pause would count as the traffic of one second.
+  fabricView.value = undefined;
+  return followLines<Line>('/fame/v1/nodes?follow=true', {
     onLines: (lines) => {
       fabricView.value = lines.reduce(
         (view: FabricView | undefined, line) => applyLine(view, line, Date.now()),
@@ -91,5 +93,5 @@ export const nodesSource = sharedSource(() =>
     onState: (error) => {
       fabricError.value = error;
     },
-  }),
-);
+  });
+});

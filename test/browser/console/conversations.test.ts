@@ -93,6 +93,8 @@ test('a turn grows while it runs; restarts and cancels are marked', async () => 
   const running = conversation.ask('Long', { turnId: 'long' }).catch(() => undefined);
   await half.reached;
   await turn(page, 2).getByText('running').waitFor();
+  await turn(page, 2).getByText('Details', { exact: true }).click();
+  await turn(page, 2).getByText('Lost').waitFor();
   await agent.kill();
   half.open();
   agent = await console_.startAgent({ dataDir, env });
