@@ -14,7 +14,7 @@ export interface ChatAgent {
 }
 
 /** The chat agents by address; undefined until every agent has described itself or failed to. */
-export const chatAgents = computed((): readonly ChatAgent[] | undefined => {
+const chatAgents = computed((): readonly ChatAgent[] | undefined => {
   const entries = catalogue.value;
   if (entries === undefined) return undefined;
   const found = entries.flatMap(chatAgentOf);

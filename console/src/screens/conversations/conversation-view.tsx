@@ -28,7 +28,7 @@ export function useFeed(address: string, id: string): ConversationFeed {
 }
 
 /** The time; it moves while `isRunning`. */
-export function useNow(isRunning: boolean): number {
+function useNow(isRunning: boolean): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     setNow(Date.now());
