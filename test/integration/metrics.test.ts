@@ -202,7 +202,7 @@ test('P21: no planted secret or text is in a metric or a log', () => {
     const found = Object.values(PLANTED).filter((one) => text.includes(one));
     expect({ where, found }).toEqual({ where, found: [] });
   }
-  // The run did what the words stand for.
+  // The run had these events.
   expect(metrics.agent).toMatch(/^fame_turns_total\{outcome="failed"\} 1$/m);
   expect(metrics.agent).toMatch(/^fame_model_errors_total\{code="MODEL_REFUSED"\} [12]$/m);
   expect(metrics.agent).toMatch(/^fame_tool_calls_total\{result="\w+"\} 1$/m);

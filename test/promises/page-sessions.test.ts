@@ -103,7 +103,7 @@ describe.each(foreign)('%s, with the cookie', (_name, headers) => {
     expect([out.status, out.headers['set-cookie']]).toEqual([403, undefined]);
   });
 
-  test('can sign nobody in', async () => {
+  test('cannot sign in', async () => {
     const code = await linkCode();
     const answer = await signIn({ code }, headers);
     expect([answer.status, answer.headers['set-cookie']]).toEqual([403, undefined]);

@@ -1,5 +1,5 @@
 // The console door: the page at /console/, which shows the fabric in a browser. It serves files only. The page gets its data from the
-// routes of the sentinel, so whatever it can do, a program can do with the same key.
+// routes of the sentinel, so a program with the same key can do the same.
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { FabricError } from '@fame-fabric/shared';

@@ -28,7 +28,7 @@ export class MergedList {
   /** The errors of agents whose list could not be read, by address. */
   readonly errors = new Map<string, unknown>();
 
-  /** `accepts` filters by what the agents cannot filter. */
+  /** `accepts` applies the filters that agents lack. */
   constructor(sources: readonly ListSource[], accepts: (conversation: ListedConversation) => boolean) {
     this.#readers = sources.map((source) => ({ source, buffer: [], before: undefined, isOver: false }));
     this.#accepts = accepts;

@@ -40,12 +40,20 @@ export function TeamDrawing({ layout, start, path }: TeamDrawingProps) {
             <g key={edge.id} class={`teams-edge${kind}`} data-edge={edge.title}>
               <title>{edge.title}</title>
               <path d={edge.path} marker-end={`url(#teams-arrow${isLit ? '-lit' : ''})`} />
-              <text x={edge.labelX} y={edge.labelY}>
-                {edge.isLoop ? `↻ ${edge.label}` : edge.label}
-              </text>
             </g>
           );
         })}
+        {/* After all lines, so that none crosses a label. */}
+        {order.map((edge) => (
+          <text
+            key={edge.id}
+            class={`teams-label${lit.has(edge.id) ? ' teams-lit' : ''}`}
+            x={edge.labelX}
+            y={edge.labelY}
+          >
+            {edge.isLoop ? `↻ ${edge.label}` : edge.label}
+          </text>
+        ))}
         {nodes.map((node) => (
           <NodeView
             key={node.id}
