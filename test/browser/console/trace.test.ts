@@ -58,7 +58,7 @@ test('the messages of Talk are in the trace when it opens', async () => {
   await page.keyboard.press('Enter');
   await page.getByText('One, two, three.').waitFor();
   await page.getByRole('link', { name: 'Trace' }).click();
-  await rows().filter({ hasText: CHAT }).first().waitFor();
+  await rows().filter({ hasText: 'this page' }).filter({ hasText: CHAT }).first().waitFor();
 });
 
 test('filters select messages, and a paused trace does not grow', async () => {

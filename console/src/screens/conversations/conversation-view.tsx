@@ -140,7 +140,7 @@ function Overview({
           Started: start && new Date(start.at).toLocaleString(),
           Turns: <Count value={turns.length} />,
           Tokens: tokens > 0 ? <Count value={tokens} /> : undefined,
-          Cost: cost ? <Money {...cost} /> : 'unknown',
+          Cost: cost ? <Money {...cost} /> : 'unknown: the agent has no FAME_PRICES_FILE',
           'Forked from': origin && (
             <>
               <a

@@ -1,7 +1,8 @@
 // The story of one call as a sequence diagram, drawn as SVG, with the same steps as a list for screen readers.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { href } from '../../app/router.ts';
-import { fabricView, nodesSource } from '../../fabric/nodes.ts';
+import { nameOfPath } from '../../fabric/name-of-path.ts';
+import { nodesSource } from '../../fabric/nodes.ts';
 import { useSource } from '../../fabric/shared-source.ts';
 import { traceLog, traceVersion } from '../../fabric/trace.ts';
 import { bytesText, countText, durationText } from '../../parts/format.ts';
@@ -47,15 +48,8 @@ export function StoryPanel({ call }: { call: string }) {
   );
 }
 
-/** Names of lanes: the first address of a node, else the end of its path. */
-function laneNames({ lanes }: Story): string[] {
-  const view = fabricView.value;
-  return lanes.map((path) => {
-    if (path === SENTINEL) return 'sentinel';
-    const address = view?.nodes.get(path)?.addresses[0];
-    return address ?? path.slice(path.lastIndexOf('/') + 1);
-  });
-}
+const laneNames = ({ lanes }: Story): string[] =>
+  lanes.map((path) => (path === SENTINEL ? 'sentinel' : nameOfPath(path)));
 
 /** Sizes in px. Lanes share the width of the panel, within these bounds. */
 const MIN_LANE = 84;

@@ -2,6 +2,9 @@
 import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { href, navigate } from '../../app/router.ts';
+import { nameOfPath } from '../../fabric/name-of-path.ts';
+import { nodesSource } from '../../fabric/nodes.ts';
+import { useSource } from '../../fabric/shared-source.ts';
 import {
   clearTrace,
   pauseTrace,
@@ -28,6 +31,7 @@ import './trace.css';
  */
 export function TraceScreen({ args }: { args: readonly string[] }) {
   useTrace();
+  useSource(nodesSource);
   useEffect(startConversationFilter, []);
   const [first, address, id] = args;
   const isConversation = first === 'conversation' && id !== undefined;
@@ -154,9 +158,6 @@ const TONES: Readonly<Record<TraceRow['dir'], Tone>> = {
   control: 'quiet',
 };
 
-/** The last segment of a path, which tells nodes apart. */
-const pathEnd = (path: string | undefined): string => path?.slice(path.lastIndexOf('/') + 1) ?? '';
-
 const Row = ({ t, dir, type, from, to, via, bytes, code }: TraceRow) => (
   <>
     <Cell class="trace-time">{timeText(t)}</Cell>
@@ -164,13 +165,13 @@ const Row = ({ t, dir, type, from, to, via, bytes, code }: TraceRow) => (
       <Dot tone={TONES[dir]} label={dir} /> {type}
     </Cell>
     <Cell class="trace-from" title={from}>
-      {pathEnd(from)}
+      {nameOfPath(from)}
     </Cell>
     <Cell class="trace-to" title={to}>
       {to}
     </Cell>
     <Cell class="trace-receiver" title={via}>
-      {pathEnd(via)}
+      {via === undefined ? '' : nameOfPath(via)}
     </Cell>
     <Cell class="trace-size">{bytesText(bytes)}</Cell>
     <Cell class="trace-code">{code && <Tag tone="failure">{code}</Tag>}</Cell>
