@@ -286,7 +286,7 @@ describe('FAME_MCP_SERVERS', () => {
     const env = { FAME_DATA_DIR: dataDir, FAME_MCP_SERVERS: file, FAME_DIRECT_ADMISSION_URL: sentinel.url };
     const agent = startNode(fameArgs('agent'), { name: 'agent', env });
     expect(await agent.exited).toMatchObject({ code: 1 });
-    expect(agent.output).toMatch(/The MCP server "gone" failed: .*ENOENT.* \(MCP_UNAVAILABLE\)/);
+    expect(agent.output).toMatch(/"msg":"The MCP server \\"gone\\" failed: .*ENOENT.* \(MCP_UNAVAILABLE\)"/);
     const doctor = await runFame({ ...sentinel, env }, ['doctor']);
     expect(doctor.output).toMatch(/fix {2}MCP gone +The MCP server "gone" failed/);
   });
