@@ -115,7 +115,9 @@ export async function runSentinelProcess({
   } catch (error) {
     await telemetry?.stop();
     if (!isFabricError(error)) throw error;
-    writeLife(error.message, 'error');
+    // Faults of the configuration are text: people read them, and the line breaks separate them.
+    if (error.code === 'CONFIG_INVALID') process.stderr.write(`${escapeControls(error.message)}\n`);
+    else writeLife(error.message, 'error');
     return exitCodeOf(error);
   }
   return ended;

@@ -77,7 +77,7 @@ export const writeStderr = (line: string): void => void process.stderr.write(`${
  * failure, 2 for a faulty configuration, 69 if no sentinel was reachable.
  */
 export async function runAgents(sources: readonly AgentSource[], options: RunOptions = {}): Promise<number> {
-  // Faults of the configuration are text, because the format of the log belongs to it.
+  // Faults of the configuration are always text: people read them, and the line breaks separate them.
   let writeFault = options.write ?? writeStderr;
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -98,7 +98,8 @@ export async function runAgents(sources: readonly AgentSource[], options: RunOpt
   } catch (error) {
     if (stop.signal.aborted) return EXIT.ok;
     if (!isFabricError(error)) throw error;
-    writeFault(error.code === 'CONFIG_INVALID' ? error.message : `${error.message} (${error.code})`);
+    if (error.code === 'CONFIG_INVALID') (options.write ?? writeStderr)(error.message);
+    else writeFault(`${error.message} (${error.code})`);
     return exitCodeOf(error);
   } finally {
     process.off('SIGTERM', onSignal);
