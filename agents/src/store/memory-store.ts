@@ -1,4 +1,5 @@
 // In-memory `ConversationStore`: the full contract except durability. For tests and ephemeral agents.
+import { randomBytes } from 'node:crypto';
 import { type Clock, FabricError, newId, systemClock } from '@fame-fabric/shared';
 import type {
   AgentStore,
@@ -110,6 +111,8 @@ interface Shared {
   readonly agents: MemoryAgentData;
   /** By principal, unit and period. */
   readonly quotas: Map<string, QuotaCounter & { readonly endsAt: number }>;
+  readonly replicaKey: string;
+  readonly releaseListeners: Set<{ readonly holder: string; readonly listener: () => void }>;
   time: TimeRecord;
   keeper: string;
 }
@@ -128,7 +131,7 @@ export interface MemoryStoreOptions {
 
 export class MemoryStore implements ConversationStore, AgentStore {
   readonly place = 'memory';
-  readonly #holder = newId();
+  readonly holder = newId();
   readonly #clock: Clock;
   readonly #maxBytes: number;
   readonly #ownerLimits: OwnerLimits;
@@ -153,15 +156,17 @@ export class MemoryStore implements ConversationStore, AgentStore {
           retries: new Map(),
           quotas: new Map(),
           agents: new MemoryAgentData(),
+          replicaKey: randomBytes(32).toString('base64url'),
+          releaseListeners: new Set(),
           time: NO_TIME,
           keeper: '',
         };
     this.#conversations = this.#shared.conversations;
     this.#trash = this.#shared.trash;
-    this.#shared.living.add(this.#holder);
+    this.#shared.living.add(this.holder);
     this.#agents = new MemoryAgentStore({
       data: this.#shared.agents,
-      holder: this.#holder,
+      holder: this.holder,
       clock: this.#clock,
       isLiving: (holder) => this.#shared.living.has(holder),
       assertNotFull: () => this.#assertNotFull(''),
@@ -233,19 +238,19 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const stored = this.#conversations.get(conversationId);
     if (!stored) return undefined;
     const now = this.#clock.monotonic();
-    if (stored.holder !== this.#holder && this.#isLeased(stored)) {
+    if (stored.holder !== this.holder && this.#isLeased(stored)) {
       throw new FabricError('STORE_CONFLICT', 'Another process is working on this conversation.', {
-        details: { retryAfterMs: stored.leaseUntil - now },
+        details: { retryAfterMs: stored.leaseUntil - now, holder: stored.holder },
       });
     }
     stored.epoch += 1;
     stored.acquisitions.push({ fence: stored.epoch, firstSeq: stored.record.lastSeq + 1 });
-    stored.holder = this.#holder;
+    stored.holder = this.holder;
     stored.leaseUntil = now + leaseMs;
     const open = [...stored.turns.values()].filter((turn) => turn.state === 'open');
     return {
       record: { ...stored.record, totals: copy(stored.record.totals) },
-      fence: { holder: this.#holder, epoch: stored.epoch },
+      fence: { holder: this.holder, epoch: stored.epoch },
       started: toEvent(stored, stored.events[0]!),
       history: history(stored),
       open: open.map((turn) => eventsOf(stored, turn.turnId).map((event) => toEvent(stored, event))),
@@ -261,7 +266,8 @@ export class MemoryStore implements ConversationStore, AgentStore {
     const isFull = this.#isFull() && !this.#makeRoom(conversationId);
     const isDormant = isDormantNow(stored);
     const { epoch } = stored;
-    return { publicId, agent, state, lastSeq, epoch, isFull, isDormant, turn: turn && { ...turn } };
+    const holder = this.#isLeased(stored) ? stored.holder : undefined;
+    return { publicId, agent, state, lastSeq, epoch, isFull, isDormant, holder, turn: turn && { ...turn } };
   }
 
   async append(append: Append): Promise<void> {
@@ -311,13 +317,14 @@ export class MemoryStore implements ConversationStore, AgentStore {
     if (append.totals) record.totals = copy(append.totals);
     if (append.isDormant) stored.dormantEpoch = epoch;
     stored.leaseUntil = append.leaseMs > 0 ? this.#clock.monotonic() + append.leaseMs : 0;
+    if (append.leaseMs === 0) this.#notifyReleased();
   }
 
   async renew(conversationIds: readonly string[], leaseMs: number): Promise<readonly string[]> {
     this.#assertOpen();
     return conversationIds.filter((id) => {
       const stored = this.#conversations.get(id);
-      if (stored?.holder !== this.#holder) return false;
+      if (stored?.holder !== this.holder) return false;
       stored.leaseUntil = this.#clock.monotonic() + leaseMs;
       return true;
     });
@@ -600,8 +607,8 @@ export class MemoryStore implements ConversationStore, AgentStore {
   async keepTime(elapsedMs: number): Promise<StoreTime | undefined> {
     this.#assertOpen();
     const shared = this.#shared;
-    if (shared.keeper !== this.#holder && shared.living.has(shared.keeper)) return undefined;
-    shared.keeper = this.#holder;
+    if (shared.keeper !== this.holder && shared.living.has(shared.keeper)) return undefined;
+    shared.keeper = this.holder;
     const wallAt = shared.time.wallAt || (byChange(this.#conversations).at(-1)?.record.changedAt ?? 0);
     const { record, time } = readTime({ ...shared.time, wallAt }, this.#clock.now(), elapsedMs);
     shared.time = record;
@@ -620,7 +627,26 @@ export class MemoryStore implements ConversationStore, AgentStore {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#shared.living.delete(this.#holder);
+    this.#shared.living.delete(this.holder);
+    this.#notifyReleased();
+  }
+
+  async replicaKey(): Promise<string> {
+    this.#assertOpen();
+    return this.#shared.replicaKey;
+  }
+
+  onRelease(listener: () => void): () => void {
+    const { releaseListeners } = this.#shared;
+    const entry = { holder: this.holder, listener };
+    releaseListeners.add(entry);
+    return () => releaseListeners.delete(entry);
+  }
+
+  #notifyReleased(): void {
+    for (const { holder, listener } of this.#shared.releaseListeners) {
+      if (holder !== this.holder) listener();
+    }
   }
 
   #owned({

@@ -203,6 +203,52 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       await expect(append('c', fence, 1, wholeTurn('late'))).rejects.toEqual(conflict);
     });
 
+    test('a refused acquisition and a peek name the live writer', async () => {
+      const other = await bench.another();
+      expect(store.holder).toMatch(/^[0-9A-Za-z]{16}$/);
+      expect(other.holder).not.toBe(store.holder);
+      await store.create(conversation('c'));
+      const holder = async (from: ConversationStore) => (await from.peek('c'))?.holder;
+      expect(await holder(other)).toBeUndefined();
+      const { fence } = (await store.acquire('c', LEASE))!;
+      await expect(other.acquire('c', LEASE)).rejects.toMatchObject({ details: { holder: store.holder } });
+      expect([await holder(store), await holder(other)]).toEqual([store.holder, store.holder]);
+      clock.advance(LEASE);
+      expect(await holder(other)).toBeUndefined();
+      await append('c', fence, 1, wholeTurn('t1'));
+      expect(await holder(other)).toBe(store.holder);
+      await append('c', fence, 5, [], { leaseMs: 0 });
+      expect(await holder(other)).toBeUndefined();
+      await other.acquire('c', LEASE);
+      expect(await holder(store)).toBe(other.holder);
+      await other.close();
+      expect(await holder(store)).toBeUndefined();
+    });
+
+    test('all writers have one secret', async () => {
+      const other = await bench.another();
+      const key = await store.replicaKey();
+      expect(Buffer.from(key, 'base64url')).toHaveLength(32);
+      expect([await other.replicaKey(), await store.replicaKey()]).toEqual([key, key]);
+    });
+
+    test('a released conversation wakes the other writers, if the store sends notifications', async () => {
+      const other = await bench.another();
+      if (!store.onRelease) return;
+      const wakes = { own: 0, other: 0 };
+      const stopOwn = store.onRelease(() => wakes.own++);
+      const stop = other.onRelease!(() => wakes.other++);
+      const { fence } = await begin('c');
+      await append('c', fence, 1, wholeTurn('t1'));
+      expect(wakes).toEqual({ own: 0, other: 0 });
+      await append('c', fence, 5, [], { leaseMs: 0 });
+      await expect.poll(() => wakes).toEqual({ own: 0, other: 1 });
+      stop();
+      stopOwn();
+      await append('c', fence, 5, wholeTurn('t2'), { leaseMs: 0 });
+      expect(wakes).toEqual({ own: 0, other: 1 });
+    });
+
     test.each([31_000, 3_600_000, -86_400_000, 31 * 86_400_000])(
       'HD11: after a step of the clock by %i ms a renewed lease holds, and one that is not renewed expires',
       async (ms) => {
@@ -304,6 +350,7 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.peek('c', 't')).toEqual({
         publicId: 'c',
         agent: 'chat@fame.fabric',
+        holder: store.holder,
         state: 'working',
         lastSeq: 6,
         epoch: fence.epoch,

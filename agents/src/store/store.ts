@@ -201,6 +201,8 @@ export interface Peek {
   readonly isFull: boolean;
   /** True if its open turns wait for a person and no process has it in memory. */
   readonly isDormant: boolean;
+  /** Id of the writer whose lease has not expired, this one included; absent if there is none or if its process has ended. */
+  readonly holder?: string | undefined;
   readonly turn?: TurnRecord | undefined;
 }
 
@@ -320,6 +322,8 @@ export interface RoomReport {
 export interface ConversationStore {
   /** Location of the store, for logs: a path, or `memory`. */
   readonly place: string;
+  /** Id of this writer: 16 letters and digits, a new one for each opened store. */
+  readonly holder: string;
   /** Creates a conversation, or returns the existing one of its agent and owner with its public id. */
   create(conversation: NewConversation): Promise<{ created: boolean; record: ConversationRecord }>;
   /**
@@ -330,7 +334,8 @@ export interface ConversationStore {
   /**
    * Acquires the conversation for this writer, for a lease of `leaseMs`. Fences off the previous writer, even if that was
    * this one. Resolves to `undefined` if there is no conversation with that id.
-   * @throws {STORE_CONFLICT} while another live writer has the lease; `details.retryAfterMs` is its remainder
+   * @throws {STORE_CONFLICT} while another live writer has the lease; `details.retryAfterMs` is its remainder, in ms, and
+   * `details.holder` the id of that writer
    */
   acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined>;
   /** Returns the state of a conversation, and of one of its turns, without acquiring it. */
@@ -399,6 +404,13 @@ export interface ConversationStore {
    * Counters end with their periods.
    */
   changeQuota(principal: string, changes: readonly QuotaChange[]): Promise<QuotaRefusal | undefined>;
+  /** Returns the secret of the store: 32 random bytes as base64url, the same for all writers and at any time. */
+  replicaKey(): Promise<string>;
+  /**
+   * Calls `listener` when another writer may have released conversations. Returns the function that stops it. A call may be missed, so
+   * search `unfinished` periodically as well. @default absent, the store sends no notifications
+   */
+  onRelease?(listener: () => void): () => void;
   /** Waits for pending operations and releases all leases. Idempotent. */
   close(): Promise<void>;
 }

@@ -380,7 +380,7 @@ describe('the work of a fork does not grow with its origin', () => {
     const work = (id: string, at: string) => {
       const { seen, db: counted } = counting(db);
       const journal = new SqliteJournal(counted, options);
-      const turn = journal.peek(id, at)!.turn!;
+      const turn = journal.peek(2, id, at)!.turn!;
       const [started] = journal.read(id, { limit: 1 });
       const history = journal.history(id, { until: turn.endedSeq });
       journal.create(2, {

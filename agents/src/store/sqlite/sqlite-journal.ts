@@ -203,6 +203,7 @@ export class SqliteJournal {
     if (row.holder !== holder && isLeased(row, now) && !this.#options.isDead(row.holder)) {
       throw new StoreFault('STORE_CONFLICT', 'Another process is working on this conversation.', {
         retryAfterMs: row.lease_until - now,
+        holder: row.holder,
       });
     }
     const epoch = row.fence + 1;
@@ -236,9 +237,10 @@ export class SqliteJournal {
     };
   }
 
-  peek(id: string, turnId: string | undefined) {
+  peek(now: number, id: string, turnId: string | undefined) {
     const row = rowOf(this.#sql, id);
     if (!row) return undefined;
+    const { isDead } = this.#options;
     const turn = turnId === undefined ? undefined : this.#turn(row.key, turnId);
     return {
       publicId: row.public_id,
@@ -248,6 +250,7 @@ export class SqliteJournal {
       epoch: row.fence,
       isFull: this.isFull,
       isDormant: row.dormant_fence === row.fence,
+      holder: isLeased(row, now) && !isDead(row.holder) ? row.holder : undefined,
       turn: turn && {
         turnId: turn.turn_id,
         state: turn.state,
@@ -320,6 +323,11 @@ export class SqliteJournal {
     const { holder } = this.#options;
     const renew = this.#sql.prepare('UPDATE conversation SET lease_until = ? WHERE id = ? AND holder = ?');
     return ids.filter((id) => renew.run(now + leaseMs, id, holder).changes === 1);
+  }
+
+  replicaKey(candidate: string): string {
+    this.#sql.run('INSERT INTO store_secret VALUES (1, ?) ON CONFLICT DO NOTHING', candidate);
+    return this.#sql.get<{ secret: string }>('SELECT secret FROM store_secret')!.secret;
   }
 
   record(id: string, { inTrash = false }: Pick<ListOptions, 'inTrash'> = {}): RawRecord | undefined {

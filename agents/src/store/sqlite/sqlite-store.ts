@@ -1,5 +1,6 @@
 // Conversation store in a SQLite file. This side sends requests to the thread that owns the file and settles a promise for each;
 // the SQL is in `sqlite-journal.ts`. Requests of one tick are sent together and share a commit.
+import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Clock, type ErrorCode, FabricError, newId, systemClock } from '@fame-fabric/shared';
@@ -74,7 +75,6 @@ interface Pending {
 /** A store in a file. Create it with `open`, and `close` it at the end. */
 export class SqliteStore implements ConversationStore, AgentStore {
   readonly place: string;
-  /** Id of this writer, for others that share the file. */
   readonly holder: string;
   readonly #worker: Worker;
   /** Settles when the thread has opened the file. */
@@ -309,6 +309,10 @@ export class SqliteStore implements ConversationStore, AgentStore {
 
   endHold(): Promise<void> {
     return this.#request('endHold');
+  }
+
+  replicaKey(): Promise<string> {
+    return this.#request('replicaKey', randomBytes(32).toString('base64url'));
   }
 
   /** Returns free pages to the file system, step by step, so that turns run in between. */

@@ -58,6 +58,7 @@ const WRITES = [
   'keepTime',
   'changeQuota',
   'endHold',
+  'replicaKey',
   ...AGENT_WRITES,
 ] as const;
 const READS = [
@@ -187,6 +188,8 @@ function serve({ db, journal, agents, room }: ReturnType<typeof open>): void {
         return journal.time();
       case 'endHold':
         return journal.endHold();
+      case 'replicaKey':
+        return journal.replicaKey(...(args as [never]));
       case 'turnOfApproval':
         return journal.turnOfApproval(...(args as [never, never]));
       case 'unfinished':
@@ -194,7 +197,7 @@ function serve({ db, journal, agents, room }: ReturnType<typeof open>): void {
       case 'reach':
         return journal.reach(...(args as [never]));
       case 'peek':
-        return journal.peek(...(args as [never, never]));
+        return journal.peek(now, ...(args as [never, never]));
       case 'record':
         return journal.record(...(args as [never, never]));
       case 'read':

@@ -7,6 +7,7 @@ import { sql as owners } from './0004-owners.ts';
 import { sql as agentStore } from './0005-agent-store.ts';
 import { sql as quotas } from './0006-quotas.ts';
 import { sql as ownerSizes } from './0007-owner-sizes.ts';
+import { sql as replicas } from './0008-replicas.ts';
 
 export interface Migration {
   /** Counts up from 1 without gaps. */
@@ -24,4 +25,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 5, sql: agentStore, isAdditive: true },
   { version: 6, sql: quotas, isAdditive: true },
   { version: 7, sql: ownerSizes, isAdditive: true },
+  { version: 8, sql: replicas, isAdditive: true },
 ];
