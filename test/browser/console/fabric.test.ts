@@ -138,6 +138,15 @@ test('two thousand nodes are shown in groups, and searching in them does not blo
   await card('worker-*@fame.fabric').getByText('500 nodes').waitFor();
   await card('index-*@fame.fabric').getByText('500 nodes').waitFor();
   expect(await page.locator('.fabric-card').count()).toBeLessThanOrEqual(60);
+  // The middle of three tries: another process may delay a task of one.
+  const longest: number[] = [];
+  for (let tries = 0; tries < 3; tries++) longest.push(await longestTaskOfSearch());
+  console.log(`longest task: ${longest.map((ms) => Math.round(ms)).join(', ')} ms`);
+  expect(longest.sort((a, b) => a - b)[1]).toBeLessThan(400);
+});
+
+/** Searches for nodes and opens them, first among all and then in a group. Returns the longest task of the page's thread, in ms. */
+async function longestTaskOfSearch(): Promise<number> {
   await page.evaluate(WATCH_TASKS);
   await page.getByLabel('Search nodes').pressSequentially('worker-1996');
   await expect.poll(() => page.locator('.fabric-card').count()).toBe(1);
@@ -149,9 +158,8 @@ test('two thousand nodes are shown in groups, and searching in them does not blo
   await panel().getByLabel('Search in this group').fill('1992');
   await panel().getByRole('button', { name: 'worker-1992@fame.fabric' }).click();
   await panel().getByRole('heading', { name: 'worker-1992@fame.fabric' }).waitFor();
-  const longest = await page.evaluate<number>('longestTask');
-  expect(longest).toBeLessThan(400);
-});
+  return page.evaluate<number>('longestTask');
+}
 
 test.each([
   [360, 740],

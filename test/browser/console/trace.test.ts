@@ -131,29 +131,37 @@ const manyLines = (count: number): string =>
     }),
   ).join('\n');
 
+/** Jumps from the end of the list to its start and back. No row survives a jump. */
+const JUMPS = 75;
+
 /**
- * Scrolls from the end to the start and back in 150 jumps that no row survives. Each time is that from a jump to the end of the frame that
- * shows its rows, in ms. The page is no part of the types of the tests, so its code is text.
+ * Scrolls through the list in passes of the same jumps. Each time is that from a jump to the end of the frame that shows its rows, in ms.
+ * The time of a jump is its median over the passes: another process may disturb some of them, and a slow row is slow in all of them.
+ * The page is no part of the types of the tests, so its code is text.
  */
-async function scrollFrames(): Promise<{ p50: number; p99: number }> {
+async function scrollFrames(passes: number): Promise<{ p50: number; slowest: number }> {
   const times = (await page.evaluate(`(async () => {
     const box = document.querySelector('.virtual-list');
-    const times = [];
-    for (let step = 0; step < 150; step++) {
-      await new Promise(requestAnimationFrame);
-      const start = performance.now();
-      box.scrollTop = box.scrollHeight * Math.abs(1 - step / 75);
-      await new Promise(requestAnimationFrame);
-      const { promise, resolve } = Promise.withResolvers();
-      const channel = new MessageChannel();
-      channel.port1.onmessage = resolve;
-      channel.port2.postMessage(0);
-      await promise;
-      times.push(performance.now() - start);
+    const times = Array.from({ length: ${JUMPS} }, () => []);
+    for (let pass = 0; pass < ${passes}; pass++) {
+      for (let jump = 0; jump < ${JUMPS}; jump++) {
+        await new Promise(requestAnimationFrame);
+        const start = performance.now();
+        box.scrollTop = box.scrollHeight * Math.abs(1 - (2 * jump) / ${JUMPS});
+        await new Promise(requestAnimationFrame);
+        const { promise, resolve } = Promise.withResolvers();
+        const channel = new MessageChannel();
+        channel.port1.onmessage = resolve;
+        channel.port2.postMessage(0);
+        await promise;
+        times[jump].push(performance.now() - start);
+      }
     }
-    return times.sort((a, b) => a - b);
-  })()`)) as number[];
-  return { p50: times[75]!, p99: times[148]! };
+    return times;
+  })()`)) as number[][];
+  const middle = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+  const medians = times.map(middle);
+  return { p50: middle(medians), slowest: Math.max(...medians) };
 }
 
 test('100,000 rows scroll in frames of less than 50 ms with a flat heap', async () => {
@@ -173,15 +181,13 @@ test('100,000 rows scroll in frames of less than 50 ms with a flat heap', async 
     return (await cdp.send('Runtime.getHeapUsage')).usedSize;
   };
   const before = await heap();
-  // The best of three measurements: another process may disturb one.
-  let frames = await scrollFrames();
-  for (let attempt = 1; attempt < 3 && frames.p99 >= 50; attempt++) frames = await scrollFrames();
+  const frames = await scrollFrames(5);
   const after = await heap();
   const megabytes = [before, after].map((bytes) => (bytes / 1e6).toFixed(1)).join(' -> ');
   console.log(
-    `frames: p50 ${frames.p50.toFixed(1)} ms, p99 ${frames.p99.toFixed(1)} ms; heap ${megabytes} MB`,
+    `frames: p50 ${frames.p50.toFixed(1)} ms, slowest jump ${frames.slowest.toFixed(1)} ms; heap ${megabytes} MB`,
   );
-  expect(frames.p99).toBeLessThan(50);
+  expect(frames.slowest).toBeLessThan(50);
   expect(after).toBeLessThan(before * 1.05 + 1_000_000);
   // The rows that are rendered are the visible ones.
   expect(await rows().count()).toBeLessThan(80);
