@@ -109,7 +109,7 @@ test('strict mode opens one connection; text is shown while it streams, and tool
   await half.reached;
   const answer = page.locator('.assistant');
   await answer.getByText('It is', { exact: true }).waitFor();
-  expect(await answer.getAttribute('data-state')).toBe('running');
+  await expect.poll(() => answer.getAttribute('data-state')).toBe('running');
   expect(await page.getByLabel('Tool clock').getByText('done').isVisible()).toBe(true);
   half.open();
   await expect.poll(() => answer.locator('.text').allInnerTexts()).toEqual(['Let me see. ', 'It is late.']);
@@ -117,7 +117,7 @@ test('strict mode opens one connection; text is shown while it streams, and tool
   // Another conversation has a connection of its own, and the first one is closed.
   await page.getByRole('button', { name: 'New chat' }).click();
   await expect.poll(() => sockets.map((socket) => socket.isClosed())).toEqual([true, false]);
-  expect(await answer.count()).toBe(0);
+  await expect.poll(() => answer.count()).toBe(0);
   expect(faults).toEqual([]);
 });
 
@@ -136,7 +136,7 @@ test('a call waits for the approval of a page, and both tabs show the same', asy
   for (const page of [first, second]) {
     await answered(page, 'It is 42.');
     await page.getByLabel('Tool calculator').getByText('done').waitFor();
-    expect(await page.getByRole('button', { name: 'Approve' }).count()).toBe(0);
+    await expect.poll(() => page.getByRole('button', { name: 'Approve' }).count()).toBe(0);
   }
 });
 
@@ -157,7 +157,7 @@ test('a turn of one tab streams in the other, and continues while the first one 
   for (const page of [first, second]) await answered(page, 'One, two.');
   await send(second, 'Go on');
   await answered(first, 'Three.');
-  expect(await first.locator('.log > li').count()).toBe(4);
+  await expect.poll(() => first.locator('.log > li').count()).toBe(4);
 });
 
 test('an answer during which the sentinel is killed arrives once and completely', async () => {
@@ -194,7 +194,7 @@ test('an answer during which the agent is killed continues, and no word of it is
   await expect
     .poll(() => page.locator('.assistant[data-state=completed] .text').allInnerTexts())
     .toEqual(['This sentence goes on.', 'This sentence goes on.']);
-  expect(await page.locator('.user .text').allInnerTexts()).toEqual(['Say it', 'And then?']);
+  await expect.poll(() => page.locator('.user .text').allInnerTexts()).toEqual(['Say it', 'And then?']);
 });
 
 test('Stop and Escape cancel an answer, and a failed one can be sent again', async () => {
@@ -218,9 +218,9 @@ test('a page whose origin is not allowed reports it', async () => {
   await page.goto(pages.origin);
   const notice = page.getByRole('alert');
   await notice.waitFor();
-  expect(await notice.innerText()).toContain(
-    `FAME_ALLOWED_ORIGINS does not list the origin of this page, ${pages.origin}`,
-  );
+  await expect
+    .poll(() => notice.innerText())
+    .toContain(`FAME_ALLOWED_ORIGINS does not list the origin of this page, ${pages.origin}`);
 });
 
 test('the page without a build streams an answer through the bundle of the client', async () => {

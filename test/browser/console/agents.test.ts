@@ -31,7 +31,7 @@ const field = (name: string) => page.getByLabel(name, { exact: true });
 test('cards show the agents, and a search finds operations', async () => {
   const cards = page.locator('.agents-card');
   await cards.filter({ hasText: 'Adds, multiplies and counts.' }).getByText('fib_stream').waitFor();
-  expect(await cards.count()).toBe(3);
+  await expect.poll(() => cards.count()).toBe(3);
   await cards.filter({ hasText: 'team@fame.fabric' }).getByText('team', { exact: true }).waitFor();
   await page.getByRole('searchbox').fill('multiply');
   await expect.poll(() => cards.count()).toBe(1);
@@ -51,7 +51,7 @@ test('a form checks its values and calls', async () => {
   await field('y *').fill('2');
   await field('y *').press('Enter');
   await result().getByText('done').waitFor();
-  expect(await result().locator('code').innerText()).toBe('3.5');
+  await expect.poll(() => result().locator('code').innerText()).toBe('3.5');
 });
 
 test('parameters can be written as JSON, with the same checks', async () => {
@@ -68,7 +68,7 @@ test('parameters can be written as JSON, with the same checks', async () => {
   await json.press('Control+Enter');
   await result().getByText('48').waitFor();
   await button('JSON').click();
-  expect(await field('y *').inputValue()).toBe('8');
+  await expect.poll(() => field('y *').inputValue()).toBe('8');
 });
 
 test('a stream shows its items and can be cancelled', async () => {
@@ -97,7 +97,7 @@ test('an error of the agent has its code and a fix', async () => {
   await button('Call').click();
   const problem = result().getByRole('alert');
   await problem.getByText('CONVERSATION_UNKNOWN').waitFor();
-  expect(await problem.locator('p').count()).toBe(2);
+  await expect.poll(() => problem.locator('p').count()).toBe(2);
 });
 
 test('each operation of the chat agent has a form', async () => {

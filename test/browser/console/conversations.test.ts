@@ -68,12 +68,12 @@ test('a conversation is a timeline with bars for the inbox, models, tools and th
   await turn(page, 1).getByRole('button', { name: 'Details' }).click();
   const prompt = turn(page, 1).getByLabel('As the model received it');
   await prompt.getByText('matches the recorded digest').waitFor();
-  expect(await prompt.locator('.prompt').innerText()).toMatch(
-    /user\s+What is 6 times 7\?[\s\S]*tool\s+[\s\S]*42/,
-  );
-  expect(await turn(page, 1).getByLabel('As the user saw it').innerText()).toMatch(
-    /Let me see\.\s+It is 42\./,
-  );
+  await expect
+    .poll(() => prompt.locator('.prompt').innerText())
+    .toMatch(/user\s+What is 6 times 7\?[\s\S]*tool\s+[\s\S]*42/);
+  await expect
+    .poll(() => turn(page, 1).getByLabel('As the user saw it').innerText())
+    .toMatch(/Let me see\.\s+It is 42\./);
   await prompt.getByLabel('Model call').selectOption('1');
   await expect.poll(() => prompt.locator('.prompt').innerText()).not.toContain('42');
   await turn(page, 1)

@@ -43,11 +43,11 @@ const fact = (name: string): Locator =>
 test('without an agent the screen shows the line that starts one; the agent then appears', async () => {
   await page.getByRole('heading', { name: 'No agent is attached' }).waitFor();
   const line = `FAME_LISTENER_PORT=${fabric.sentinel.port} npx fame-fabric agent`;
-  expect(await page.getByLabel('Command', { exact: true }).innerText()).toBe(line);
+  await expect.poll(() => page.getByLabel('Command', { exact: true }).innerText()).toBe(line);
   await fabric.startAgent();
   await card('chat@fame.fabric').waitFor();
   await page.getByRole('heading', { name: 'No agent is attached' }).waitFor({ state: 'detached' });
-  expect(await card('This page').count()).toBe(1);
+  await expect.poll(() => card('This page').count()).toBe(1);
 });
 
 test('the keyboard reaches a card, opens its panel, and returns to it', async () => {
@@ -58,15 +58,15 @@ test('the keyboard reaches a card, opens its panel, and returns to it', async ()
   await expect.poll(() => focused.innerText()).toContain('chat');
   await page.keyboard.press('Enter');
   await panel().getByRole('heading', { name: 'chat@fame.fabric' }).waitFor();
-  expect(await fact('Addresses').innerText()).toBe('chat@fame.fabric');
-  expect(await fact('Principal').innerText()).toBe('local');
-  expect(await fact('Software').innerText()).toContain('fame-fabric');
-  expect(await fact('Path').innerText()).toMatch(/^\/.+\/.+/);
-  expect(await fact('Queue').innerText()).toMatch(/^0 B of \d+ MiB, 0 messages$/);
-  expect(await fact('Open calls').innerText()).toMatch(/^0 of [\d,]+$/);
+  await expect.poll(() => fact('Addresses').innerText()).toBe('chat@fame.fabric');
+  await expect.poll(() => fact('Principal').innerText()).toBe('local');
+  await expect.poll(() => fact('Software').innerText()).toContain('fame-fabric');
+  await expect.poll(() => fact('Path').innerText()).toMatch(/^\/.+\/.+/);
+  await expect.poll(() => fact('Queue').innerText()).toMatch(/^0 B of \d+ MiB, 0 messages$/);
+  await expect.poll(() => fact('Open calls').innerText()).toMatch(/^0 of [\d,]+$/);
   await page.keyboard.press('Escape');
   await panel().waitFor({ state: 'detached' });
-  expect(await focused.innerText()).toContain('chat');
+  await expect.poll(() => focused.innerText()).toContain('chat');
   await page.keyboard.press('ArrowRight');
   await expect.poll(() => focused.innerText()).not.toContain('chat@');
 });
@@ -85,7 +85,7 @@ test('calls show on the edge, on the card and in the panel; a refusal shows with
       { interval: 100 },
     )
     .toBe(1);
-  expect(await page.locator('.fabric-flow').count()).toBeGreaterThan(1);
+  await expect.poll(() => page.locator('.fabric-flow').count()).toBeGreaterThan(1);
   await panel()
     .locator('.fabric-spark strong', { hasText: /[1-9].* messages\/s/ })
     .waitFor();
@@ -93,7 +93,7 @@ test('calls show on the edge, on the card and in the panel; a refusal shows with
   caller.sendCall('echo@fame.fabric', 'echo', {}, { replyTo: 'x@/elsewhere' });
   await card(caller.path.slice(caller.path.lastIndexOf('/') + 1)).click();
   await expect.poll(() => panel().locator('.fabric-refusals .tag').allInnerTexts()).toHaveLength(1);
-  expect(await panel().locator('.fabric-refusals .tag').innerText()).toMatch(/^[A-Z_]+$/);
+  await expect.poll(() => panel().locator('.fabric-refusals .tag').innerText()).toMatch(/^[A-Z_]+$/);
 });
 
 test('a node whose connection is cut is away until its resume window ends, and then gone', async () => {
@@ -116,7 +116,7 @@ test('a node is disconnected after a confirmation only', async () => {
   await dialog.waitFor();
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
-  expect(await panel().count()).toBe(1);
+  await expect.poll(() => panel().count()).toBe(1);
   expect(node.isClosed).toBe(false);
   await panel().getByRole('button', { name: 'Disconnect…' }).click();
   await dialog.getByRole('button', { name: 'Disconnect', exact: true }).click();
@@ -137,7 +137,7 @@ test('two thousand nodes are shown in groups, and searching in them does not blo
   }
   await card('worker-*@fame.fabric').getByText('500 nodes').waitFor();
   await card('index-*@fame.fabric').getByText('500 nodes').waitFor();
-  expect(await page.locator('.fabric-card').count()).toBeLessThanOrEqual(60);
+  await expect.poll(() => page.locator('.fabric-card').count()).toBeLessThanOrEqual(60);
   // The middle of three tries: another process may delay a task of one.
   const longest: number[] = [];
   for (let tries = 0; tries < 3; tries++) longest.push(await longestTaskOfSearch());
@@ -180,7 +180,7 @@ test('Health shows the traffic of the sentinel, and says that the agent has had 
   await messages
     .getByRole('img', { name: /^Messages: messages .*Highest in \d+ minutes?: [\d.]+k?\/s\.$/ })
     .waitFor();
-  expect(await messages.getByRole('img').getAttribute('aria-label')).not.toContain(': 0/s.');
+  await expect.poll(() => messages.getByRole('img').getAttribute('aria-label')).not.toContain(': 0/s.');
   const nodeChart = page.getByRole('figure', { name: 'Attached nodes' });
   await expect.poll(() => nodeChart.locator('.chart-legend').innerText()).toMatch(/2,\d{3}$/);
   await messages.getByText('Values').press('Enter');
@@ -192,7 +192,7 @@ test('after a turn Health shows turns, tokens and the time to the first token', 
   const talk = await openClient(fabric.sentinel.url);
   expect(await talk.conversation('chat@fame.fabric').ask('Hello')).toBe('re: Hello');
   await page.getByRole('figure', { name: 'Time to first token' }).waitFor();
-  expect(await page.getByRole('figure').allInnerTexts()).not.toContain('NaN');
+  await expect.poll(() => page.getByRole('figure').allInnerTexts()).not.toContain('NaN');
 });
 
 test('a page without a credential shows how to sign in', async () => {

@@ -98,7 +98,7 @@ test('the keyboard reaches every screen, and the focus moves to its title', asyn
   page = await fabric.open('#/doctor');
   // The first stop of the keyboard skips the navigation.
   const first = page.locator('a, button, input, [tabindex="0"]').first();
-  expect(await first.innerText()).toBe('Skip to content');
+  await expect.poll(() => first.innerText()).toBe('Skip to content');
   await first.focus();
   await page.keyboard.press('Enter');
   expect(await page.evaluate('document.activeElement.id')).toBe('main');
@@ -107,7 +107,7 @@ test('the keyboard reaches every screen, and the focus moves to its title', asyn
     await link.focus();
     await page.keyboard.press('Enter');
     await heading(name).waitFor();
-    expect(await link.getAttribute('aria-current')).toBe('page');
+    await expect.poll(() => link.getAttribute('aria-current')).toBe('page');
     // Talk puts the focus into its message field.
     const focused = name === 'Talk' ? 'TEXTAREA ' : `H1 ${name}`;
     await expect

@@ -66,14 +66,14 @@ test('a conversation streams, shows its tool and its figures, and survives a rel
   half.open();
   for (const one of [page, tab]) {
     await expect.poll(() => one.locator('.markdown').allInnerTexts()).toEqual(['Let me see.', 'It is 42.']);
-    expect(await one.locator('.markdown strong').innerText()).toBe('42');
+    await expect.poll(() => one.locator('.markdown strong').innerText()).toBe('42');
   }
   await page.reload();
   await expect.poll(() => page.locator('.markdown').allInnerTexts()).toEqual(['Let me see.', 'It is 42.']);
   const tool = page.getByLabel('Tool calculator');
   await tool.locator('summary').click();
-  expect(await tool.innerText()).toMatch(/done[\s\S]*"expression": "6\*7"[\s\S]*Result\s+.*42/);
-  expect(await page.locator('.turn footer').innerText()).toMatch(/first token .*ms[\s\S]* tokens/);
+  await expect.poll(() => tool.innerText()).toMatch(/done[\s\S]*"expression": "6\*7"[\s\S]*Result\s+.*42/);
+  await expect.poll(() => page.locator('.turn footer').innerText()).toMatch(/first token .*ms[\s\S]* tokens/);
   await page.getByText('System prompt', { exact: true }).click();
   await page.getByText('Speak like a pirate.').waitFor();
   // Either tab sends, and both show it.
@@ -90,7 +90,7 @@ test('a call waits for approval in both tabs, and the answer of one serves both'
   await tab.getByRole('button', { name: 'Approve clock' }).click();
   for (const one of [page, tab]) {
     await answered(one, 'It is late.');
-    expect(await one.getByRole('button', { name: 'Approve clock' }).count()).toBe(0);
+    await expect.poll(() => one.getByRole('button', { name: 'Approve clock' }).count()).toBe(0);
   }
 });
 
@@ -102,7 +102,9 @@ test('a conversation needs no mouse', async () => {
   await page.keyboard.press('Shift+Enter');
   await page.keyboard.type('second line');
   await page.reload();
-  expect(await page.getByLabel('Message', { exact: true }).inputValue()).toBe('First line\nsecond line');
+  await expect
+    .poll(() => page.getByLabel('Message', { exact: true }).inputValue())
+    .toBe('First line\nsecond line');
   await expect.poll(() => page.evaluate('document.activeElement.ariaLabel')).toBe('Message');
   await page.keyboard.press('Enter');
   await answered(page, 're: First line\nsecond line');
@@ -144,11 +146,11 @@ test('an edited message and another answer go to forks, and the conversation sta
   expect(page.url()).not.toBe(origin);
   const texts = () => page.locator('.messages .plain-text').allInnerTexts();
   await expect.poll(texts).toEqual(expect.arrayContaining(['First', 'Third']));
-  expect(await texts()).not.toContain('Second');
+  await expect.poll(texts).not.toContain('Second');
   replies.set('Third', ['Another one.']);
   await page.getByRole('button', { name: 'Another answer' }).click();
   await answered(page, 'Another one.');
-  expect(await page.locator('.turn').count()).toBe(1);
+  await expect.poll(() => page.locator('.turn').count()).toBe(1);
   await page.goto(origin);
   await answered(page, 're: Second');
 });

@@ -42,16 +42,18 @@ test('the drawing has all agents and routes, and the table of routes too', async
     expect.arrayContaining(['bouncer', 'switchboard', 'orders', 'products', 'thanks', 'attack']),
   );
   await page.getByText('Table of routes', { exact: true }).click();
-  expect(await panel('Routes').locator('tbody tr').count()).toBe(9);
+  await expect.poll(() => panel('Routes').locator('tbody tr').count()).toBe(9);
 });
 
 test('the analysis has the bounds and the worst case, which follows the size of a prompt', async () => {
-  expect(await fact('Longest route', 'Analysis').innerText()).toBe('bouncer → switchboard → orders');
-  expect(await fact('Unreachable', 'Analysis').innerText()).toBe('none');
-  expect(await fact('Loops', 'Analysis').innerText()).toBe('none');
-  expect(await fact('Handoffs', 'Worst case of one message').innerText()).toBe('4');
-  expect(await fact('Model calls', 'Worst case of one message').innerText()).toBe('8');
-  expect(await fact('Prompt tokens', 'Worst case of one message').innerText()).toBe('64,000');
+  await expect
+    .poll(() => fact('Longest route', 'Analysis').innerText())
+    .toBe('bouncer → switchboard → orders');
+  await expect.poll(() => fact('Unreachable', 'Analysis').innerText()).toBe('none');
+  await expect.poll(() => fact('Loops', 'Analysis').innerText()).toBe('none');
+  await expect.poll(() => fact('Handoffs', 'Worst case of one message').innerText()).toBe('4');
+  await expect.poll(() => fact('Model calls', 'Worst case of one message').innerText()).toBe('8');
+  await expect.poll(() => fact('Prompt tokens', 'Worst case of one message').innerText()).toBe('64,000');
   await page.getByLabel('Largest prompt, in tokens').fill('1000');
   await page.getByLabel('Largest prompt, in tokens').press('Enter');
   await expect.poll(() => fact('Prompt tokens', 'Worst case of one message').innerText()).toBe('8,000');
@@ -62,9 +64,9 @@ test('the path of a message that is sent here is lit', async () => {
   await page.keyboard.press('Enter');
   await fact('Path', 'Path of a message').getByText('bouncer → switchboard → orders').waitFor();
   await panel('Path of a message').getByText('done').waitFor();
-  expect(await litNodes()).toEqual(['bouncer', 'orders', 'switchboard']);
-  expect(await page.locator('.teams-edge.teams-lit').count()).toBe(2);
-  expect(await fact('Handoffs', 'Path of a message').innerText()).toBe('2 of 4');
+  await expect.poll(litNodes).toEqual(['bouncer', 'orders', 'switchboard']);
+  await expect.poll(() => page.locator('.teams-edge.teams-lit').count()).toBe(2);
+  await expect.poll(() => fact('Handoffs', 'Path of a message').innerText()).toBe('2 of 4');
 });
 
 test('a message of another client is lit while the newest conversation is followed', async () => {
