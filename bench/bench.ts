@@ -3,13 +3,12 @@
 // prints their median. Absolute microseconds depend more on the load of the machine than on the code.
 //
 //   node bench/bench.ts            all goals, under 10 minutes
-//   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14, 18b, 19 and 21 as gates, under 125 s
+//   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14, 18, 19 and 21 as gates, under 125 s
 //   node bench/bench.ts --gate     goal 22 alone, in half a minute
 //   node bench/bench.ts --sentinel 'NAME=COMMAND ...'   one more Fame sentinel, started by its command
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { measureApplication } from './application.ts';
 import { measureBursts } from './bursts.ts';
 import {
   B1,
@@ -44,6 +43,7 @@ import {
 } from './rig.ts';
 import { measureSplitter } from './splitter.ts';
 import { measureTurn } from './turn.ts';
+import { compareNaylence, measureTurns } from './turns.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -553,8 +553,9 @@ await measureFields();
 await measureGrowth();
 await measurePressure();
 await measureBurstLoad();
-const application = await measureApplication({ print, goal: recordGoal }, quick);
+const turns = await measureTurns({ print, goal: recordGoal }, quick);
 if (!quick) {
+  await compareNaylence({ print });
   await measureGate();
   await measureIdleNodes();
   await measureLinkCost();
@@ -580,7 +581,7 @@ writeFileSync(
       seconds,
       goals,
       cells,
-      application,
+      turns,
     },
     null,
     2,

@@ -1,5 +1,6 @@
 // The contestants: starts routers, and reads their CPU time and memory from /proc.
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -18,7 +19,10 @@ export interface Contestant {
   readonly token?: string | undefined;
   readonly url: string;
   readonly pid: number;
-  stop(): void;
+  /** Resolves when the process has ended. */
+  readonly exited: Promise<unknown>;
+  /** @param signal @default SIGKILL */
+  stop(signal?: NodeJS.Signals): void;
 }
 
 export interface StartCommand {
@@ -103,6 +107,7 @@ export async function start(contestant: StartCommand): Promise<Contestant & { co
     env: { ...process.env, FAME_LISTENER_PORT: String(port), ...env },
     stdio: ['ignore', 'ignore', process.env.BENCH_STDERR ? 'inherit' : 'ignore'],
   });
+  const exited = once(child, 'exit');
   const url = `ws://127.0.0.1:${port}/fame/v1/attach/ws/downstream`;
 
   for (;;) {
@@ -123,7 +128,8 @@ export async function start(contestant: StartCommand): Promise<Contestant & { co
     url,
     pid: child.pid!,
     coldStartMs: performance.now() - from,
-    stop: () => void child.kill('SIGKILL'),
+    exited,
+    stop: (signal = 'SIGKILL') => void child.kill(signal),
   };
 }
 

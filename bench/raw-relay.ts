@@ -7,6 +7,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { cpuUs } from './contestants.ts';
 import { median } from './median.ts';
+import { relayTo } from './relays/tcp.ts';
 
 const here = fileURLToPath(import.meta.url);
 const CONNECTIONS = 16;
@@ -66,13 +67,7 @@ function listen(server: Server): void {
 
 function runRole(role: string | undefined, port: number, size: number): void {
   if (role === 'relay') {
-    listen(
-      createServer({ noDelay: true }, (near) => {
-        const far = connect({ port, host: '127.0.0.1', noDelay: true });
-        near.on('data', (chunk) => far.write(chunk)).on('error', ignore);
-        far.on('data', (chunk) => near.write(chunk)).on('error', ignore);
-      }),
-    );
+    listen(relayTo(port));
   } else if (role === 'echo') {
     const message = Buffer.alloc(port, 'x');
     listen(

@@ -1,6 +1,6 @@
-// The model server of the application bench, for both contestants. The user's message sets the number of chunks, their rate, and
-// the number of requests that must be open at once. The text of a chunk is the time at which it was sent, so that its reader can
-// measure the delay.
+// The model server of the turn benchmarks, for all contestants. The user's message sets the number of chunks, their rate, and the number
+// of requests that must be open at once. The text of a chunk is the time at which it was sent, so that its reader can measure the delay,
+// and its index and tag, so that its reader can check the order.
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { answerCommands } from '../child.ts';
@@ -13,6 +13,8 @@ export interface Order {
   readonly perSecond: number;
   /** The last chunk waits until this number of requests has been open at once, or for `TOGETHER_MS`. @default 1 */
   readonly together?: number;
+  /** Text in each chunk, without spaces and colons. @default '' */
+  readonly tag?: string;
 }
 
 /** `peak` returns the maximum number of requests that were open at once since `resetPeak`. */
@@ -51,12 +53,15 @@ const event = (body: object): string => `data: ${JSON.stringify({ ...HEAD, ...bo
 const chunk = (delta: object, finish_reason: string | null = null): string =>
   event({ choices: [{ index: 0, delta, logprobs: null, finish_reason }] });
 
-function stream(response: ServerResponse, { chunks, perSecond, together = 1 }: Order): void {
+/** The event of a chunk with text, in two parts. */
+const [TEXT_HEAD, TEXT_TAIL] = chunk({ content: '|' }).split('|') as [string, string];
+
+function stream(response: ServerResponse, { chunks, perSecond, together = 1, tag = '' }: Order): void {
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
   let sent = 0;
   const send = (): void => {
-    const delta = { content: `${nowUs()} ` };
-    response.write(chunk(sent === 0 ? { role: 'assistant', ...delta } : delta));
+    const content = `${nowUs()}:${sent}:${tag} `;
+    response.write(sent === 0 ? chunk({ role: 'assistant', content }) : TEXT_HEAD + content + TEXT_TAIL);
     sent += 1;
   };
   const sendLast = (): void => {
