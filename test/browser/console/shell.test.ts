@@ -168,14 +168,21 @@ test('the doctor reports a missing chat agent, in the header too, until it is ba
   await agent.stop();
   page = await fabric.open('#/doctor');
   await page.getByRole('heading', { level: 2, name: 'chat agent' }).waitFor();
-  await page.getByText(/^1 (warning|failure) in \d+ checks\.$/).waitFor();
-  await page.getByText('Fix:').waitFor();
-  const problems = page.getByRole('link', { name: '1 problem' });
-  await problems.waitFor();
+  // On a busy machine the doctor also warns of the delay of the event loop.
+  const check = page
+    .getByRole('listitem')
+    .filter({ has: page.getByRole('heading', { name: 'chat agent', exact: true }) });
+  await check.getByText('Fix:').waitFor();
+  const link = page.getByRole('link', { name: /^\d+ problems?$/ });
+  const inHeader = async (): Promise<number> =>
+    (await link.count()) === 0 ? 0 : Number.parseInt(await link.innerText(), 10);
+  const problems = (): Promise<number> => page.locator('.check-line').filter({ hasText: 'Fix:' }).count();
+  await expect.poll(async () => (await inHeader()) - (await problems())).toBe(0);
+  expect(await problems()).toBeGreaterThan(0);
   await fabric.startAgent();
   await page.getByRole('button', { name: 'Check again' }).click();
-  await page.getByText(/^All \d+ checks passed\.$/).waitFor();
-  await problems.waitFor({ state: 'detached' });
+  await check.getByText('Fix:').waitFor({ state: 'detached' });
+  await expect.poll(async () => (await inHeader()) - (await problems())).toBe(0);
 });
 
 test('no page wrote an error, except for the refused sign-ins', () => {

@@ -1,6 +1,6 @@
 // The panel of one node.
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { NodeView } from '../../fabric/nodes.ts';
 import { Button } from '../../parts/form.tsx';
 import { bytesText, countText, rateText } from '../../parts/format.ts';
@@ -95,7 +95,8 @@ export interface SidePanelProps {
 /** A panel beside the graph. Escape closes it. Its title gets the focus when it opens. */
 export function SidePanel({ title, onClose, children }: SidePanelProps) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), [title]);
+  // Before the next event, so that the focus does not leave an element that the person has just reached.
+  useLayoutEffect(() => heading.current?.focus(), [title]);
   const onKeyDown = (event: KeyboardEvent): void => {
     // In a dialog, Escape closes the dialog.
     const isInDialog = (event.target as Element).closest('dialog') !== null;
