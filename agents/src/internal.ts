@@ -13,6 +13,8 @@ export {
   sweepConversations,
   trashConversation,
 } from './conversation/reading/inspect.ts';
+export { signedCall, verifiedCall } from './conversation/replica/passed-call.ts';
+export { replicaAddressOf } from './conversation/replica/replica-address.ts';
 export { startOfflineServer } from './model/offline/offline-server.ts';
 export { ReplySplitter } from './model/stream/reply-splitter.ts';
 export { noUsage } from './model/usage.ts';

@@ -62,7 +62,7 @@ export {
 export { isLoopbackHost } from './link/loopback.ts';
 export { mayNeedTls, tlsFault } from './link/tls-fault.ts';
 export { type Percentiles, percentilesOf } from './metrics/percentiles.ts';
-export { isUnder } from './protocol/address.ts';
+export { isUnder, REPLICA_MARK } from './protocol/address.ts';
 export { timeoutOf } from './protocol/deadline.ts';
 export { FRAME_TYPES, isFrameType } from './protocol/frames.ts';
 export { type PartialHeader, parsePartialHeader } from './protocol/partial-header.ts';

@@ -1,5 +1,13 @@
 // Types of an agent: its declaration, and the state of serving it on a link.
-import type { AgentCard, BindOptions, Clock, Envelope, Logger, Service } from '@fame-fabric/shared';
+import type {
+  AgentCard,
+  BindOptions,
+  Clock,
+  Envelope,
+  Logger,
+  Principal,
+  Service,
+} from '@fame-fabric/shared';
 import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import type { SafeFetch } from '../net/safe-fetch.ts';
 import type { AgentStore } from '../store/agent-store.ts';
@@ -13,6 +21,8 @@ import type { TaskHandler } from './tasks/task-types.ts';
 
 /** Link that an agent is served on. `Link` of shared implements it. */
 export interface AgentLink extends Outbound {
+  /** Principal of the node, as its sentinel stated it. @default unknown */
+  readonly principal?: Pick<Principal, 'id'> | undefined;
   bind(address: string, service: Service, options?: BindOptions): Promise<void>;
   unbind(address: string): Promise<void>;
 }

@@ -23,6 +23,8 @@ import type { TurnRunner } from '../turn/turn.ts';
 import { type ConversationOptions, errorOfFault } from './conversation.ts';
 import { ConversationHost, type HostOptions } from './host.ts';
 import { conversationOperations, type OperationsOptions } from './operations/operations.ts';
+import { callersAddressOf, isPoolAddress } from './replica/replica-address.ts';
+import type { ReplicaHooks } from './replica/replica-serving.ts';
 import type { RecoveredTurn } from './requests.ts';
 import { PROGRESS_KINDS } from './turn-progress.ts';
 
@@ -34,7 +36,10 @@ export interface ChatAgentOptions
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card' | 'immediateLimits'> {
   /** Operations beside those of conversations. One with the name of such an operation replaces it. @default none */
   operations?: Operations | undefined;
-  /** @default 'chat@fame.fabric' */
+  /**
+   * The address of a pool, such as `chat@*.fame.fabric`, makes the agent a replica: several processes serve it over one store, and
+   * callers use `chat@fame.fabric`. @default 'chat@fame.fabric'
+   */
   address?: string | undefined;
   description?: string | undefined;
   /** The model that answers. Give this, or `turns`. */
@@ -63,14 +68,18 @@ export interface ChatAgentOptions
 export class ChatAgent extends DeclaredAgent {
   protected readonly declaration: Agent;
   readonly #options: ChatAgentOptions;
+  /** Address that callers use, and the agent's name in the store. */
   readonly #address: string;
+  readonly #isReplica: boolean;
   readonly #turns: TurnRunner;
   #memory: ConversationStore | undefined;
 
   constructor(options: ChatAgentOptions) {
     super();
     this.#options = options;
-    this.#address = options.address ?? CHAT_ADDRESS;
+    const { address = CHAT_ADDRESS } = options;
+    this.#isReplica = isPoolAddress(address);
+    this.#address = callersAddressOf(address);
     this.#turns = options.turns ?? runnerOf(options);
     // A declaration answers no calls.
     this.declaration = this.#declare(this.#host({}, this.#memoryStore()));
@@ -82,7 +91,17 @@ export class ChatAgent extends DeclaredAgent {
 
   async serve(link: AgentLink, options: ServeOptions = {}): Promise<Serving> {
     const store = this.#options.store ?? (await options.openStore?.()) ?? this.#memoryStore();
-    return this.#declare(this.#host(options, store, link)).serve(link, options);
+    const host = this.#host(options, store, link);
+    if (!host.placement) return this.#declare(host).serve(link, options);
+    const { ReplicaServing } = await import('./replica/replica-serving.ts');
+    return ReplicaServing.open({
+      agent: this.#address,
+      host,
+      placement: host.placement,
+      link,
+      options,
+      declare: (replica) => this.#declare(host, replica),
+    });
   }
 
   /** The conversations of an agent without a store outlive one serving. */
@@ -106,15 +125,23 @@ export class ChatAgent extends DeclaredAgent {
         clock,
         log: log?.with({ agent }),
         observer,
-        onRecovered: link && ((turn) => void answerLate(host, link, turn, log ?? silentLog)),
+        // The callers of a lost replica ask again. The sentinel takes their answers from its node only.
+        onRecovered:
+          link && !this.#isReplica
+            ? (turn) => void answerLate(host, link, turn, log ?? silentLog)
+            : undefined,
       },
-      { ...this.#options, quotas: this.#options.quotas ?? quotas },
+      {
+        ...this.#options,
+        quotas: this.#options.quotas ?? quotas,
+        isReplica: this.#isReplica && link !== undefined,
+      },
     );
     return host;
   }
 
   // Each serving has its own host and declaration.
-  #declare(host: ConversationHost): Agent {
+  #declare(host: ConversationHost, replica?: ReplicaHooks): Agent {
     const { name, version, capabilities, card, immediateLimits, opening, received, maxMessageChars } =
       this.#options;
     const defaults: ConversationOptions = {
@@ -124,17 +151,16 @@ export class ChatAgent extends DeclaredAgent {
     };
     const address = this.#address;
     const description = this.#options.description ?? 'Holds conversations with a language model.';
-    const operations = {
-      ...conversationOperations(host, { defaults, opening, received, maxMessageChars }),
-      ...this.#options.operations,
-    };
+    const own = conversationOperations(host, { defaults, opening, received, maxMessageChars });
+    const operations = { ...(replica?.operations(own) ?? own), ...this.#options.operations };
     return defineAgent({
-      address,
+      address: this.#options.address ?? CHAT_ADDRESS,
       description,
       ...(name ? { name } : {}),
       ...(version ? { version } : {}),
       ...(capabilities ? { capabilities } : {}),
       card: {
+        url: address,
         capabilities: { streaming: true, pushNotifications: false, stateTransitionHistory: false },
         ...card,
       },
@@ -153,7 +179,10 @@ export class ChatAgent extends DeclaredAgent {
       immediateLimits,
       onStart: () => host.open(),
       onDrain: () => host.drain(),
-      onStop: () => host.close(),
+      onStop: async () => {
+        await replica?.beforeStop();
+        await host.close();
+      },
     });
   }
 }

@@ -52,6 +52,7 @@ import {
   viewOf,
 } from './reading/conversation-reader.ts';
 import { Recovery } from './recovery.ts';
+import { Placement } from './replica/placement.ts';
 import type { ForkRequest, RecoveredTurn, StartRequest, TurnRequest } from './requests.ts';
 import { type RetryKey, RetryKeys } from './retry-keys.ts';
 import { type BudgetLimits, ConversationBudget, noSpending } from './spending.ts';
@@ -89,11 +90,23 @@ export interface HostOptions extends SchedulerOptions {
   leaseMs?: number | undefined;
   /** Longest wait for another process to release a conversation, in ms. @default 20_000 */
   leaseWaitMs?: number | undefined;
+  /**
+   * True if other processes serve the same agent and pass calls to each other. Leases are then short, and conversations that another
+   * process holds are refused at once. @default false
+   */
+  isReplica?: boolean | undefined;
 }
+
+/** Lease of a replica, in ms. Others take over its turns when it expires, so it is short. */
+const REPLICA_LEASE_MS = 3_000;
+/** Pause between two polls of the store for the end of a conversation that another replica may end, in ms. */
+const END_POLL_MS = 1_000;
 
 export class ConversationHost {
   /** Reads conversations without acquiring them. */
   readonly reads: ConversationReader;
+  /** The processes that hold conversations. Undefined without other replicas. */
+  readonly placement: Placement | undefined;
   /** The turns of the last 15 minutes. */
   readonly statistics: TurnStatistics;
   readonly #runner: TurnRunner;
@@ -129,7 +142,8 @@ export class ConversationHost {
     this.#observer = deps.observer ?? NO_OBSERVER;
     this.statistics = new TurnStatistics(this.#clock);
     this.#onRecovered = deps.onRecovered;
-    this.#leaseMs = options.leaseMs ?? 15_000;
+    const { isReplica = false } = options;
+    this.#leaseMs = options.leaseMs ?? (isReplica ? REPLICA_LEASE_MS : 15_000);
     this.#budget = new ConversationBudget(options.budget);
     this.#quotas = new PrincipalQuotas({
       store: this.#store,
@@ -158,7 +172,7 @@ export class ConversationHost {
       },
       {
         leaseMs: this.#leaseMs,
-        leaseWaitMs: options.leaseWaitMs ?? 20_000,
+        leaseWaitMs: isReplica ? 0 : (options.leaseWaitMs ?? 20_000),
         maxIdle: options.maxIdle ?? 1_000,
         maxIdleChars: options.maxIdleChars ?? 67_108_864,
         maxWindowTokens: options.maxWindowTokens,
@@ -178,6 +192,13 @@ export class ConversationHost {
       },
       options,
     );
+    this.placement = isReplica
+      ? new Placement({
+          store: this.#store,
+          conversations: this.#conversations,
+          stopping: this.#stopping.signal,
+        })
+      : undefined;
     this.reads = new ConversationReader({
       store: this.#store,
       agent: this.#agent,
@@ -193,6 +214,8 @@ export class ConversationHost {
       agent: this.#agent,
       conversations: this.#conversations,
       log: this.#log,
+      clock: this.#clock,
+      isShared: isReplica,
     });
   }
 
@@ -206,7 +229,9 @@ export class ConversationHost {
         void this.#conversations.renew();
         this.#conversations.releaseDormant();
       }),
-      this.#clock.every(this.#leaseMs, () => void this.#recoverLater()),
+      this.placement === undefined
+        ? this.#clock.every(this.#leaseMs, () => void this.#recoverLater())
+        : this.#recovery.repeat((error) => this.#searchFailed(error)),
     ];
   }
 
@@ -535,10 +560,23 @@ export class ConversationHost {
 
   /** Waits for the end of a conversation. Resolves with false if `signal` aborted first. @throws {CONVERSATION_UNKNOWN} */
   async whenEnded(id: string, signal: AbortSignal): Promise<boolean> {
-    return await this.#endWaiters.wait(id, signal, async () => {
-      if (isEndedState((await this.reads.peek(id)).state)) return true;
-      return signal.aborted || this.#state === 'closed' ? false : undefined;
-    });
+    const hasEnded = async (): Promise<boolean> => isEndedState((await this.reads.peek(id)).state);
+    // Another replica may end it, which this process learns from the store.
+    const timer =
+      this.placement && this.#clock.every(END_POLL_MS, () => void this.#notifyIfEnded(id, hasEnded));
+    try {
+      return await this.#endWaiters.wait(id, signal, async () => {
+        if (await hasEnded()) return true;
+        return signal.aborted || this.#state === 'closed' ? false : undefined;
+      });
+    } finally {
+      timer?.stop();
+    }
+  }
+
+  async #notifyIfEnded(id: string, hasEnded: () => Promise<boolean>): Promise<void> {
+    // Without the store the next poll decides.
+    if (await hasEnded().catch(() => false)) this.#notifyEnded(id);
   }
 
   /** Loads conversations with open turns that no process holds. Resolves when their turns have been started. */
@@ -611,8 +649,12 @@ export class ConversationHost {
     try {
       await this.recover();
     } catch (error) {
-      this.#log.warn('the store could not be searched for unfinished turns', { error });
+      this.#searchFailed(error);
     }
+  }
+
+  #searchFailed(error: unknown): void {
+    this.#log.warn('the store could not be searched for unfinished turns', { error });
   }
 
   #mustBeOpen(): void {

@@ -161,6 +161,19 @@ export class LoadedConversations {
   }
 
   /**
+   * Releases a conversation that has nothing to do, so that another process can acquire it at once. Returns false while it has open
+   * turns or is being loaded.
+   */
+  async handOver(id: string): Promise<boolean> {
+    const conversation = this.#loaded.get(id);
+    if (!conversation) return !this.#loading.has(id);
+    if (conversation.open.length > 0 || conversation.phase === 'ending') return false;
+    this.drop(conversation);
+    await this.#release(conversation, false);
+    return true;
+  }
+
+  /**
    * Releases the conversations that wait for a person and have no follower. They may wait for days, and any process can load them for
    * the answer.
    */

@@ -1,6 +1,11 @@
 // Recovery of the turns that earlier processes left open. It runs concurrently with new turns. It loads few conversations at a time,
 // and the next ones when their turns have ended, so thousands of open turns neither delay the agent nor fill its memory.
-import type { Logger } from '@fame-fabric/shared';
+//
+// The replicas of an agent recover the turns of one that has died at the same time. Each takes a few random conversations, pauses, and
+// searches again, so the turns are spread over the replicas and few acquisitions are refused.
+import { randomInt } from 'node:crypto';
+import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
 import type { ConversationStore } from '../store/store.ts';
 import type { Conversation } from './loaded-conversation.ts';
 import type { LoadedConversations } from './loaded-conversations.ts';
@@ -10,11 +15,24 @@ const AT_ONCE = 64;
 /** Number of ids that one search of the store returns. */
 const PAGE = 1_024;
 
+/** The same limits for one of several replicas: their users wait for the turns. */
+const SHARED_AT_ONCE = 512;
+const SHARED_PAGE = 256;
+/** Conversations that a replica takes before it pauses. */
+const BATCH = 16;
+/** Longest pause between two batches, and longest wait after a notification of the store, in ms. */
+const PAUSE_MS = 80;
+/** Longest pause between two searches, in ms. */
+const SEARCH_MS = 1_000;
+
 export interface RecoveryDeps {
   readonly store: ConversationStore;
   readonly agent: string;
   readonly conversations: LoadedConversations;
   readonly log: Logger;
+  readonly clock: Clock;
+  /** True if other replicas recover the same turns. */
+  readonly isShared: boolean;
 }
 
 export class Recovery {
@@ -40,26 +58,56 @@ export class Recovery {
     return this.#running;
   }
 
+  /** Searches periodically, and when the store reports a release. Stop the returned timer at the end. */
+  repeat(onError: (error: unknown) => void): Timer {
+    const { clock, store } = this.#deps;
+    let timer: Timer | undefined;
+    const search = (): void => {
+      timer?.stop();
+      timer = undefined;
+      this.run()
+        .catch(onError)
+        .then(() => schedule(varied(SEARCH_MS)));
+    };
+    const schedule = (ms: number): void => {
+      if (this.#state === 'open') timer ??= clock.after(ms, search);
+    };
+    const stopListening = store.onRelease?.(() => {
+      timer?.stop();
+      timer = undefined;
+      schedule(varied(PAUSE_MS));
+    });
+    schedule(varied(SEARCH_MS));
+    return {
+      stop: () => {
+        stopListening?.();
+        timer?.stop();
+      },
+    };
+  }
+
   close(): void {
     this.#state = 'closed';
     this.#onFree?.();
   }
 
   async #run(): Promise<void> {
-    const { store, agent, conversations, log } = this.#deps;
+    const { store, agent, conversations, log, clock, isShared } = this.#deps;
+    const atOnce = isShared ? SHARED_AT_ONCE : AT_ONCE;
+    const page = isShared ? SHARED_PAGE : PAGE;
     const loads = new Map<string, Promise<unknown>>();
     let failed = 0;
     for (;;) {
       // The next page starts with those that could not be acquired.
-      const ids = await store.unfinished(agent, PAGE + failed);
+      const ids = await store.unfinished(agent, page + failed);
       const fresh = ids.filter((id) => {
         // An idle copy in memory is older than the open turn of another process.
         return !loads.has(id) && (conversations.get(id)?.open.length ?? 0) === 0;
       });
       if (fresh.length === 0) break;
       log.info('unfinished turns found', { conversations: fresh.length });
-      for (const id of fresh) {
-        while (this.#recovering >= AT_ONCE && this.#state === 'open') await this.#freePlace();
+      for (const id of isShared ? someOf(fresh, BATCH) : fresh) {
+        while (this.#recovering >= atOnce && this.#state === 'open') await this.#freePlace();
         if (this.#state === 'closed') return;
         const load = this.#recover(id).then((isLoaded) => {
           if (!isLoaded) failed += 1;
@@ -67,6 +115,7 @@ export class Recovery {
         loads.set(id, load);
       }
       await Promise.all(loads.values());
+      if (isShared) await pause(clock, varied(PAUSE_MS));
     }
   }
 
@@ -99,4 +148,17 @@ export class Recovery {
       this.#onFree = resolve;
     });
   }
+}
+
+/** Half of a pause is random, so that the replicas do not search together. */
+const varied = (ms: number): number => backoffDelayMs(0, { minMs: ms, maxMs: ms });
+
+/** Returns `count` random items. */
+function someOf<T>(items: readonly T[], count: number): readonly T[] {
+  const left = [...items];
+  const some: T[] = [];
+  while (some.length < count && left.length > 0) {
+    some.push(...left.splice(randomInt(left.length), 1));
+  }
+  return some;
 }

@@ -281,7 +281,8 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     name: 'FAME_CHAT_ADDRESS',
     type: 'address',
     default: 'chat@fame.fabric',
-    description: 'Address of the chat agent.',
+    description:
+      'Address of the chat agent. That of a pool, such as `chat@*.fame.fabric`, is for several processes that serve the agent over one store.',
   },
   {
     name: 'FAME_AGENTS',

@@ -37,6 +37,14 @@ test('the next process with the same agents resumes the session; only its owner 
   expect(statSync(join(dataDir, files[0]!)).mode & 0o777).toBe(0o600);
 });
 
+test('replicas, whose address is that of a pool, keep no session', () => {
+  const replica = open(['chat@*.fame.fabric']);
+  run('node1', 'token1', replica);
+  expect(readdirSync(dataDir)).toEqual([]);
+  expect(replica.linkOptions()).toMatchObject({ systemId: undefined, resumeToken: undefined });
+  replica.remove();
+});
+
 test('a process whose agents were not bound does not replace the session of another one', () => {
   run('node1', 'token1');
   open().linkOptions().onResumeToken!('token of a second copy');

@@ -4,13 +4,18 @@
 import { rmSync } from 'node:fs';
 import type { LinkOptions, Logger } from '@fame-fabric/shared';
 import { readSession, sessionFile, writeSession } from '@fame-fabric/shared/node';
+import { isPoolAddress } from '../conversation/replica/replica-address.ts';
 import type { AgentConfig } from './config.ts';
 
-/** Keeps one session for each set of agents at a sentinel, so that processes with other agents use other files. */
+/**
+ * Keeps one session for each set of agents at a sentinel, so that processes with other agents use other files. Replicas keep none: several
+ * processes with the same agents may share the data directory, and a new one takes over the work of a lost one.
+ */
 export class SessionFile {
   readonly #config: AgentConfig;
   readonly #log: Logger;
-  readonly #path: string;
+  /** Undefined for replicas. */
+  readonly #path: string | undefined;
   #systemId: string | undefined;
   #token: string | undefined;
 
@@ -18,12 +23,14 @@ export class SessionFile {
     this.#config = config;
     this.#log = log;
     const addresses = agents.map(({ address }) => address).sort();
-    this.#path = sessionFile(config.dataDir, [config.admissionUrl, ...addresses]);
+    this.#path = addresses.some(isPoolAddress)
+      ? undefined
+      : sessionFile(config.dataDir, [config.admissionUrl, ...addresses]);
   }
 
   /** Link options that resume the stored session, if there is one. */
   linkOptions(): Pick<LinkOptions, 'systemId' | 'resumeToken' | 'onResumeToken'> {
-    const stored = readSession(this.#path);
+    const stored = this.#path === undefined ? undefined : readSession(this.#path);
     const systemId = this.#config.nodeId ?? stored?.systemId;
     return {
       systemId,
@@ -47,11 +54,11 @@ export class SessionFile {
   /** Forgets the session, which has ended. */
   remove(): void {
     this.#systemId = undefined;
-    rmSync(this.#path, { force: true });
+    if (this.#path !== undefined) rmSync(this.#path, { force: true });
   }
 
   #write(): void {
-    if (this.#systemId === undefined || this.#token === undefined) return;
+    if (this.#path === undefined || this.#systemId === undefined || this.#token === undefined) return;
     try {
       writeSession(this.#path, { systemId: this.#systemId, resumeToken: this.#token });
     } catch (error) {

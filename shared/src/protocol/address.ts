@@ -23,9 +23,14 @@ export const SYSTEM_PARTICIPANT = '__sys__';
 /** Prefix of the participants of reply mailboxes. */
 export const REPLY_PREFIX = '__rpc__';
 
-/** True for the address of one agent: not a pool, and not a mailbox of a node. */
+/** Part of the participant of a replica's own address, `chat-replica-ID@fame.fabric`, before its id of 16 letters and digits. */
+export const REPLICA_MARK = '-replica-';
+const REPLICA = /-replica-[0-9A-Za-z]{16}@/;
+
+/** True for the address of one agent: not a pool, not the own address of a replica, and not a mailbox of a node. */
 export const isAgentAddress = (address: string): boolean =>
   !address.includes('@*.') &&
+  !REPLICA.test(address) &&
   !address.startsWith(`${SYSTEM_PARTICIPANT}@`) &&
   !address.startsWith(REPLY_PREFIX);
 

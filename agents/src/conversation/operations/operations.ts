@@ -26,7 +26,15 @@ import {
   startTaskParams,
   taskOf,
 } from './task-view.ts';
-import { acceptTurn, isRepeatedByLink, onLeave, outcomeFor, reached, streamLost } from './turn-calls.ts';
+import {
+  acceptTurn,
+  eventsFor,
+  isRepeatedByLink,
+  onLeave,
+  outcomeFor,
+  reached,
+  streamLost,
+} from './turn-calls.ts';
 import { forkParams, include, turnId, turnParamsOf } from './turn-params.ts';
 
 export interface OperationsOptions {
@@ -172,7 +180,7 @@ export function conversationOperations(
         if (isRepeatedByLink(turn, params, context)) throw streamLost();
         const leaving = onLeave(host, turn, context.signal);
         try {
-          yield* turn.follow(params.after ?? 0, context.signal, params.include ?? []);
+          yield* eventsFor(host, turn, params.after ?? 0, context.signal, params.include ?? []);
         } finally {
           leaving.stop();
         }

@@ -3,9 +3,11 @@ import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { isCancelledByCaller } from '../../agent/cancelled-by-caller.ts';
 import { identifiedCaller } from '../../agent/identified-caller.ts';
 import type { OperationContext } from '../../agent/operation.ts';
+import type { ConversationEvent } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
 import type { LiveTurn } from '../live-turn.ts';
 import type { Answer } from '../requests.ts';
+import type { ProgressEvent } from '../turn-progress.ts';
 import type { TurnParams } from './turn-params.ts';
 
 /** Accepts the turn of a call, or joins it, and acknowledges the request when the turn is in the journal. */
@@ -76,15 +78,57 @@ export function onLeave(host: ConversationHost, turn: LiveTurn, signal: AbortSig
   return { stop };
 }
 
-/** Waits for the outcome of a turn on behalf of a call. */
+/**
+ * Waits for the outcome of a turn on behalf of a call.
+ * @throws {STORE_CONFLICT} at a replica, if another one continues the turn
+ */
 export async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal: AbortSignal) {
   const leaving = onLeave(host, turn, signal);
   try {
-    return await turn.outcome;
+    const outcome = await turn.outcome;
+    if (continuesElsewhere(host, turn)) throw movedTurn();
+    return outcome;
   } finally {
     leaving.stop();
   }
 }
+
+/**
+ * Follows a turn on behalf of a call. `turn.follow` documents the parameters.
+ * @throws {STORE_CONFLICT} at a replica, instead of the last event of a turn that another one continues
+ */
+export function eventsFor(
+  host: ConversationHost,
+  turn: LiveTurn,
+  ...follow: Parameters<typeof turn.follow>
+): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
+  const events = turn.follow(...follow);
+  return host.placement === undefined ? events : untilMoved(host, turn, events);
+}
+
+async function* untilMoved<T extends { readonly type: string }>(
+  host: ConversationHost,
+  turn: LiveTurn,
+  events: AsyncGenerator<T, void>,
+): AsyncGenerator<T, void> {
+  for await (const event of events) {
+    if (event.type === 'error' && continuesElsewhere(host, turn)) throw movedTurn();
+    yield event;
+  }
+}
+
+/** A turn that a stopping replica releases continues elsewhere too, but this replica passes no more calls. */
+const continuesElsewhere = ({ placement }: ConversationHost, turn: LiveTurn): boolean =>
+  placement !== undefined && turn.isReleased && MOVES.has(codeOf(turn));
+
+const codeOf = ({ outcomeHere }: LiveTurn): string =>
+  outcomeHere === undefined || outcomeHere.state === 'completed' ? '' : outcomeHere.error.code;
+
+/** Codes of turns that another process continues. A turn that the store did not take has the code of the store's error. */
+const MOVES: ReadonlySet<string> = new Set(['STORE_CONFLICT', 'NODE_GONE']);
+
+const movedTurn = (): FabricError =>
+  new FabricError('STORE_CONFLICT', 'Another process continues the turn. Ask again with the same turn id.');
 
 /** Form of the call ids of links. */
 const LINK_CALL_ID = /^[0-9A-Za-z]{16}$/;
