@@ -13,7 +13,7 @@ const slow = [
   'agents/src/store/sqlite/sqlite-store.test.ts',
   'doors/src/openai/histories.test.ts',
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
-  'test/integration/{acp,dev,doors,durable-guide,mcp-tools,metrics,nothing-left,painless-restarts,progress,prompt-terminal,secrets,traces}.test.ts',
+  'test/integration/{acp,cluster,dev,doors,durable-guide,mcp-tools,metrics,nothing-left,painless-restarts,progress,prompt-terminal,secrets,traces}.test.ts',
   'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix,overlay}.test.ts',
   'test/promises/{d8-doors-gate,g1-gate-matrix,p18-http,page-routes,page-sessions,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
 ];

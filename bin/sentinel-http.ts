@@ -24,6 +24,25 @@ export interface NodeList {
   nodes: readonly AttachedNode[];
   /** Connections to a parent and to peers. Absent in lists of older sentinels. */
   uplinks?: readonly Uplink[] | undefined;
+  /** Absent if the sentinel is in no cluster. */
+  cluster?: ClusterView | undefined;
+}
+
+/** The cluster as the sentinel sees it. */
+export interface ClusterView {
+  name: string;
+  /** `connected`, or `alone` without NATS. */
+  state: string;
+  /** Why NATS is not connected. */
+  reason?: string | undefined;
+  members: readonly { id: string; path: string; software: string }[];
+}
+
+/** Describes the cluster in a line. Escape it before printing. */
+export function clusterText({ name, state, reason, members }: ClusterView): string {
+  if (state !== 'connected') return `${name}, NATS is not reached: ${reason ?? 'unknown reason'}`;
+  const others = members.map(({ id }) => id);
+  return others.length === 0 ? `${name}, no other sentinel` : `${name}, linked to ${others.join(', ')}`;
 }
 
 export interface Uplink {

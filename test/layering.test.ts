@@ -177,6 +177,7 @@ const LIBRARIES = {
     'shared/src/link/ws-transport.ts',
   ],
   fastify: ['doors/src/fastify.ts', 'sentinel/src/http/fastify.ts'],
+  '@nats-io/transport-node': ['sentinel/src/cluster/nats-bus.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
   '@a2a-js/sdk': ['doors/src/a2a/sdk.ts'],
   '@agentclientprotocol/sdk': ['doors/src/acp/sdk.ts'],
@@ -214,6 +215,7 @@ const CONSOLE_LIBRARIES = {
 const ADAPTERS = {
   'sentinel/src/door/listener.ts': ['sentinel/src/sentinel.ts'],
   'sentinel/src/http/http.ts': ['sentinel/src/sentinel.ts'],
+  'sentinel/src/cluster/nats-bus.ts': ['sentinel/src/cluster/open-bus.ts'],
   'shared/src/link/ws-transport.ts': ['shared/src/node.ts'],
   'shared/src/pino-log.ts': ['shared/src/node.ts'],
   'agents/src/model/openai/openai-model.ts': [

@@ -3,7 +3,7 @@ import { escapeLine, formatTable } from '@fame-fabric/shared/internal';
 import { readClientConfig, sentinelOf } from '../config.ts';
 import { durationText } from '../duration.ts';
 import { writeJson, writeOut } from '../output.ts';
-import { getNodes, type NodeList, uplinkText } from '../sentinel-http.ts';
+import { clusterText, getNodes, type NodeList, uplinkText } from '../sentinel-http.ts';
 import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
@@ -31,12 +31,14 @@ const shownCapability = (name: string): string =>
       : name;
 
 /** The list as a table, safe to print. Addresses and capabilities of the protocol itself are left out. */
-export function describeNodes({ sentinel, nodes, uplinks = [] }: NodeList): string {
+export function describeNodes({ sentinel, nodes, uplinks = [], cluster }: NodeList): string {
   const attached = nodes.filter(({ state }) => state === 'attached').length;
   const head = escapeLine(
     `Sentinel ${sentinel.id} (${sentinel.version}), up ${durationText(sentinel.uptimeMs)}, ${attached} attached`,
   );
-  const links = uplinks.map((uplink) => `\n${escapeLine(`${uplink.kind} ${uplinkText(uplink)}`)}`).join('');
+  const lines = uplinks.map((uplink) => `${uplink.kind} ${uplinkText(uplink)}`);
+  if (cluster !== undefined) lines.push(`cluster ${clusterText(cluster)}`);
+  const links = lines.map((line) => `\n${escapeLine(line)}`).join('');
   if (nodes.length === 0) return `${head}. Agents attach with \`npx fame-fabric agent\`.${links}`;
   const rows = nodes.map((node) => [
     node.path,

@@ -7,7 +7,11 @@ import { isStranger, type Session } from './session/session.ts';
 import { addTo, removeFrom } from './set-map.ts';
 
 /** Picks one attached member that is not being drained for a message: the same message id always gives the same member. */
-function pick(members: Iterable<Session>, except: Session, messageId: string): Session | undefined {
+export function pick(
+  members: Iterable<Session>,
+  except: Session | undefined,
+  messageId: string,
+): Session | undefined {
   let best: Session | undefined;
   let highest = -1;
   for (const member of members) {
@@ -53,7 +57,7 @@ function memberOfMany(
   pools: ReadonlyMap<string, Pool>,
   address: string,
   at: number,
-  except: Session,
+  except: Session | undefined,
   messageId: string,
 ): Session | undefined {
   const first = address.length - LIMITS.maxAddressBytes;
@@ -166,7 +170,7 @@ export class Bindings {
   }
 
   /** One attached member of a pool that matches `address`; of several pools, of the one that was bound first. */
-  poolMember(address: string, except: Session, messageId: string): Session | undefined {
+  poolMember(address: string, except: Session | undefined, messageId: string): Session | undefined {
     const at = address.lastIndexOf('@');
     const pools = at < 0 ? undefined : this.#pools.get(address.slice(0, at));
     if (pools === undefined) return undefined;

@@ -47,6 +47,33 @@ test('P24: any interface but loopback must be confirmed', () => {
   ).toBe('0.0.0.0');
 });
 
+describe('a cluster', () => {
+  const CLUSTER = { FAME_CLUSTER: 'prod', FAME_CLUSTER_NATS: 'nats://a:4222, tls://user:secret@b:4222' };
+
+  test('has a name and the URLs of NATS servers', () => {
+    expect(readSentinelConfig(CLUSTER).cluster).toEqual({
+      name: 'prod',
+      natsUrls: ['nats://a:4222', 'tls://user:secret@b:4222'],
+      credentialsFile: undefined,
+    });
+    expect(readSentinelConfig({}).cluster).toBeUndefined();
+  });
+
+  test.each([
+    [{ FAME_CLUSTER: 'prod' }, /FAME_CLUSTER_NATS is not/],
+    [{ FAME_CLUSTER_NATS: 'nats://a' }, /FAME_CLUSTER is not/],
+    [{ ...CLUSTER, FAME_CLUSTER: 'a.b' }, /^FAME_CLUSTER is "a\.b"; expected 1 to 64/],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'http://user:secret@a' }, /^FAME_CLUSTER_NATS is .*nats:\/\//],
+    [{ ...CLUSTER, FAME_PARENT_URL: 'ws://x/fame/v1/attach/ws/downstream' }, /has no parent/],
+    [{ ...CLUSTER, FAME_SECURITY_PROFILE: 'overlay' }, /overlay/],
+  ])('%j is a fault', (env, fault) => {
+    const faults = faultsOf(env);
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(fault);
+    expect(faults[0]).not.toContain('secret');
+  });
+});
+
 describe('keys', () => {
   let dataDir: string;
   const key = (more = {}) =>

@@ -26,6 +26,7 @@ import {
 import { defaultKeysFile, keysOf, readKeysFile } from './access/keys-file.ts';
 import { needsCredential, type SecurityProfile } from './access/needs-credential.ts';
 import { readTokenRules, TOKEN_VARIABLES, type TokenRules } from './access/tokens/token-rules.ts';
+import { type ClusterSettings, readClusterSettings } from './cluster/settings.ts';
 import type { TlsFiles } from './door/tls.ts';
 import { isNodeId, isSystemId } from './identity.ts';
 import { systemMemoryBytes } from './memory-ceiling.ts';
@@ -74,6 +75,8 @@ export interface SentinelConfig {
   /** Ids of sentinels that may attach as peers, besides those at `peerUrls`. */
   readonly peerIds: readonly string[];
   readonly connectTimeoutMs: number;
+  /** The cluster of this sentinel. @default none */
+  readonly cluster: ClusterSettings | undefined;
   /** Networks of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
   /** Connections of one client address that have not attached. */
@@ -316,6 +319,27 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
       'Ids of sentinels that may attach to this one as peers, besides those at FAME_PEER_URLS. Others are refused.',
   },
   {
+    name: 'FAME_CLUSTER',
+    type: 'text',
+    default: '(none)',
+    description:
+      'Name of the cluster of this sentinel. Sentinels with the same name on the same NATS reach the nodes of each other. Needs FAME_CLUSTER_NATS.',
+  },
+  {
+    name: 'FAME_CLUSTER_NATS',
+    type: 'list',
+    default: '(none)',
+    description:
+      'URLs of the NATS servers of the cluster, such as nats://127.0.0.1:4222; tls:// encrypts. A user and password, or a token, stand before the host.',
+    secret: true,
+  },
+  {
+    name: 'FAME_CLUSTER_NATS_CREDS_FILE',
+    type: 'path',
+    default: '(none)',
+    description: 'Credentials file for the NATS servers.',
+  },
+  {
     name: 'FAME_CONNECT_TIMEOUT_MS',
     type: 'integer',
     unit: 'ms',
@@ -486,6 +510,7 @@ export function readSentinelConfig(environment: Environment): SentinelConfig {
       peerUrls,
       peerIds,
       connectTimeoutMs: env.integer('FAME_CONNECT_TIMEOUT_MS', 30_000, 100, 3_600_000),
+      cluster: readClusterSettings(env, securityProfile),
     };
   });
 }

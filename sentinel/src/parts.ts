@@ -10,6 +10,7 @@ import { Quotas } from './access/quotas.ts';
 import { Renewals } from './access/renewals.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
+import type { Cluster, ClusterDeps } from './cluster/cluster.ts';
 import type { SentinelConfig } from './config.ts';
 import { Control } from './control.ts';
 import { Counters } from './counters.ts';
@@ -65,6 +66,8 @@ export interface PartsDeps {
   tls?: { reload(): void } | undefined;
   /** @default none */
   audit?: Audit | undefined;
+  /** Joins the cluster of FAME_CLUSTER. @default none */
+  joinCluster?: ((deps: ClusterDeps) => Cluster) | undefined;
   /** Resident memory of the process, in bytes. @default that of this process */
   rssBytes?: (() => number) | undefined;
 }
@@ -88,7 +91,16 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   const bindings = new Bindings(options.maxAddressesPerNode);
   const calls = new OpenCalls(options.maxOpenCallsPerNode);
   const table = new SessionTable();
-  const announcer = new Announcements({ identity, table, bindings, log });
+  const announcer = new Announcements({
+    identity,
+    table,
+    bindings,
+    log,
+    cluster: deps.joinCluster && {
+      bound: (address) => cluster?.bound(address),
+      unbound: (address) => cluster?.unbound(address),
+    },
+  });
   const listener: SessionListener = {
     lost: (session) => challenge.lost(session),
     removed(session, removed, isFree) {
@@ -134,6 +146,16 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     },
     options,
   );
+  const cluster: Cluster | undefined = deps.joinCluster?.({
+    identity,
+    clock,
+    sessions,
+    bindings,
+    budget,
+    log,
+    receive: (from, bytes) => router.receive(from, bytes),
+    routeAgain: (from, bytes, outcome) => router.routeAgain(from, bytes, outcome),
+  });
   const brake = new Brake({ clock, sessions, counters, log });
   const router = new Router({
     guard,
@@ -149,6 +171,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     counters,
     hops,
     trace,
+    cluster,
     hopSpans: tracing && new HopSpans(tracing, clock),
     log,
   });
@@ -215,6 +238,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     sessions,
     router,
     overlay,
+    cluster,
     admission,
     sweeper,
   };

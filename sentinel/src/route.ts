@@ -3,7 +3,7 @@
 // only the header is read, and its bytes are forwarded unchanged. Any other message is decoded first and then takes the same
 // path. Step 6, the write at the end of the event loop's turn, is in `door/node-socket.ts`. Link-local frames branch off to
 // `control.ts`; admission is in `door/admission.ts`.
-import type { Envelope, ErrorCode, FrameType, Logger } from '@fame-fabric/shared';
+import type { DeliveryAck, Envelope, ErrorCode, FrameType, Logger } from '@fame-fabric/shared';
 import { parsePartialHeader } from '@fame-fabric/shared/internal';
 import {
   Credit,
@@ -27,6 +27,7 @@ import { ALL_ROUTES, ROUTE, routeTo } from './access/permissions.ts';
 import type { Excess, PrincipalQuota } from './access/principal-quota.ts';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
+import type { Outcome } from './cluster/remote-routes.ts';
 import type { Control } from './control.ts';
 import type { Counters } from './counters.ts';
 import type { TraceTap } from './http/trace.ts';
@@ -50,6 +51,16 @@ const MAX_LOGGED_PATH = 34;
 /** A message with one of these bits is a request: a call starts with it. */
 const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
+/** The other sentinels of the cluster, as the router sees them. */
+interface RemoteSentinels {
+  /** The session of the sentinel that serves an address, if it is known. */
+  find(address: string, except: Session, messageId: string): Session | undefined;
+  /** Keeps a message until it is known who serves its address. Returns the outcome if that is known at once. */
+  ask(from: Session, address: string, bytes: Buffer): Outcome | undefined;
+  /** A sentinel refused a call to this address, because its node is gone. */
+  refused(address: string, session: Session): void;
+}
+
 export interface RouterDeps {
   guard: Guard;
   identity: Identity;
@@ -64,6 +75,8 @@ export interface RouterDeps {
   counters: Counters;
   hops: HopLatency;
   trace: TraceTap;
+  /** @default this sentinel is in no cluster */
+  cluster?: RemoteSentinels | undefined;
   /** Spans of forwarded requests. @default this process does not trace */
   hopSpans?: HopSpans | undefined;
   log: Logger;
@@ -85,6 +98,8 @@ export class Router {
   #isCharged = false;
   /** The quota of the sender, if credit for the message at hand must wait for its rate. */
   #holder: PrincipalQuota | undefined;
+  /** What the cluster answered about the address of the message at hand, if the message waited for that. */
+  #outcome: Outcome | undefined;
   #isDraining = false;
 
   constructor(deps: RouterDeps) {
@@ -107,7 +122,18 @@ export class Router {
     from.received++;
     from.receivedBytes += bytes.length;
     hops.begin();
+    this.#read(from, bytes);
+  }
 
+  /** Routes a message again that waited until the cluster had answered who serves its address. Never throws. */
+  routeAgain(from: Session, bytes: Buffer, outcome: Outcome): void {
+    if (from.state === 'gone') return;
+    this.#outcome = outcome;
+    this.#read(from, bytes);
+    this.#outcome = undefined;
+  }
+
+  #read(from: Session, bytes: Buffer): void {
     // 2. Read the header of a plain envelope, or decode anything else.
     const header = this.#header;
     const isPlain = readHeader(bytes, header);
@@ -171,7 +197,8 @@ export class Router {
     this.#destination = header.to === '' ? LOGICAL : this.#destinations.of(header.to);
     this.#routes = ALL_ROUTES;
     this.#forbidden = '';
-    this.#isCharged = false;
+    // A message that waited was charged when it arrived.
+    this.#isCharged = this.#outcome !== undefined;
     this.#holder = undefined;
     if (from.quota !== undefined && this.#isRequest(header) && !this.#mayUse(from, header, bytes.length))
       return;
@@ -238,7 +265,7 @@ export class Router {
       header.to === ''
         ? this.#provider(from, capabilities!, header.id)
         : this.#checkPath(from, this.#find(from, header), header);
-    if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame.ok, forwarded);
+    if (frame.type === 'DeliveryAck') this.#forwardAck(from, target, header, frame, forwarded);
     else if (frame.type === 'Data') {
       header.frameAt = Math.max(0, forwarded.indexOf('"frame"'));
       header.traceparentAt = this.#deps.hopSpans ? traceparentAt(envelope, forwarded) : 0;
@@ -291,7 +318,7 @@ export class Router {
   }
 
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
-  // that bound it, else to a pool member. All other messages go to the parent.
+  // that bound it, else to a pool member, else to the sentinel of the cluster that serves it. All other messages go to the parent.
   #find(from: Session, header: Header): Session | undefined {
     const { bindings, table, identity } = this.#deps;
     const { to } = header;
@@ -309,15 +336,21 @@ export class Router {
     const owner = bindings.owner(to);
     if (owner !== undefined && owner !== from) return owner;
     // Neither a pool nor another sentinel serves an address that belongs to a key.
-    if (bindings.isHeld(to)) return undefined;
+    // A sentinel of the cluster has looked up the address before it sent the message here.
+    const cluster = from.kind === 'member' ? undefined : this.#deps.cluster;
+    if (bindings.isHeld(to)) return cluster?.find(to, from, header.id);
     return (
-      (bindings.hasPools ? bindings.poolMember(to, from, header.id) : undefined) ?? owner ?? table.parent
+      (bindings.hasPools ? bindings.poolMember(to, from, header.id) : undefined) ??
+      owner ??
+      cluster?.find(to, from, header.id) ??
+      table.parent
     );
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
     const { counters, calls, hops, hopSpans, time, trace } = this.#deps;
     const isRequest = this.#isRequest(header);
+    if (target === undefined && this.#waitsForCluster(from, header, bytes)) return;
     if (target === undefined || target === from) {
       if (!isRequest && this.#destination.mailbox !== 'none') this.#drop(from, header, bytes.length);
       else this.#refuseUnroutable(from, header, bytes.length);
@@ -389,6 +422,27 @@ export class Router {
     if (trace.isActive) this.#trace('forward', from, header, bytes.length, { via: target.path });
     if (header.traceparentAt > 0 && isRequest && hopSpans !== undefined)
       hopSpans.record(bytes, header.traceparentAt, { from: from.path, to: target.path, address: header.to });
+  }
+
+  // Asks the cluster who serves the address of a message without a receiver. Returns `true` if the message waits or was refused.
+  #waitsForCluster(from: Session, header: Header, bytes: Buffer): boolean {
+    const { cluster } = this.#deps;
+    const { to } = header;
+    // Another sentinel asked before it sent the message here, and a path names its sentinel.
+    if (cluster === undefined || from.kind === 'member' || to === '' || this.#destination.path !== '')
+      return false;
+    if ((this.#routes & ROUTE.peer) === 0) return false;
+    const outcome = this.#outcome ?? cluster.ask(from, to, bytes);
+    if (outcome === undefined) return true;
+    if (outcome === 'none') return false;
+    if (outcome === 'away') {
+      const reason = `The sentinel of the node that serves ${to} is gone`;
+      this.#refuse(from, header, 'NODE_GONE', reason, bytes.length);
+    } else {
+      const reason = `The cluster cannot tell now which sentinel serves ${to}. Try again.`;
+      this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
+    }
+    return true;
   }
 
   #open(from: Session, target: Session, header: Header, state: OpenState): void {
@@ -575,6 +629,7 @@ export class Router {
     bytes: Buffer,
   ): void {
     const { calls, counters, hops, time, trace } = this.#deps;
+    if (target === undefined && this.#waitsForCluster(from, header, bytes)) return;
     if (target === undefined || target === from) {
       const { mailbox } = this.#destination;
       const isOpening = type === 'SecureOpen' && mailbox !== 'reply';
@@ -624,13 +679,21 @@ export class Router {
   }
 
   // Forwards a delivery ack, or drops it: an ack is never refused. A negative one ends the call that it names.
-  #forwardAck(from: Session, target: Session | undefined, header: Header, ok: boolean, bytes: Buffer): void {
-    const { calls, identity, time } = this.#deps;
+  #forwardAck(
+    from: Session,
+    target: Session | undefined,
+    header: Header,
+    { ok, code }: DeliveryAck,
+    bytes: Buffer,
+  ): void {
+    const { calls, cluster, identity, time } = this.#deps;
     if (target === undefined || target === from || header.to.endsWith(`@${identity.path}`)) {
       from.outbound.countReceived(header.flowId, bytes.length, undefined);
       return;
     }
     const call = this.#callOf(from, target, header);
+    if (from.kind === 'member' && call && (code === 'NODE_GONE' || code === 'NO_ROUTE'))
+      cluster?.refused(call.to, from);
     if (call === undefined) this.#chargeUnanswered(from, bytes.length);
     if (call === null || (call === undefined && !this.#isPermitted(target))) {
       this.#drop(from, header, bytes.length);

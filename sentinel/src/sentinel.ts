@@ -17,6 +17,7 @@ import { AuditLog, type AuditLogDeps } from './access/audit-log.ts';
 import { openAccess } from './access/open-access.ts';
 import type { PolicySource } from './access/permissions.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
+import type { BusDeps, OpenBus } from './cluster/open-bus.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
 import { Listener, type RequestHandler } from './door/listener.ts';
 import type { TlsFiles } from './door/tls.ts';
@@ -27,25 +28,29 @@ import type { Signatures } from './overlay/overlay.ts';
 import { makeParts } from './parts.ts';
 import type { Uplink, UplinkDeps, UplinkOptions } from './uplink/uplink.ts';
 
+/** Longest wait for NATS at the start, in ms. Without NATS the sentinel serves its own nodes. */
+const CLUSTER_WAIT_MS = 5_000;
+
 export interface SentinelOptions
   extends Pick<
-    SentinelConfig,
-    | 'port'
-    | 'host'
-    | 'resumeWindowMs'
-    | 'drainMs'
-    | 'maxSessions'
-    | 'maxAddressesPerNode'
-    | 'maxOpenCallsPerNode'
-    | 'allowedOrigins'
-    | 'allowedHosts'
-    | 'parentUrl'
-    | 'peerUrls'
-    | 'connectTimeoutMs'
-    | 'queueBytes'
-    | 'queueTotalBytes'
-    | 'memoryLimitBytes'
-  > {
+      SentinelConfig,
+      | 'port'
+      | 'host'
+      | 'resumeWindowMs'
+      | 'drainMs'
+      | 'maxSessions'
+      | 'maxAddressesPerNode'
+      | 'maxOpenCallsPerNode'
+      | 'allowedOrigins'
+      | 'allowedHosts'
+      | 'parentUrl'
+      | 'peerUrls'
+      | 'connectTimeoutMs'
+      | 'queueBytes'
+      | 'queueTotalBytes'
+      | 'memoryLimitBytes'
+    >,
+    Partial<Pick<SentinelConfig, 'cluster'>> {
   /** @default a random id */
   readonly nodeId?: string | undefined;
   /** Directory of the local key. Without one there is no key, and requests that need the key are refused. */
@@ -122,10 +127,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
-  const deps = { access, audit, clock, log: baseLog, policy, signatures, tls };
+  const bus = await openBus(options, { clock, log: baseLog }, nodeId);
+  const deps = { access, audit, clock, log: baseLog, policy, signatures, tls, joinCluster: bus?.join };
   const clients = new ClientAddresses(options.trustedProxies ?? []);
   const parts = { access, clients, clock, ...makeParts(deps, partsOptions) };
-  const { admission, calls, identity, log, router, sessions, sweeper, table } = parts;
+  const { admission, calls, cluster, identity, log, router, sessions, sweeper, table } = parts;
   const { parent, peers } = await makeUplinks(parts, options);
   const uplinks = parent ? [parent, ...peers] : peers;
   const portOptions = { ...options, isEncrypted: tls !== undefined };
@@ -151,9 +157,11 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   try {
     // A parent assigns our path, so attach to it before the port opens. Peers are optional and attach later.
     if (parent) await parent.connect(options.connectTimeoutMs);
+    await bus?.whenConnected(CLUSTER_WAIT_MS);
     port = await listener.start();
   } catch (error) {
     closeUplinks();
+    await cluster?.close();
     throw error;
   }
   sweeper.start();
@@ -171,6 +179,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       closeUplinks();
       await doors?.close();
       await listener.close('the sentinel is shutting down');
+      await cluster?.close();
       sessions.stop();
       log.flush();
       await audit?.close();
@@ -201,6 +210,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
       isReady = false;
       admission.stop();
       router.drain();
+      cluster?.drain();
       const { promise: timeout, resolve } = Promise.withResolvers<void>();
       const deadline = clock.after(options.drainMs, resolve);
       await Promise.race([whenIdle(), timeout]);
@@ -210,6 +220,16 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     },
     close,
   };
+}
+
+// Loads the client of NATS only for a cluster.
+async function openBus(
+  { cluster, resumeWindowMs }: Pick<SentinelOptions, 'cluster' | 'resumeWindowMs'>,
+  deps: BusDeps,
+  id: string,
+): Promise<OpenBus | undefined> {
+  if (cluster === undefined) return undefined;
+  return (await import('./cluster/open-bus.ts')).openBus(cluster, deps, { id, resumeWindowMs });
 }
 
 // Loads the signing of envelopes only for the profile that needs it.

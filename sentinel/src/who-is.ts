@@ -3,7 +3,8 @@
 // question on to the neighbor that the call came from, and passes the answer back.
 //
 // Invariants: W1 only the callee of an open call gets an answer about it. W2 a principal that only one sentinel knows, such as a key,
-// is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another.
+// is anonymous at every other one. W3 no right and no role of an operator passes from one sentinel to another. Sentinels of one cluster
+// are one fabric with common keys, so W2 and W3 do not apply between them (docs/decisions/0067).
 import type { Clock, Envelope, Principal, WhoIs, WhoIsAck } from '@fame-fabric/shared';
 import { ANONYMOUS, readPrincipal } from '@fame-fabric/shared/internal';
 import { locationOf, newId, tryParseAddress } from '@fame-fabric/shared/router';
@@ -37,6 +38,8 @@ type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serve
 
 interface Pending {
   readonly asker: Session;
+  /** The address that the asker was called at. */
+  readonly to: string;
   readonly question: Question;
   readonly via: Session;
   readonly until: number;
@@ -107,8 +110,12 @@ export class WhoIsAnswers {
     this.#pending.delete(refId!);
     const isUnknown = !ok && code === CALL_UNKNOWN;
     const named = ok && mayState(via) ? readPrincipal(principal) : undefined;
-    const stated = isUnknown ? undefined : named ? abroad(named) : ANONYMOUS;
+    const stated = isUnknown ? undefined : named ? this.#statedBy(via, named, pending) : ANONYMOUS;
     this.#answer(pending.asker, pending.question, stated, serves === true && mayState(via));
+  }
+
+  #statedBy(via: Session, named: Principal, { asker, to }: Pending): Principal {
+    return via.kind === 'member' ? this.#principalOf(named, asker, to) : abroad(named);
   }
 
   // The replyTo of a call is below the path of the session that it came from, unless that is a parent or a peer.
@@ -123,6 +130,7 @@ export class WhoIsAnswers {
   }
 
   #principalOf(principal: Principal, asker: Session, to: string): Principal {
+    if (asker.kind === 'member') return agentView(principal);
     if (asker.kind !== 'node') return abroad(principal);
     const { permissions } = this.#deps;
     const mayUseAny = this.#mayUseAny(principal, to, asker);
@@ -148,12 +156,13 @@ export class WhoIsAnswers {
     );
   }
 
-  #passOn(asker: Session, question: Question, { caller, corrId, replyTo }: OpenCall): void {
+  #passOn(asker: Session, question: Question, { caller, corrId, replyTo, to }: OpenCall): void {
     const { clock, identity } = this.#deps;
     const [oldest] = this.#pending;
     if (oldest !== undefined && this.#pending.size >= MAX_PENDING) this.#giveUp(...oldest);
     const id = newId();
-    this.#pending.set(id, { asker, question, via: caller, until: clock.monotonic() + MAX_WAIT_MS });
+    const until = clock.monotonic() + MAX_WAIT_MS;
+    this.#pending.set(id, { asker, to, question, via: caller, until });
     const { serves, onBehalf } = question;
     const frame: WhoIs = { type: 'WhoIs', address: replyTo, corrId, serves, onBehalf };
     caller.outbound.sendControl(request(identity, frame, id));
@@ -194,6 +203,7 @@ const isOrigin = ({ caller, replyTo }: OpenCall): boolean =>
 /** True if a neighbor may name principals: this sentinel dialed it, or it has a credential of a sentinel. */
 const mayState = ({ kind, terms }: Session): boolean =>
   kind === 'parent' ||
+  kind === 'member' ||
   (kind === 'peer' && terms.instanceId === '') ||
   terms.principal.roles.some((role) => role === 'sentinel' || role === 'admin');
 

@@ -2,6 +2,7 @@
 import { ensureFaketime } from './faketime.ts';
 import { ensurePackagingTools } from './install-packages.ts';
 import { ensureMermaid } from './mermaid.ts';
+import { NATS_SERVER } from './nats.ts';
 import { ensureInstalled } from './naylence.ts';
 import { ensureProxies } from './proxies.ts';
 
@@ -10,5 +11,6 @@ export const setup = (): void => {
   ensureMermaid();
   ensurePackagingTools();
   ensureFaketime();
+  NATS_SERVER.ensure();
   ensureProxies();
 };

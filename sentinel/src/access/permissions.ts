@@ -43,7 +43,7 @@ const MAX_CACHED = 4_096;
 const MAX_CACHED_IN_ALL = 65_536;
 
 const SENTINEL_ROLE: readonly Role[] = Object.freeze(['sentinel']);
-/** The sentinels that this one dialed. A key cannot have their ids, which have a colon. */
+/** The sentinels that this one dialed, and those of its cluster. A key cannot have their ids, which have a colon. */
 const PARENT: Principal = Object.freeze({ id: 'sentinel:parent', roles: SENTINEL_ROLE });
 const PEER: Principal = Object.freeze({ id: 'sentinel:peer', roles: SENTINEL_ROLE });
 
@@ -53,15 +53,25 @@ export type Asker = Pick<Session, 'kind' | 'terms'>;
 /** The principal that a session acts for. A session without an instance is a connection that this sentinel opened. */
 export function principalOf({ kind, terms }: Asker): Principal {
   if (kind === 'parent') return PARENT;
-  return kind === 'peer' && terms.instanceId === '' ? PEER : terms.principal;
+  return (kind === 'peer' && terms.instanceId === '') || kind === 'member' ? PEER : terms.principal;
 }
 
-const ORIGIN_OF = Object.freeze({ node: 'downstream', parent: 'upstream', peer: 'peer' } as const);
+const ORIGIN_OF = Object.freeze({
+  node: 'downstream',
+  parent: 'upstream',
+  peer: 'peer',
+  member: 'peer',
+} as const);
 
 /** The route of a message to this session, as a bit of `ROUTE`. */
 export const routeTo = ({ kind }: Asker): number => ROUTE_OF[kind];
 
-const ROUTE_OF = Object.freeze({ node: ROUTE.down, parent: ROUTE.up, peer: ROUTE.peer } as const);
+const ROUTE_OF = Object.freeze({
+  node: ROUTE.down,
+  parent: ROUTE.up,
+  peer: ROUTE.peer,
+  member: ROUTE.peer,
+} as const);
 
 export const originOf = ({ kind }: Asker): Origin => ORIGIN_OF[kind];
 

@@ -56,7 +56,8 @@ export class PolicyChange {
     const hasLost = this.#removeBindings(session);
     // A peer announces its addresses only when it attaches, also those that were refused before.
     const mustReturn = hasLost || session.missesAnnouncements;
-    if (!mustReturn || transport === undefined || session.kind === 'parent') return;
+    if (!mustReturn || transport === undefined) return;
+    if (session.kind === 'parent' || session.kind === 'member') return;
     sessions.detach(session, transport, false, 'credential');
     transport.onMessage = undefined;
     transport.close(CLOSE.credentialRevoked, 'the policy of this sentinel changed');

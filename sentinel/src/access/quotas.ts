@@ -59,10 +59,11 @@ export class Quotas {
     return quota;
   }
 
-  /** Counts a session of a node. Undefined for the parent, and for peers that this sentinel dialed. */
+  /** Counts a session of a node. Undefined for the parent, for sentinels of the cluster, and for peers that this one dialed. */
   open(session: Session): PrincipalQuota | undefined {
     const { instanceId, principal } = session.terms;
-    if (session.kind === 'parent' || (session.kind === 'peer' && instanceId === '')) return undefined;
+    if (session.kind === 'parent' || session.kind === 'member') return undefined;
+    if (session.kind === 'peer' && instanceId === '') return undefined;
     const quota = this.of(principal);
     if (quota === undefined) return undefined;
     quota.sessions++;

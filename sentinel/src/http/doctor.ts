@@ -4,6 +4,7 @@ import { timeText } from '@fame-fabric/shared/internal';
 import { type Doors, isLoopback, openFileLimit } from '@fame-fabric/shared/router';
 import type { Access } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';
+import type { ClusterStatus } from '../cluster/cluster.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { History } from '../observe/history.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
@@ -27,6 +28,8 @@ export interface DoctorDeps {
   memory: MemoryCeiling;
   history: History;
   uplinks: readonly { readonly status: UplinkStatus }[];
+  /** @default this sentinel is in no cluster */
+  cluster?: { readonly status: ClusterStatus } | undefined;
   isReady: () => boolean;
   doors: Doors | undefined;
   clock: { now(): number };
@@ -56,6 +59,7 @@ export function runChecks(deps: DoctorDeps, options: DoctorOptions): Check[] {
     ...certificate(deps),
     ...chatAgent(deps),
     ...deps.uplinks.map(({ status }) => uplink(status)),
+    ...cluster(deps),
     ...draining(deps),
     sessions(deps, options),
     queues(deps),
@@ -138,6 +142,15 @@ function uplink({ kind, url, state, reason }: UplinkStatus): Check {
     `${url} is not reached${why}.`,
     `Start that sentinel, or correct ${variable} and restart this one.`,
   );
+}
+
+function cluster({ cluster }: DoctorDeps): Check[] {
+  if (cluster === undefined) return [];
+  const { members, name, reason, state } = cluster.status;
+  if (state === 'connected')
+    return [ok('cluster', `Linked to ${members.length} other sentinels of the cluster "${name}".`)];
+  const message = `NATS is not reached: ${reason}. Only nodes of this sentinel can be called.`;
+  return [failure('cluster', message, 'Start NATS, or correct FAME_CLUSTER_NATS and restart the sentinel.')];
 }
 
 function draining({ table }: DoctorDeps): Check[] {

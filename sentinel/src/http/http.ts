@@ -159,7 +159,10 @@ export async function createHttp(server: Server, deps: HttpDeps, options: HttpOp
   app.get('/version', async () => ({ name: 'fame-fabric', version: identity.version }));
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) =>
-    deps.isReady() ? { status: 'ready' } : reply.code(503).send({ status: 'draining' }),
+    deps.isReady()
+      ? // A sentinel without its cluster serves its own nodes, so it stays ready.
+        { status: 'ready', cluster: deps.cluster?.status.state }
+      : reply.code(503).send({ status: 'draining' }),
   );
   app.get('/fame/v1/attach/health', async () => attachHealth());
   app.get('/fame/v1/ingress/health', async () => attachHealth());

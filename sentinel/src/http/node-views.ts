@@ -1,6 +1,7 @@
 // The nodes of the sentinel as its HTTP routes describe them.
 import type { Clock } from '@fame-fabric/shared';
 import type { Bindings } from '../bindings.ts';
+import type { ClusterStatus } from '../cluster/cluster.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
@@ -19,6 +20,8 @@ export interface NodeViewsDeps {
   startedAt: number;
   /** Connections to a parent and to peers. */
   uplinks: readonly { readonly status: UplinkStatus }[];
+  /** @default this sentinel is in no cluster */
+  cluster?: { readonly status: ClusterStatus } | undefined;
 }
 
 export class NodeViews {
@@ -28,12 +31,13 @@ export class NodeViews {
     this.#deps = deps;
   }
 
-  /** The sentinel, its uplinks and all nodes. */
+  /** The sentinel, its uplinks, its cluster and all nodes. */
   list() {
     const { table } = this.#deps;
     return {
       sentinel: this.sentinel(),
       uplinks: this.uplinks(),
+      cluster: this.#deps.cluster?.status,
       nodes: Array.from(table.all(), (session) => this.nodeOf(session)),
     };
   }

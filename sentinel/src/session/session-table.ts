@@ -8,6 +8,7 @@ export class SessionTable {
   readonly #byPath = new Map<string, Session>();
   readonly #bySystemId = new Map<string, Set<Session>>();
   readonly #peers = new Set<Session>();
+  #members = 0;
   #parent: Session | undefined;
 
   get size(): number {
@@ -41,8 +42,13 @@ export class SessionTable {
     return this.#parent ? [this.#parent, ...this.#peers] : [...this.#peers];
   }
 
-  /** The peer whose path contains `path`. */
+  /** The sentinel of the cluster, or the peer, whose path contains `path`. */
   peerOf(path: string): Session | undefined {
+    if (this.#members > 0) {
+      const end = path.indexOf('/', 1);
+      const member = this.#byPath.get(end < 0 ? path : path.slice(0, end));
+      if (member?.kind === 'member') return member;
+    }
     for (const peer of this.#peers) if (isUnder(path, peer.path)) return peer;
     return undefined;
   }
@@ -60,11 +66,13 @@ export class SessionTable {
     this.#byPath.set(session.path, session);
     addTo(this.#bySystemId, session.systemId, session);
     if (session.kind === 'peer') this.#peers.add(session);
+    if (session.kind === 'member') this.#members++;
     if (session.kind === 'parent') this.#parent = session;
   }
 
   remove(session: Session): void {
     if (this.#byPath.get(session.path) === session) this.#byPath.delete(session.path);
+    if (session.kind === 'member') this.#members--;
     removeFrom(this.#bySystemId, session.systemId, session);
     this.#peers.delete(session);
     if (this.#parent === session) this.#parent = undefined;

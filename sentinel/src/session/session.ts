@@ -13,7 +13,8 @@ import { newToken, tokenDigest } from './resume-token.ts';
 
 const MINUTE_MS = 60_000;
 
-export type SessionKind = 'node' | 'peer' | 'parent';
+/** `member`: another sentinel of the same cluster. */
+export type SessionKind = 'node' | 'peer' | 'parent' | 'member';
 export type SessionState = 'attached' | 'detached' | 'gone';
 
 /** Properties that never change during a session. */
@@ -179,7 +180,7 @@ export class Session implements SessionIdentity {
     return true;
   }
 
-  /** True for a parent, a peer, and a child sentinel that has forwarded a message: they carry messages of many nodes. */
+  /** True for a parent, a peer, a sentinel of the cluster, and a child sentinel that has forwarded a message: they carry messages of many nodes. */
   get isSentinel(): boolean {
     return this.#isSentinel;
   }

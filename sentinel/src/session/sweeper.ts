@@ -143,7 +143,9 @@ export class Sweeper {
     if (transport === undefined && !outbound.isSaturated) return;
     // A transport may report late that its socket has drained.
     outbound.flush();
-    if (outbound.stalledMs >= STALLED_MS || outbound.isSaturated) {
+    // Messages to a sentinel of the cluster wait for credit of its nodes; its links are supervised in `cluster/pair.ts`.
+    const isStalled = outbound.stalledMs >= STALLED_MS && session.kind !== 'member';
+    if (isStalled || outbound.isSaturated) {
       counters.closedSlow++;
       log.warn('closed a node that does not read', {
         path,

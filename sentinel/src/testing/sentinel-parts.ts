@@ -11,8 +11,10 @@ import { CaptureLog, ManualClock } from '@fame-fabric/shared/testing';
 import { Access } from '../access/access.ts';
 import type { Audit } from '../access/audit-log.ts';
 import type { PolicySource } from '../access/permissions.ts';
+import type { Bus } from '../cluster/bus.ts';
+import { Cluster } from '../cluster/cluster.ts';
 import type { Signatures } from '../overlay/overlay.ts';
-import { makeParts, type PartsOptions } from '../parts.ts';
+import { makeParts, type PartsDeps, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
 import { FakeTransport } from './fake-transport.ts';
 
@@ -59,6 +61,8 @@ export interface TestOptions extends Partial<PartsOptions> {
   rssBytes?: () => number;
   /** Keys of the profile `overlay`. @default envelopes are not signed */
   signatures?: Signatures;
+  /** Bus of a cluster. @default the sentinel is in no cluster */
+  bus?: Bus;
 }
 
 export function makeTestParts({
@@ -68,11 +72,17 @@ export function makeTestParts({
   signatures,
   policy,
   audit,
-  ...options
+  bus,
+  ...given
 }: TestOptions = {}) {
   const log = new CaptureLog();
-  const deps = { access, audit, clock, log, policy, rssBytes, signatures };
-  const parts = makeParts(deps, { ...DEFAULTS, ...options });
+  const options = { ...DEFAULTS, ...given };
+  const deps: PartsDeps = { access, audit, clock, log, policy, rssBytes, signatures };
+  if (bus !== undefined) {
+    deps.joinCluster = (parts) =>
+      new Cluster(bus, parts, { name: 'test', resumeWindowMs: options.resumeWindowMs });
+  }
+  const parts = makeParts(deps, options);
   const { admission, peerIds, table } = parts;
 
   const attach = (

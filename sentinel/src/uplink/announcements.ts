@@ -18,6 +18,14 @@ export interface AnnouncementDeps {
   table: SessionTable;
   bindings: Bindings;
   log: Logger;
+  /** The other sentinels of the cluster. @default none */
+  cluster?: ClusterAnnouncer | undefined;
+}
+
+/** Learns the addresses of the nodes below this sentinel. */
+interface ClusterAnnouncer {
+  bound(address: string): void;
+  unbound(address: string): void;
 }
 
 /** Key of an announcement. The parent's answer has the same fields. */
@@ -49,10 +57,12 @@ export class Announcements implements Announcer {
   }
 
   bound(address: string, session: Session): void {
+    this.#deps.cluster?.bound(address);
     this.#sendToAll(bindOf(address, session));
   }
 
   unbound(address: string): void {
+    this.#deps.cluster?.unbound(address);
     this.#sendToAll({ type: 'AddressUnbind', address });
   }
 

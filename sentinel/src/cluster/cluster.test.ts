@@ -1,0 +1,381 @@
+// Two and three sentinels of one cluster on a bus in memory: calls, streams, cancels, credit, lost messages and lost sentinels.
+import type { Envelope } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import { MemoryBusServer } from '../testing/memory-bus.ts';
+import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
+
+const OURS = { capabilities: ['fame.capability.cancel', 'fame.capability.pair-flows'] };
+
+/** Lets the bus deliver, and the links send what they gathered. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Linked sentinels with these ids, on one clock. */
+async function clusterOf<Id extends string>(ids: readonly Id[], options: TestOptions = {}) {
+  const clock = new ManualClock();
+  const server = new MemoryBusServer();
+  const buses = {} as Record<Id, ReturnType<MemoryBusServer['connect']>>;
+  const sentinels = {} as Record<Id, ReturnType<typeof makeTestParts>>;
+  for (const id of ids) {
+    buses[id] = server.connect();
+    sentinels[id] = makeTestParts({ ...options, id, clock, bus: buses[id] });
+  }
+  await settle();
+  return {
+    ...sentinels,
+    server,
+    buses,
+    clock,
+    /** Advances the time second by second, so that heartbeats are exchanged. */
+    async pass(seconds: number): Promise<void> {
+      for (let i = 0; i < seconds; i++) {
+        clock.advance(1_000);
+        await settle();
+      }
+    },
+  };
+}
+
+const received = async (node: FakeNode): Promise<Envelope[]> => {
+  await settle();
+  return node.transport.take();
+};
+
+const replyTo = (node: FakeNode): string => `__rpc__${node.session.systemId}@${node.path}`;
+const codes = (envelopes: readonly Envelope[]): unknown[] =>
+  envelopes.flatMap(({ frame }) => (frame.type === 'DeliveryAck' ? (frame.code ?? []) : []));
+
+test('a call reaches an agent at another sentinel, and its answer returns', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c1');
+  const [request] = await received(agent);
+  expect(request).toMatchObject({ corrId: 'c1', replyTo: replyTo(caller), to: 'math@fame.fabric' });
+  agent.reply(request!, 42);
+  const answers = await received(caller);
+  expect(answers).toMatchObject([{ corrId: 'c1', frame: { payload: { result: 42 } } }]);
+  expect(A.calls.count + B.calls.count).toBe(0);
+});
+
+test('an address that no sentinel serves is refused with NO_ROUTE at once', async () => {
+  const { A, clock } = await clusterOf(['A', 'B']);
+  const caller = A.attach('caller', OURS);
+  caller.call('absent@fame.fabric', 'c1');
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+  expect(clock.monotonic()).toBe(0);
+});
+
+test('an answer about an address is cached until its node is gone', async () => {
+  const { A, B, server } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  const questions = (): number => server.published.filter((one) => one.startsWith('fame.test.a.')).length;
+  for (const id of ['c1', 'c2', 'c3']) {
+    caller.call('math@fame.fabric', id);
+    await settle();
+  }
+  expect(questions()).toBe(1);
+  agent.lose(1000);
+  await settle();
+  expect(codes(await received(caller))).toEqual(['NODE_GONE', 'NODE_GONE', 'NODE_GONE']);
+  caller.call('math@fame.fabric', 'c4');
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+  expect(questions()).toBe(2);
+});
+
+test('messages that wait for an answer keep their order', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  const ids = Array.from({ length: 20 }, (_, at) => `c${at}`);
+  for (const id of ids) caller.call('math@fame.fabric', id);
+  await settle();
+  caller.call('math@fame.fabric', 'last');
+  expect((await received(agent)).map(({ corrId }) => corrId)).toEqual([...ids, 'last']);
+});
+
+test('waiting messages of one sender are bounded', async () => {
+  const { A, clock } = await clusterOf(['A']);
+  A.attach('other', OURS);
+  const caller = A.attach('caller', OURS);
+  const pad = 'x'.repeat(100_000);
+  const refused: unknown[] = [];
+  for (let i = 0; i < 15; i++) {
+    const payload = { jsonrpc: '2.0', id: `c${i}`, method: 'echo', params: { pad } };
+    const header = { to: 'far@fame.fabric', corrId: `c${i}`, rtype: 2 as const, replyTo: replyTo(caller) };
+    refused.push(...codes(caller.send({ type: 'Data', payload }, header)));
+  }
+  expect(refused).toEqual(Array(5).fill('NODE_BUSY'));
+  expect(codes(await received(caller))).toEqual(Array(10).fill('NO_ROUTE'));
+  expect(A.budget.queuedBytes).toBe(0);
+  expect(clock.monotonic()).toBe(0);
+});
+
+test('the items of a stream pass, and its end closes the call at both sentinels', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('count@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('count@fame.fabric', 's1', { rtype: 4 });
+  const [request] = await received(agent);
+  for (let i = 0; i < 10; i++) agent.reply(request!, i);
+  agent.reply(request!, null);
+  const results = (await received(caller)).flatMap(({ frame }) =>
+    frame.type === 'Data' ? [(frame.payload as { result: unknown }).result] : [],
+  );
+  expect(results).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, null]);
+  expect(A.calls.count + B.calls.count).toBe(0);
+});
+
+test('large messages pass without the help of a timer', async () => {
+  const { A, B, clock } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  const pad = 'x'.repeat(200_000);
+  for (let i = 0; i < 20; i++) {
+    const payload = { jsonrpc: '2.0', id: `c${i}`, method: 'echo', params: { pad } };
+    const header = { to: 'math@fame.fabric', corrId: `c${i}`, rtype: 2 as const, replyTo: replyTo(caller) };
+    caller.send({ type: 'Data', payload }, header);
+    if (i === 0) await settle();
+  }
+  for (let i = 0; i < 10; i++) await settle();
+  expect(await received(agent)).toHaveLength(20);
+  expect(clock.monotonic()).toBe(0);
+});
+
+test('a cancel reaches the callee, and so does the end of the caller', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('slow@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('slow@fame.fabric', 'c1');
+  caller.call('slow@fame.fabric', 'c2');
+  await received(agent);
+  caller.send({ type: 'CallCancel', corrId: 'c1', reason: 'changed my mind' }, { replyTo: replyTo(caller) });
+  expect((await received(agent)).map(({ frame }) => frame)).toMatchObject([
+    { type: 'CallCancel', corrId: 'c1' },
+  ]);
+  caller.lose(1000);
+  expect((await received(agent)).map(({ frame }) => frame)).toMatchObject([
+    { type: 'CallCancel', corrId: 'c2' },
+  ]);
+});
+
+test('an agent without credit slows its caller at the other sentinel, and loses no message', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('slow@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  let credit = 32;
+  let sent = 0;
+  const addCredit = (envelopes: readonly Envelope[]): void => {
+    for (const { frame } of envelopes)
+      if (frame.type === 'CreditUpdate' && frame.flowId === 'pair') credit += frame.credits;
+  };
+  const send = async (): Promise<void> => {
+    for (; credit > 0; credit--) addCredit(caller.call('slow@fame.fabric', `c${sent++}`, { flowId: 'pair' }));
+    addCredit(await received(caller));
+  };
+  for (let i = 0; i < 20; i++) await send();
+  // The windows of both sentinels and of the caller are full.
+  expect(credit).toBe(0);
+  expect(sent).toBeGreaterThan(64);
+  expect(sent).toBeLessThan(300);
+  const taken: string[] = [];
+  const read = async (): Promise<void> => {
+    const waiting = await received(agent);
+    const more = agent.send({ type: 'CreditUpdate', flowId: 'pair', credits: 32 });
+    for (const { corrId, frame } of [...waiting, ...more]) if (frame.type === 'Data') taken.push(corrId!);
+  };
+  for (let i = 0; i < 40; i++) {
+    await read();
+    if (sent < 400) await send();
+  }
+  expect(sent).toBeGreaterThan(300);
+  await read();
+  expect(taken).toEqual(Array.from({ length: sent }, (_, at) => `c${at}`));
+});
+
+test('a lost data frame ends the link: open calls receive NODE_GONE, and the link returns', async () => {
+  const { A, B, server, pass } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c1');
+  const [request] = await received(agent);
+  let isLost = false;
+  server.loses = ({ subject, payload }) => {
+    if (isLost || subject !== 'fame.test.s.A.B' || payload[0] !== 2) return false;
+    isLost = true;
+    return true;
+  };
+  agent.reply(request!, 42);
+  expect(await received(caller)).toEqual([]);
+  // Without another message the heartbeat shows the loss.
+  await pass(1);
+  expect(isLost).toBe(true);
+  expect(codes(await received(caller))).toEqual(['NODE_GONE']);
+  await pass(2);
+  caller.call('math@fame.fabric', 'c2');
+  agent.reply((await received(agent)).find(({ corrId }) => corrId === 'c2')!, 43);
+  expect(await received(caller)).toMatchObject([{ corrId: 'c2', frame: { payload: { result: 43 } } }]);
+});
+
+test.each([1, 3, 4])('the link comes up although hello number %i is lost', async (lost) => {
+  const clock = new ManualClock();
+  const server = new MemoryBusServer();
+  let hellos = 0;
+  server.loses = ({ payload }) => payload[0] === 1 && ++hellos === lost;
+  const A = makeTestParts({ id: 'A', clock, bus: server.connect() });
+  const B = makeTestParts({ id: 'B', clock, bus: server.connect() });
+  for (let i = 0; i < 8; i++) {
+    clock.advance(1_000);
+    await settle();
+  }
+  expect(A.cluster!.status.members).toMatchObject([{ id: 'B' }]);
+  expect(B.cluster!.status.members).toMatchObject([{ id: 'A' }]);
+});
+
+test('a sentinel that is silent for 3 s is gone: its callers are told, and its nodes may return elsewhere', async () => {
+  const { A, B, C, buses, pass } = await clusterOf(['A', 'B', 'C']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c1');
+  await received(agent);
+  buses.B.connect(false);
+  await pass(2);
+  expect(await received(caller)).toEqual([]);
+  await pass(1);
+  expect(codes(await received(caller))).toEqual(['NODE_GONE']);
+  // Within the resume window its nodes may come back, so this is no NO_ROUTE.
+  caller.call('math@fame.fabric', 'c2');
+  expect(codes(await received(caller))).toEqual(['NODE_GONE']);
+  const successor = C.attach('agent', OURS);
+  successor.bind('math@fame.fabric');
+  await settle();
+  caller.call('math@fame.fabric', 'c3');
+  expect(await received(successor)).toMatchObject([{ corrId: 'c3' }]);
+});
+
+test('a sentinel without the bus serves its own nodes, says so, and heals by itself', async () => {
+  const { A, B, buses, pass } = await clusterOf(['A', 'B']);
+  const near = A.attach('near', OURS);
+  near.bind('near@fame.fabric');
+  const far = B.attach('far', OURS);
+  far.bind('far@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  buses.A.connect(false);
+  expect(A.cluster!.status).toMatchObject({ state: 'alone', reason: 'the test cut the connection' });
+  await pass(4);
+  caller.call('near@fame.fabric', 'c1');
+  expect(await received(near)).toMatchObject([{ corrId: 'c1' }]);
+  expect(codes(caller.call('far@fame.fabric', 'c2'))).toEqual(['NODE_BUSY']);
+  buses.A.connect(true);
+  await pass(2);
+  expect(A.cluster!.status).toMatchObject({ state: 'connected', members: [{ id: 'B', path: '/B' }] });
+  caller.call('far@fame.fabric', 'c3');
+  expect(await received(far)).toMatchObject([{ corrId: 'c3' }]);
+});
+
+test('a short absence of the bus loses nothing', async () => {
+  const { A, B, buses, pass } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c0');
+  await received(agent);
+  buses.A.connect(false);
+  for (let i = 1; i <= 10; i++) caller.call('math@fame.fabric', `c${i}`);
+  await pass(1);
+  expect(await received(agent)).toEqual([]);
+  buses.A.connect(true);
+  expect(
+    (await received(agent)).flatMap(({ corrId, frame }) => (frame.type === 'Data' ? corrId : [])),
+  ).toEqual(Array.from({ length: 10 }, (_, i) => `c${i + 1}`));
+});
+
+test('nodes of a pool at several sentinels share its messages, those of the own sentinel first', async () => {
+  const { A, B, C } = await clusterOf(['A', 'B', 'C']);
+  const workers = [B, C].map((sentinel) => sentinel.attach('worker', OURS));
+  for (const worker of workers) worker.bind('work@*.fame.fabric');
+  await settle();
+  const caller = A.attach('caller', OURS);
+  caller.call('work@a.fame.fabric', 'first');
+  await settle();
+  for (let i = 0; i < 40; i++) caller.call('work@a.fame.fabric', `c${i}`);
+  await settle();
+  const counts = workers.map(({ transport }) => transport.take().length);
+  expect(counts[0]! + counts[1]!).toBe(41);
+  expect(Math.min(...counts)).toBeGreaterThan(5);
+  const own = A.attach('own', OURS);
+  own.bind('work@*.fame.fabric');
+  caller.call('work@a.fame.fabric', 'near');
+  expect(await received(own)).toMatchObject([{ corrId: 'near' }]);
+});
+
+test('a sentinel that drains takes no new calls of other sentinels', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c1');
+  const [request] = await received(agent);
+  B.router.drain();
+  B.cluster!.drain();
+  await settle();
+  caller.call('math@fame.fabric', 'c2');
+  expect(codes(await received(caller))).toEqual(['NODE_BUSY']);
+  agent.reply(request!, 42);
+  expect(await received(caller)).toMatchObject([{ corrId: 'c1' }]);
+  await B.cluster!.close();
+  await settle();
+  expect(A.cluster!.status.members).toEqual([]);
+});
+
+test('a node can be called by its path at another sentinel', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', OURS);
+  caller.call('math@/B/agent', 'c1');
+  expect(await received(agent)).toMatchObject([{ corrId: 'c1' }]);
+  caller.call('math@/B/nobody', 'c2');
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+});
+
+test('a node cannot answer a call at another sentinel that it was not called by', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const stranger = B.attach('stranger', OURS);
+  const caller = A.attach('caller', OURS);
+  caller.call('math@fame.fabric', 'c1');
+  const [request] = await received(agent);
+  stranger.reply(request!, 'forged');
+  expect(await received(caller)).toEqual([]);
+  agent.reply(request!, 'true');
+  expect(await received(caller)).toMatchObject([{ frame: { payload: { result: 'true' } } }]);
+});
+
+test('the callee learns the principal of a caller at another sentinel, with the roles of its key', async () => {
+  const { A, B } = await clusterOf(['A', 'B']);
+  const agent = B.attach('agent', OURS);
+  agent.bind('math@fame.fabric');
+  const caller = A.attach('caller', { ...OURS, principal: { id: 'local', roles: ['admin'] } });
+  caller.call('math@fame.fabric', 'c1');
+  await received(agent);
+  agent.send({ type: 'WhoIs', address: replyTo(caller), corrId: 'c1' }, { corrId: 'w', rtype: 1 });
+  const answers = await received(agent);
+  expect(answers.find(({ corrId }) => corrId === 'w')?.frame).toMatchObject({
+    ok: true,
+    principal: { id: 'local', roles: ['admin'] },
+  });
+});

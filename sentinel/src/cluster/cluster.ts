@@ -1,0 +1,284 @@
+// This sentinel as a member of a cluster: it meets the other sentinels on the bus, keeps a link and a session for each, and finds the
+// addresses that they serve. A session of another sentinel is one like any other, so the router knows nothing of links and of the bus.
+// While the bus is away, the sentinel serves its own nodes; the links return by themselves.
+import { randomInt } from 'node:crypto';
+import type { Clock, Logger, Timer } from '@fame-fabric/shared';
+import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { newId } from '@fame-fabric/shared/router';
+import type { Bindings } from '../bindings.ts';
+import { CLOSE } from '../close-codes.ts';
+import type { Identity } from '../identity.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
+import type { Session } from '../session/session.ts';
+import type { Sessions } from '../session/sessions.ts';
+import type { Bus } from './bus.ts';
+import { BEAT_MS, type Member, Pair, type PairListener } from './pair.ts';
+import type { PairTransport } from './pair-transport.ts';
+import { type Outcome, RemoteRoutes } from './remote-routes.ts';
+import { readChanges, ServedAddresses } from './served-addresses.ts';
+import { Subjects } from './subjects.ts';
+
+/** Beats between two announcements of this sentinel. */
+const PRESENCE_BEATS = 5;
+/** Sentinels of one cluster. Each has a link to every other one. */
+const MAX_MEMBERS = 64;
+/** Largest number of a first link. Later ones count up from it. */
+const MAX_FIRST_LINK = 0x7fff_ffff;
+
+export interface ClusterDeps {
+  identity: Identity;
+  clock: Clock;
+  sessions: Sessions;
+  bindings: Bindings;
+  budget: QueueBudget;
+  log: Logger;
+  /** Routes a message of another sentinel. */
+  receive: (from: Session, bytes: Buffer) => void;
+  /** Routes a message again that waited for an answer of the cluster. */
+  routeAgain: (from: Session, bytes: Buffer, outcome: Outcome) => void;
+}
+
+export interface ClusterOptions {
+  /** Name of the cluster. */
+  readonly name: string;
+  readonly resumeWindowMs: number;
+}
+
+/** State of the cluster as this sentinel sees it, for people. */
+export interface ClusterStatus {
+  readonly name: string;
+  /** `alone` while the bus is not connected: only nodes of this sentinel can be reached. */
+  readonly state: 'connected' | 'alone';
+  /** Why the bus is not connected. */
+  readonly reason?: string | undefined;
+  /** The other sentinels that this one has a link to. */
+  readonly members: readonly Member[];
+}
+
+interface Presence {
+  readonly id: string;
+  /** Random for each process. */
+  readonly process: string;
+}
+
+export class Cluster {
+  readonly #deps: ClusterDeps;
+  readonly #bus: Bus;
+  readonly #name: string;
+  readonly #process = newId();
+  readonly #subjects: Subjects;
+  readonly #pairs = new Map<string, Pair>();
+  readonly #sessions = new Map<Pair, Session>();
+  readonly #served: ServedAddresses;
+  readonly #routes: RemoteRoutes;
+  readonly #timer: Timer;
+  #beats = 0;
+  #wasConnected = false;
+  #isDraining = false;
+  #isClosed = false;
+  #hasTwin = false;
+
+  constructor(bus: Bus, deps: ClusterDeps, { name, resumeWindowMs }: ClusterOptions) {
+    const { bindings, clock, identity } = deps;
+    this.#deps = deps;
+    this.#bus = bus;
+    this.#name = name;
+    const subjects = new Subjects(name);
+    this.#subjects = subjects;
+    this.#served = new ServedAddresses({ bus, subjects, identity, bindings });
+    this.#routes = new RemoteRoutes(
+      { ...deps, bus, subjects, sessionOf: (id) => this.#sessionOf(id) },
+      { process: this.#process, resumeWindowMs },
+    );
+    bus.subscribe(subjects.pairsOf(identity.id), ({ subject, payload }) => {
+      this.#pairOf(subjects.senderOf(subject))?.receive(bufferOf(payload));
+    });
+    bus.subscribe(subjects.presence, ({ payload }) => this.#meet(payload));
+    bus.subscribe(subjects.changes, ({ payload }) => {
+      const changes = readChanges(payload);
+      if (changes !== undefined) this.#routes.changed(changes);
+    });
+    bus.onChange = () => this.#changed();
+    this.#timer = clock.every(BEAT_MS, () => this.#beat());
+    this.#changed();
+  }
+
+  get status(): ClusterStatus {
+    const members = [...this.#pairs.values()].flatMap(({ member }) => member ?? []);
+    const { isConnected, reason } = this.#bus;
+    return isConnected
+      ? { name: this.#name, state: 'connected', members }
+      : { name: this.#name, state: 'alone', reason, members };
+  }
+
+  /** A node below this sentinel bound an address. */
+  bound(address: string): void {
+    this.#served.bound(address);
+  }
+
+  /** No node below this sentinel serves the address any more. */
+  unbound(address: string): void {
+    this.#served.unbound(address);
+  }
+
+  /** The session of the sentinel that serves an address, if it is known. */
+  find(address: string, except: Session, messageId: string): Session | undefined {
+    return this.#routes.find(address, except, messageId);
+  }
+
+  /** Keeps a message until it is known who serves its address. Returns the outcome if that is known at once. */
+  ask(from: Session, address: string, bytes: Buffer): Outcome | undefined {
+    return this.#routes.ask(from, address, bytes);
+  }
+
+  /** Another sentinel refused a call to this address: its node is gone. */
+  refused(address: string, session: Session): void {
+    this.#routes.refused(address, session);
+  }
+
+  /** States that this sentinel takes no new calls. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const pair of this.#pairs.values()) pair.beat();
+  }
+
+  /** Leaves the cluster and closes the connection to the bus. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer.stop();
+    this.#served.close();
+    for (const pair of this.#pairs.values()) pair.close();
+    this.#routes.close();
+    await this.#bus.close();
+  }
+
+  #changed(): void {
+    const { log } = this.#deps;
+    const { isConnected, reason } = this.#bus;
+    if (isConnected === this.#wasConnected || this.#isClosed) return;
+    this.#wasConnected = isConnected;
+    if (!isConnected) {
+      log.warn('lost the connection to NATS; only nodes of this sentinel can be reached', { reason });
+      return;
+    }
+    log.info('connected to the cluster', { cluster: this.#name });
+    this.#announce();
+    this.#served.announceAll();
+    for (const pair of this.#pairs.values()) pair.reconnected();
+  }
+
+  #beat(): void {
+    for (const pair of this.#pairs.values()) pair.tick();
+    this.#routes.sweep();
+    if (++this.#beats % PRESENCE_BEATS === 0) this.#announce();
+  }
+
+  #announce(): void {
+    if (!this.#bus.isConnected) return;
+    const presence: Presence = { id: this.#deps.identity.id, process: this.#process };
+    this.#bus.publish(this.#subjects.presence, Buffer.from(JSON.stringify(presence)));
+  }
+
+  #meet(payload: Uint8Array): void {
+    const presence = readPresence(payload);
+    if (presence === undefined) return;
+    const { identity, log } = this.#deps;
+    if (presence.id !== identity.id) {
+      this.#pairOf(presence.id)?.meet();
+    } else if (presence.process !== this.#process && !this.#hasTwin) {
+      this.#hasTwin = true;
+      log.error('another sentinel of the cluster has the same id; give each its own FAME_NODE_ID', {
+        id: identity.id,
+      });
+    }
+  }
+
+  #pairOf(id: string): Pair | undefined {
+    const known = this.#pairs.get(id);
+    if (known !== undefined || this.#isClosed || id === this.#deps.identity.id) return known;
+    if (this.#pairs.size >= MAX_MEMBERS) this.#forgetOne();
+    const { clock, identity, log } = this.#deps;
+    const pair = new Pair(
+      { bus: this.#bus, clock, identity, log, isDraining: () => this.#isDraining, listener: this.#listener },
+      {
+        id,
+        subject: this.#subjects.pair(id, identity.id),
+        firstLink: randomInt(1, MAX_FIRST_LINK),
+      },
+    );
+    this.#pairs.set(id, pair);
+    return pair;
+  }
+
+  // Sentinels with generated ids come and go.
+  #forgetOne(): void {
+    for (const [id, pair] of this.#pairs) {
+      if (pair.isUp) continue;
+      this.#pairs.delete(id);
+      return;
+    }
+  }
+
+  #sessionOf(id: string): Session | undefined {
+    const pair = this.#pairOf(id);
+    if (pair === undefined) return undefined;
+    if (!pair.isUp) pair.meet();
+    return this.#sessions.get(pair);
+  }
+
+  readonly #listener: PairListener = {
+    up: (pair, member, transport) => this.#up(pair, member, transport),
+    down: (pair, transport, reason) => this.#down(pair, transport, reason),
+    alive: (pair) => {
+      const session = this.#sessions.get(pair);
+      if (session === undefined) return;
+      session.markAlive();
+      session.isDraining = pair.isDraining;
+    },
+  };
+
+  #up(pair: Pair, member: Member, transport: PairTransport): void {
+    const { log, receive, sessions } = this.#deps;
+    const { id: systemId, path } = member;
+    const session = sessions.open({ path, systemId, kind: 'member' }, transport, {
+      principal: ANONYMOUS,
+      instanceId: '',
+      epoch: '',
+      mayForward: true,
+      acceptsCancel: true,
+      hasStreamFlows: true,
+      hasPairFlows: true,
+      hasByteCredit: false,
+      answersWhoIs: true,
+    });
+    this.#sessions.set(pair, session);
+    transport.onMessage = (bytes) => receive(session, bytes as Buffer);
+    transport.onDrain = () => session.outbound.flush();
+    log.info('linked to a sentinel of the cluster', { sentinel: systemId, path });
+    this.#routes.up(pair.id);
+  }
+
+  #down(pair: Pair, transport: PairTransport, reason: string): void {
+    const { log, sessions } = this.#deps;
+    const session = this.#sessions.get(pair);
+    if (session === undefined) return;
+    this.#sessions.delete(pair);
+    this.#routes.down(session);
+    if (session.transport === transport) sessions.end(session, CLOSE.goingAway, reason);
+    if (!this.#isClosed) log.warn('lost a sentinel of the cluster', { sentinel: pair.id, reason });
+  }
+}
+
+const bufferOf = (bytes: Uint8Array): Buffer =>
+  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+function readPresence(payload: Uint8Array): Presence | undefined {
+  try {
+    const presence = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Presence> | null;
+    const { id, process } = presence ?? {};
+    return typeof id === 'string' && typeof process === 'string' ? { id, process } : undefined;
+  } catch {
+    // Not an announcement of this protocol.
+    return undefined;
+  }
+}

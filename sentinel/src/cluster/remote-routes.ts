@@ -1,0 +1,282 @@
+// The addresses that other sentinels of the cluster serve. An address that is not cached is asked for on the bus, and the messages to it
+// wait for the answer in order. Without responders the answer is there at once: no sentinel serves the address.
+//
+// Invariants: R1 messages of one sender to one address are routed in the order in which they arrived. R2 a cached route ends with the
+// session of its sentinel, with a change that any sentinel announces, and with a NACK that says that the node is gone. R3 the waiting
+// messages and the cached routes are bounded.
+import type { Clock, Timer } from '@fame-fabric/shared';
+import { poolMatches } from '@fame-fabric/shared/router';
+import { pick } from '../bindings.ts';
+import type { QueueBudget } from '../session/queue-budget.ts';
+import type { Session } from '../session/session.ts';
+import type { Bus } from './bus.ts';
+import type { Subjects } from './subjects.ts';
+
+/** Longest wait for an answer, in ms. */
+const ANSWER_MS = 1_000;
+/** Addresses that messages wait for. Beyond it further ones are refused. */
+const MAX_QUESTIONS = 4_096;
+/** Waiting bytes of one sender, with the overhead of each message. */
+const MAX_WAITING_BYTES = 1_048_576;
+const MESSAGE_COST = 256;
+/** Cached routes. Beyond it the oldest ends. */
+const MAX_ROUTES = 65_536;
+
+/**
+ * - `found`: a sentinel serves the address.
+ * - `none`: no sentinel does.
+ * - `away`: the sentinel that served it until now is gone, and its nodes may return elsewhere.
+ * - `unknown`: no answer arrived in time, or the bus is not connected.
+ */
+export type Outcome = 'found' | 'none' | 'away' | 'unknown';
+
+/** The answer of a sentinel that serves an address. */
+export interface RouteAnswer {
+  /** Id of the sentinel. */
+  readonly id: string;
+  /** Path of the node, for people. */
+  readonly path: string;
+  /** True if other sentinels may serve the address too. */
+  readonly isPool: boolean;
+}
+
+/** Addresses whose nodes changed at one sentinel. */
+export interface Changes {
+  /** Id of the sentinel. */
+  readonly id: string;
+  readonly bound: readonly string[];
+  readonly unbound: readonly string[];
+}
+
+export interface RemoteRoutesDeps {
+  bus: Bus;
+  clock: Clock;
+  subjects: Subjects;
+  budget: QueueBudget;
+  /** The session of another sentinel; `undefined` while there is none. Begins one if it can. */
+  sessionOf: (id: string) => Session | undefined;
+  /** Routes a message again that waited for an answer. */
+  routeAgain: (from: Session, bytes: Buffer, outcome: Outcome) => void;
+}
+
+interface Route {
+  readonly sessions: Set<Session>;
+  isPool: boolean;
+}
+
+interface WaitingMessage {
+  readonly from: Session;
+  readonly bytes: Buffer;
+}
+
+interface Question {
+  readonly address: string;
+  readonly number: number;
+  readonly waiting: WaitingMessage[];
+  readonly timer: Timer;
+  /** Sentinels that answered and have no session yet. */
+  readonly expected: Map<string, RouteAnswer>;
+  isAnswered: boolean;
+}
+
+export class RemoteRoutes {
+  readonly #deps: RemoteRoutesDeps;
+  /** Part of the subjects for answers to this process. */
+  readonly #process: string;
+  readonly #resumeWindowMs: number;
+  readonly #routes = new Map<string, Route>();
+  readonly #questions = new Map<string, Question>();
+  readonly #byNumber = new Map<number, Question>();
+  readonly #waitingBytes = new Map<Session, number>();
+  /** Addresses of sentinels that are gone, until their nodes count as gone, too. Monotonic, in ms. */
+  readonly #away = new Map<string, number>();
+  #lastNumber = 0;
+
+  constructor(deps: RemoteRoutesDeps, options: { process: string; resumeWindowMs: number }) {
+    this.#deps = deps;
+    this.#process = options.process;
+    this.#resumeWindowMs = options.resumeWindowMs;
+    deps.bus.subscribe(deps.subjects.inbox(this.#process), ({ subject, payload, hasNoResponders }) => {
+      const question = this.#byNumber.get(deps.subjects.questionOf(subject));
+      if (question === undefined) return;
+      if (hasNoResponders) this.#settle(question, 'none');
+      else this.#answered(question, readAnswer(payload));
+    });
+  }
+
+  /** Number of cached routes. */
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  /** The session of the sentinel that serves an address, if it is cached. */
+  find(address: string, except: Session, messageId: string): Session | undefined {
+    const route = this.#routes.get(address);
+    return route && pick(route.sessions, except, messageId);
+  }
+
+  /**
+   * Keeps a message until it is known who serves the address, and asks for it. Returns the outcome if that is known at once: `none` for
+   * an address that nodes cannot bind, `unknown` without room or without a connection.
+   */
+  ask(from: Session, address: string, bytes: Buffer): Outcome | undefined {
+    const { budget, bus, clock, subjects } = this.#deps;
+    const subject = subjects.question(address);
+    if (subject === undefined) return 'none';
+    const size = bytes.length + MESSAGE_COST;
+    const waiting = (this.#waitingBytes.get(from) ?? 0) + size;
+    if (waiting > MAX_WAITING_BYTES || size > budget.queueBound) return 'unknown';
+    let question = this.#questions.get(address);
+    if (question === undefined) {
+      if (this.#questions.size >= MAX_QUESTIONS || !bus.isConnected) return 'unknown';
+      const number = ++this.#lastNumber;
+      const timer = clock.after(ANSWER_MS, () => this.#expire(number));
+      question = { address, number, waiting: [], timer, expected: new Map(), isAnswered: false };
+      this.#questions.set(address, question);
+      this.#byNumber.set(number, question);
+      bus.publish(subject, Buffer.from(address), subjects.answer(this.#process, number));
+    }
+    this.#waitingBytes.set(from, waiting);
+    budget.countQueued(size);
+    // The bytes are a view of a buffer that the next read overwrites.
+    question.waiting.push({ from, bytes: Buffer.from(bytes) });
+    return undefined;
+  }
+
+  #answered(question: Question, answer: RouteAnswer | undefined): void {
+    if (answer === undefined) return;
+    question.expected.set(answer.id, answer);
+    this.#join(question, answer);
+  }
+
+  // Uses an answer once the sentinel has a session.
+  #join(question: Question, answer: RouteAnswer): void {
+    const session = this.#deps.sessionOf(answer.id);
+    if (session === undefined || session.state !== 'attached') return;
+    question.expected.delete(answer.id);
+    const { address } = question;
+    this.#away.delete(address);
+    const known = this.#routes.get(address);
+    const route = known ?? { sessions: new Set(), isPool: answer.isPool };
+    route.isPool = answer.isPool;
+    // Only a pool has more than one.
+    if (!answer.isPool) route.sessions.clear();
+    route.sessions.add(session);
+    if (known === undefined) {
+      if (this.#routes.size >= MAX_ROUTES) this.#routes.delete(this.#routes.keys().next().value!);
+      this.#routes.set(address, route);
+    }
+    this.#settle(question, 'found');
+  }
+
+  /** A sentinel has a session now. */
+  up(id: string): void {
+    for (const question of [...this.#byNumber.values()]) {
+      const answer = question.expected.get(id);
+      if (answer !== undefined) this.#join(question, answer);
+    }
+  }
+
+  /** The session of a sentinel has ended. Its nodes may return at other sentinels for a while. */
+  down(session: Session): void {
+    const { clock } = this.#deps;
+    const until = clock.monotonic() + this.#resumeWindowMs;
+    for (const [address, route] of this.#routes) {
+      if (!route.sessions.delete(session) || route.sessions.size > 0) continue;
+      this.#routes.delete(address);
+      this.#away.set(address, until);
+    }
+  }
+
+  /** The nodes of a sentinel bound or unbound these addresses: they are asked for again, unless the routes are the same. */
+  changed({ id, bound, unbound }: Changes): void {
+    const session = this.#deps.sessionOf(id);
+    for (const address of bound) {
+      this.#away.delete(address);
+      for (const [served, { sessions }] of this.#matching(address))
+        if (session === undefined || !sessions.has(session)) this.#routes.delete(served);
+    }
+    for (const address of unbound)
+      for (const [served, { sessions }] of this.#matching(address))
+        if (session === undefined || sessions.has(session)) this.#routes.delete(served);
+  }
+
+  // The cached routes of an address, or of a pool.
+  #matching(address: string): [string, Route][] {
+    const at = address.lastIndexOf('@') + 1;
+    if (!address.startsWith('*.', at)) {
+      const route = this.#routes.get(address);
+      return route === undefined ? [] : [[address, route]];
+    }
+    const start = address.slice(0, at);
+    const pattern = address.slice(at);
+    return [...this.#routes].filter(
+      ([served]) => served.startsWith(start) && poolMatches(pattern, served.slice(at)),
+    );
+  }
+
+  /** A sentinel refused a call to this address: its node is gone. */
+  refused(address: string, session: Session): void {
+    const route = this.#routes.get(address);
+    if (route?.sessions.delete(session) && route.sessions.size === 0) this.#routes.delete(address);
+  }
+
+  // Ends the question, or lets further answers of a pool arrive until its time is over.
+  #settle(question: Question, outcome: Outcome): void {
+    const { address, waiting } = question;
+    if (!question.isAnswered) {
+      question.isAnswered = true;
+      this.#questions.delete(address);
+      const isAway = outcome === 'none' && (this.#away.get(address) ?? 0) > this.#deps.clock.monotonic();
+      this.#release(waiting, isAway ? 'away' : outcome);
+    }
+    if (outcome !== 'found' || this.#routes.get(address)?.isPool !== true) this.#forget(question);
+  }
+
+  #expire(number: number): void {
+    const question = this.#byNumber.get(number);
+    if (question === undefined) return;
+    this.#settle(question, 'unknown');
+    this.#forget(question);
+  }
+
+  #forget({ number, timer }: Question): void {
+    timer.stop();
+    this.#byNumber.delete(number);
+  }
+
+  #release(waiting: readonly WaitingMessage[], outcome: Outcome): void {
+    const { budget, routeAgain } = this.#deps;
+    for (const { from, bytes } of waiting) {
+      const size = bytes.length + MESSAGE_COST;
+      budget.countQueued(-size);
+      const left = (this.#waitingBytes.get(from) ?? 0) - size;
+      if (left > 0) this.#waitingBytes.set(from, left);
+      else this.#waitingBytes.delete(from);
+    }
+    for (const { from, bytes } of waiting) routeAgain(from, bytes, outcome);
+  }
+
+  /** Removes what is out of date. */
+  sweep(): void {
+    const now = this.#deps.clock.monotonic();
+    for (const [address, until] of this.#away) if (until <= now) this.#away.delete(address);
+  }
+
+  /** Refuses everything that waits. */
+  close(): void {
+    for (const question of [...this.#byNumber.values()]) this.#expire(question.number);
+  }
+}
+
+function readAnswer(payload: Uint8Array): RouteAnswer | undefined {
+  try {
+    const answer = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<RouteAnswer> | null;
+    const { id, path, isPool } = answer ?? {};
+    if (typeof id !== 'string' || typeof path !== 'string' || typeof isPool !== 'boolean') return undefined;
+    return { id, path, isPool };
+  } catch {
+    // No answer of this protocol: the question expires.
+    return undefined;
+  }
+}

@@ -1,0 +1,75 @@
+// The subjects of a cluster on its bus. Tokens of NATS may not contain dots, spaces, `*` and `>`.
+import { tryParseAddress } from '@fame-fabric/shared/router';
+
+// Sentinel ids have letters, digits, dots, underscores and hyphens.
+const tokenOf = (id: string): string => id.replaceAll('.', '~');
+
+export class Subjects {
+  readonly #root: string;
+
+  constructor(cluster: string) {
+    this.#root = `fame.${cluster}`;
+  }
+
+  /** Announcements of the sentinels themselves. */
+  get presence(): string {
+    return `${this.#root}.p`;
+  }
+
+  /** Changes of the addresses that the sentinels serve. */
+  get changes(): string {
+    return `${this.#root}.e`;
+  }
+
+  /** Frames from one sentinel to another. */
+  pair(to: string, from: string): string {
+    return `${this.#root}.s.${tokenOf(to)}.${tokenOf(from)}`;
+  }
+
+  /** Frames of all other sentinels to this one. */
+  pairsOf(to: string): string {
+    return `${this.#root}.s.${tokenOf(to)}.*`;
+  }
+
+  /** Id of the sender in the subject of a frame. */
+  senderOf(subject: string): string {
+    return subject.slice(subject.lastIndexOf('.') + 1).replaceAll('~', '.');
+  }
+
+  /** Answers to the questions of one process. */
+  inbox(process: string): string {
+    return `${this.#root}.i.${process}.*`;
+  }
+
+  answer(process: string, question: number): string {
+    return `${this.#root}.i.${process}.${question}`;
+  }
+
+  /** Number of the question that a message answers. */
+  questionOf(subject: string): number {
+    return Number(subject.slice(subject.lastIndexOf('.') + 1));
+  }
+
+  /** The question which sentinel serves an address. Undefined for addresses that nodes cannot bind. */
+  question(address: string): string | undefined {
+    const parsed = tryParseAddress(address);
+    if (parsed?.host === undefined || parsed.path !== undefined) return undefined;
+    return `${this.#root}.a.${hostTokens(parsed.participant, parsed.host)}`;
+  }
+
+  /**
+   * The subjects on which a sentinel answers for an address that it serves. A pool needs two: one for its own host, one for the hosts
+   * below it, whose labels are in reverse order for that.
+   */
+  served(address: string): string[] {
+    const parsed = tryParseAddress(address);
+    if (parsed?.host === undefined) return [];
+    const { host, participant } = parsed;
+    if (!host.startsWith('*.')) return [`${this.#root}.a.${hostTokens(participant, host)}`];
+    const own = `${this.#root}.a.${hostTokens(participant, host.slice(2))}`;
+    return [own, `${own}.>`];
+  }
+}
+
+const hostTokens = (participant: string, host: string): string =>
+  [participant, ...host.split('.').reverse()].join('.');

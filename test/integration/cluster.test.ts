@@ -1,0 +1,203 @@
+// Two sentinels of one cluster on a real nats-server, an agent at one and callers at the other: calls, streams, cancels, slow readers,
+// and the loss of NATS and of a sentinel.
+import type { Link } from '@fame-fabric/shared';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { runFame } from '../kit/commands.ts';
+import { eventually } from '../kit/eventually.ts';
+import { NATS_SERVER, type NatsServer, startNats } from '../kit/nats.ts';
+import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
+import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { stopStack } from '../kit/stack.ts';
+
+// Without the package, or apt-get to fetch it, these tests are skipped with a warning. CI fails instead.
+describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
+  let nats: NatsServer;
+  let near: OurSentinel;
+  let far: OurSentinel;
+
+  const start = (id: string): Promise<OurSentinel> =>
+    startOurSentinel({
+      env: {
+        FAME_NODE_ID: id,
+        FAME_CLUSTER: 'test',
+        FAME_CLUSTER_NATS: nats.url,
+        FAME_RESUME_WINDOW_MS: '300',
+      },
+    });
+
+  beforeAll(async () => {
+    nats = await startNats();
+    [near, far] = await Promise.all([start('near'), start('far')]);
+    await serve(far, 'math', mathService());
+  });
+  const extra = new Set<Link>();
+  afterEach(async () => {
+    await Promise.all([...extra].map((link) => link.close()));
+    extra.clear();
+  });
+  afterAll(async () => {
+    await closeLinks();
+    await stopStack();
+  });
+
+  async function serve(
+    sentinel: OurSentinel,
+    name: string,
+    service: Parameters<Link['bind']>[1],
+  ): Promise<Link> {
+    const link = await connectLink(sentinel.url);
+    await link.bind(`${name}@fame.fabric`, service);
+    return link;
+  }
+
+  async function caller(sentinel: OurSentinel): Promise<Link> {
+    const link = await connectLink(sentinel.url);
+    extra.add(link);
+    return link;
+  }
+
+  const echo = (link: Link, value: unknown = 'hi', timeoutMs = 5_000) =>
+    link.call('math@fame.fabric', 'echo', { args: [value] }, { timeoutMs });
+
+  const reachable = (link: Link): Promise<void> =>
+    eventually(async () => expect(await echo(link, 'hi', 1_000)).toBe('hi'));
+
+  const readiness = async ({ http }: OurSentinel): Promise<unknown> => (await fetch(`${http}/readyz`)).json();
+
+  test('calls, errors, large messages and streams pass between the sentinels', async () => {
+    const link = await caller(near);
+    await reachable(link);
+    expect(await Promise.all(Array.from({ length: 200 }, (_, i) => echo(link, i)))).toEqual(
+      Array.from({ length: 200 }, (_, i) => i),
+    );
+    const large = 'x'.repeat(250_000);
+    expect(await Promise.all(Array.from({ length: 20 }, () => echo(link, large)))).toEqual(
+      Array(20).fill(large),
+    );
+    const failing = link.call('math@fame.fabric', 'fail', { args: ['on purpose'] });
+    await expect(failing).rejects.toMatchObject({ code: 'INTERNAL' });
+    const items: unknown[] = [];
+    for await (const item of link.stream('math@fame.fabric', 'count', { args: [2_000] })) items.push(item);
+    expect(items).toEqual(Array.from({ length: 2_000 }, (_, i) => i + 1));
+    const absent = link.call('absent@fame.fabric', 'echo', {}, { timeoutMs: 5_000 });
+    await expect(absent).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  });
+
+  test('a cancel reaches the agent at the other sentinel', async () => {
+    const cancelled = Promise.withResolvers<void>();
+    const called = Promise.withResolvers<void>();
+    const service = serviceOf({
+      wait: (_, { signal }) =>
+        new Promise((_resolve, reject) => {
+          called.resolve();
+          signal.addEventListener('abort', () => {
+            cancelled.resolve();
+            reject(signal.reason);
+          });
+        }),
+    });
+    const agent = await serve(far, 'slow', service);
+    extra.add(agent);
+    const link = await caller(near);
+    const controller = new AbortController();
+    const call = link.call('slow@fame.fabric', 'wait', {}, { signal: controller.signal, timeoutMs: 20_000 });
+    const outcome = expect(call).rejects.toThrow();
+    await called.promise;
+    controller.abort();
+    await outcome;
+    await cancelled.promise;
+  });
+
+  test('a stream whose reader stops costs a bounded number of items, and goes on', async () => {
+    let pushed = 0;
+    const pad = 'y'.repeat(10_000);
+    const agent = await serve(
+      far,
+      'fast',
+      serviceOf({
+        async *flood([n]) {
+          for (let i = 0; i < (n as number); i++) {
+            pushed++;
+            yield { i, pad };
+          }
+        },
+      }),
+    );
+    extra.add(agent);
+    const link = await caller(near);
+    const stream = link.stream('fast@fame.fabric', 'flood', { args: [3_000] })[Symbol.asyncIterator]();
+    expect((await stream.next()).value).toMatchObject({ i: 0 });
+    let last = -1;
+    await eventually(async () => {
+      const isStill = pushed === last;
+      last = pushed;
+      expect(isStill && pushed > 1).toBe(true);
+    });
+    expect(pushed).toBeLessThan(1_000);
+    // Another caller is not delayed by the stream that stands still.
+    expect(await echo(await caller(near))).toBe('hi');
+    let count = 1;
+    for (let next = await stream.next(); !next.done; next = await stream.next()) {
+      expect(next.value).toMatchObject({ i: count });
+      count++;
+    }
+    expect(count).toBe(3_000);
+  });
+
+  test('a node that leaves ends the calls to it at the other sentinel', async () => {
+    const called = Promise.withResolvers<void>();
+    const agent = await serve(
+      far,
+      'leaving',
+      serviceOf({
+        wait: () => {
+          called.resolve();
+          return new Promise(() => {});
+        },
+      }),
+    );
+    const link = await caller(near);
+    const call = link.call('leaving@fame.fabric', 'wait', {}, { timeoutMs: 20_000 });
+    const outcome = expect(call).rejects.toMatchObject({ code: 'NODE_GONE' });
+    await called.promise;
+    await agent.close();
+    await outcome;
+    const next = link.call('leaving@fame.fabric', 'wait', {}, { timeoutMs: 5_000 });
+    await expect(next).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  });
+
+  test('`fame ps` and /readyz show the cluster', async () => {
+    expect(await readiness(near)).toEqual({ status: 'ready', cluster: 'connected' });
+    const { stdout } = await runFame({ url: near.url, env: { FAME_DATA_DIR: near.dataDir } }, ['ps']);
+    expect(stdout).toContain('cluster test, linked to far');
+  });
+
+  test('a sentinel that stops ends the calls to its nodes within seconds, and takes part again when it goes on', async () => {
+    const link = await caller(near);
+    await reachable(link);
+    far.proc.child.kill('SIGSTOP');
+    const began = Date.now();
+    await expect(echo(link, 'late', 20_000)).rejects.toMatchObject({ code: 'NODE_GONE' });
+    expect(Date.now() - began).toBeLessThan(8_000);
+    far.proc.child.kill('SIGCONT');
+    await reachable(link);
+  });
+
+  test('without NATS each sentinel serves its own nodes, says so, and heals by itself', async () => {
+    const own = await serve(near, 'own', mathService());
+    extra.add(own);
+    const link = await caller(near);
+    await reachable(link);
+    await nats.kill();
+    await eventually(async () =>
+      expect(await readiness(near)).toEqual({ status: 'ready', cluster: 'alone' }),
+    );
+    expect(await link.call('own@fame.fabric', 'echo', { args: [1] }, { timeoutMs: 5_000 })).toBe(1);
+    await expect(
+      link.call('other@fame.fabric', 'echo', { args: [1] }, { timeoutMs: 500 }),
+    ).rejects.toMatchObject({ code: 'NODE_BUSY' });
+    await nats.start();
+    await reachable(link);
+    expect(await readiness(near)).toEqual({ status: 'ready', cluster: 'connected' });
+  });
+});

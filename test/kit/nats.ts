@@ -1,0 +1,52 @@
+// nats-server of the Debian package, as a process on a free port.
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DebianPackage } from './debian-package.ts';
+import { freePort, Proc } from './processes.ts';
+import { temporaryDirectory } from './sentinel.ts';
+
+export const NATS_SERVER = new DebianPackage('nats-server', 'usr/sbin/nats-server');
+
+export interface NatsServer {
+  readonly url: string;
+  readonly port: number;
+  /** Ends the process at once. */
+  kill(): Promise<void>;
+  /** Stops the process without ending it, or lets it go on. */
+  freeze(isFrozen: boolean): void;
+  /** Starts the server again on its port, with what it stored. */
+  start(): Promise<void>;
+  /** Removes what JetStream stored. */
+  wipe(): void;
+}
+
+export interface NatsServerOptions {
+  /** Starts JetStream. @default false */
+  readonly hasJetStream?: boolean;
+}
+
+/** Starts a server and waits until it listens. */
+export async function startNats({ hasJetStream = false }: NatsServerOptions = {}): Promise<NatsServer> {
+  const program = NATS_SERVER.path;
+  if (program === undefined) throw new Error('nats-server is not installed: apt-get install nats-server');
+  const port = await freePort();
+  const store = join(temporaryDirectory(), 'jetstream');
+  const args = ['--addr', '127.0.0.1', '--port', String(port)];
+  if (hasJetStream) args.push('--jetstream', '--store_dir', store);
+  let proc: Proc;
+  const start = async (): Promise<void> => {
+    proc = new Proc(program, args, { name: 'nats-server' });
+    await proc.waitFor(/Server is ready/);
+  };
+  await start();
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    port,
+    kill: async () => void (await proc.kill()),
+    freeze: (isFrozen) => void proc.child.kill(isFrozen ? 'SIGSTOP' : 'SIGCONT'),
+    start,
+    wipe() {
+      if (existsSync(store)) rmSync(store, { recursive: true });
+    },
+  };
+}
