@@ -15,6 +15,8 @@ export type Command =
       open: number;
       size: number;
       stream: boolean;
+      /** True if an agent sends one chunk of each stream in a turn of its event loop. @default up to 16 */
+      drips?: boolean;
       textBytes?: number;
       token?: string | undefined;
       hasAllFields?: boolean;
@@ -70,7 +72,8 @@ async function agent(url: string, address: string, id: string, token?: string): 
     if (envelope.frame.type !== 'Data') return;
     const { corrId, replyTo } = envelope;
     const payload = envelope.frame.payload as { method: string; params: unknown };
-    if (payload.method === 'count') {
+    if (payload.method === 'count' || payload.method === 'drip') {
+      const chunksPerTurn = payload.method === 'drip' ? 1 : 16;
       // A stream on its own flow: chunks of 256 bytes, limited by the credit of the flow.
       const own = `s-${corrId}`;
       if (pumps.has(own)) return;
@@ -78,7 +81,7 @@ async function agent(url: string, address: string, id: string, token?: string): 
       // Credit limits the rate. A pause after each batch lets the process read its socket.
       const pump = (): void => {
         if (!pumps.has(own) || node.ws.readyState !== 1) return;
-        for (let i = 0; i < 16; i++) {
+        for (let i = 0; i < chunksPerTurn; i++) {
           if (node.isBlocked(own)) return;
           node.send(own, chunk);
         }
@@ -108,10 +111,21 @@ async function agent(url: string, address: string, id: string, token?: string): 
 }
 
 async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<void> {
-  const { url, address, connections, hasAllFields, open, sampledPercent, size, stream, textBytes, token } =
-    options;
+  const {
+    url,
+    address,
+    connections,
+    drips,
+    hasAllFields,
+    open,
+    sampledPercent,
+    size,
+    stream,
+    textBytes,
+    token,
+  } = options;
   stopped = false;
-  const { head, tail } = payloadAround(size, stream ? 'count' : 'echo', textBytes);
+  const { head, tail } = payloadAround(size, stream ? (drips ? 'drip' : 'count') : 'echo', textBytes);
   const perConnection = Math.max(1, Math.floor(open / connections));
   for (let i = 0; i < connections; i++) {
     const id = `client${newId()}`;

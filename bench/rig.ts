@@ -7,6 +7,8 @@ export interface Cell {
   readonly open: number;
   readonly connections: number;
   readonly stream?: boolean;
+  /** True if the agent sends one chunk of each stream in a turn of its event loop. @default up to 16 */
+  readonly drips?: boolean;
   /** Length of the texts in the payload. @default that of a paragraph */
   readonly textBytes?: number;
   /** True if messages have a sid, a ttl, metadata, a signature and a digest. @default false */
