@@ -13,6 +13,8 @@ let server: Server;
 let client: WebSocket;
 let node: NodeSocket;
 let socket: Socket;
+let budget: QueueBudget;
+let pings: number;
 let received: string[];
 /** Runs at each message. */
 let onMessage: (text: string) => void;
@@ -30,6 +32,7 @@ class TickingClock extends ManualClock {
 beforeEach(async () => {
   received = [];
   tickMs = 0;
+  pings = 0;
   onMessage = () => {};
   const clock = new TickingClock();
   const wsServer = new WebSocketServer({ noServer: true, clientTracking: false, autoPong: false });
@@ -38,9 +41,10 @@ beforeEach(async () => {
   server.on('upgrade', (request, accepted, head) =>
     wsServer.handleUpgrade(request, accepted, head, (ws) => {
       socket = accepted as Socket;
-      const budget = new QueueBudget({ queueBytes: 8_388_608, queueTotalBytes: 50_331_648 });
+      budget = new QueueBudget({ queueBytes: 8_388_608, queueTotalBytes: 50_331_648 });
       node = new NodeSocket(ws, socket, { budget, clock, hasHead: head.length > 0 });
       node.raiseLimits();
+      node.onPing = () => ++pings > 0;
       node.onMessage = (bytes) => {
         const text = Buffer.from(bytes).toString('latin1', 0, 8);
         received.push(text);
@@ -192,4 +196,46 @@ test('messages that arrive after the close are ignored', async () => {
   send('after');
   expect((await closed)[0]).toBe(4000);
   expect(received).toEqual(['before']);
+});
+
+test('messages to a node that reads late are held, counted, and arrive in order with pongs between them', async () => {
+  const arrived: string[] = [];
+  client.on('message', (data: Buffer) => arrived.push(data.toString('latin1', 0, 8)));
+  client.on('pong', (data) => arrived.push(String(data)));
+  let drains = 0;
+  node.onDrain = () => drains++;
+  client.pause();
+  const texts: string[] = [];
+  const sendNext = (): void => {
+    texts.push(`m${texts.length}`.padEnd(8));
+    node.send(Buffer.from(texts.at(-1)!.padEnd(16_000)));
+    node.flush();
+  };
+  while (node.bufferedBytes === 0) sendNext();
+  const first = budget.socketBytes;
+  expect(first).toBe(node.bufferedBytes);
+  for (let n = 0; n < 3; n++) sendNext();
+  expect(budget.socketBytes).toBeGreaterThan(first + 48_000);
+  client.ping('pong');
+  await until(() => pings > 0);
+  for (let n = 0; n < 3; n++) sendNext();
+  texts.splice(-3, 0, 'pong');
+  client.resume();
+  await until(() => arrived.length === texts.length && drains > 0);
+  expect(arrived).toEqual(texts);
+  expect(node.bufferedBytes).toBe(0);
+  expect(budget.socketBytes).toBe(0);
+});
+
+test('a node whose connection breaks while bytes are held is closed, and its bytes are no longer counted', async () => {
+  const closed = Promise.withResolvers<number>();
+  node.onClose = (code) => closed.resolve(code);
+  client.pause();
+  while (node.bufferedBytes === 0) {
+    node.send(Buffer.alloc(16_000));
+    node.flush();
+  }
+  client.terminate();
+  expect(await closed.promise).toBe(1006);
+  expect(budget.socketBytes).toBe(0);
 });

@@ -1,6 +1,7 @@
 // The WebSocket of a node, which forwards messages without allocating. Reads go into one buffer that all sockets share.
 // Writes are copied behind their frame headers into a buffer that is reused once the system has accepted it. All messages to
-// one node in a turn of the event loop leave by one write: the write system call is more than half of a router's time.
+// one node in a turn of the event loop leave by one write, below the stream of the socket: the write is more than half of a
+// router's time.
 // Handshake, pings and closing are left to `ws`; `ws-check.ts` lists the internals of `ws` that this file relies on.
 import type { Socket } from 'node:net';
 import type { Clock } from '@fame-fabric/shared';
@@ -9,6 +10,7 @@ import { WebSocket } from 'ws';
 import { CLOSE, closeReason } from '../close-codes.ts';
 import type { NodeTransport } from '../session/node-transport.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
+import { type WritableHandle, type WriteOwner, writableHandle, writeDirectly } from './direct-write.ts';
 import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
 import { READ_BYTES, readInto } from './read-buffer.ts';
@@ -81,7 +83,7 @@ export interface NodeSocketOptions {
   readonly hasHead: boolean;
 }
 
-export class NodeSocket implements NodeTransport, FrameConsumer {
+export class NodeSocket implements NodeTransport, FrameConsumer, WriteOwner {
   onMessage: ((bytes: Uint8Array) => void) | undefined;
   onClose: ((code: number, reason: string) => void) | undefined;
   onDrain: (() => void) | undefined;
@@ -98,6 +100,10 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #earlyBytes = MAX_UNATTACHED_BYTES;
   #out: Buffer | undefined;
   #outBytes = 0;
+  /** Absent for a socket with TLS. */
+  readonly #handle: WritableHandle | undefined;
+  /** Bytes of a write below the stream that the system has not accepted. */
+  #pendingBytes = 0;
   readonly #budget: QueueBudget;
   /** Bytes that the system has not accepted, as counted in the budget. */
   #heldBytes = 0;
@@ -116,6 +122,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
     this.#clock = clock;
     this.#ws = ws;
     this.#socket = socket;
+    this.#handle = writableHandle(socket);
     this.#budget = budget;
     ws.on('message', (data) => this.onMessage?.(data as Buffer));
     ws.on('ping', (data: Buffer) => {
@@ -248,17 +255,28 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   #write(out: Buffer, count: number): boolean {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable) return true;
-    if (socket.writableLength > 0) {
+    if (this.#unsentBytes > 0) {
       // It queues behind earlier writes: keep only the bytes in use.
       socket.write(Buffer.from(out.subarray(0, count)));
       this.#hold();
       return true;
     }
-    socket.write(out.subarray(0, count));
+    const bytes = out.subarray(0, count);
+    if (this.#handle === undefined) socket.write(bytes);
+    else this.#pendingBytes = writeDirectly(this.#handle, bytes, this);
     // Bytes that the system accepted at once are not counted here, and the buffer is free again.
-    if (socket.writableLength === 0) return true;
+    if (this.#unsentBytes === 0) return true;
     this.#hold();
     return false;
+  }
+
+  onWritten(status: number): void {
+    this.#pendingBytes = 0;
+    if (status < 0) this.#socket.destroy();
+  }
+
+  get #unsentBytes(): number {
+    return this.#socket.writableLength + this.#pendingBytes;
   }
 
   #countHeld(bytes: number): void {
@@ -269,16 +287,16 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   // Counts what the system has not accepted, until it is flushed. The drain event of the socket comes only after its
   // high-water mark was reached; the callback of a write always comes.
   #hold(): void {
-    this.#countHeld(this.#socket.writableLength);
+    this.#countHeld(this.#unsentBytes);
     if (this.#isHolding) return;
     this.#isHolding = true;
     this.#socket.write(NOTHING, () => {
       this.#isHolding = false;
-      const { destroyed, writable, writableLength } = this.#socket;
+      const { destroyed, writable } = this.#socket;
       if (destroyed) return;
       // Nothing may be written after the end of the connection began.
-      if (writableLength > 0 && writable) this.#hold();
-      else this.#countHeld(writableLength);
+      if (this.#unsentBytes > 0 && writable) this.#hold();
+      else this.#countHeld(this.#unsentBytes);
       this.onDrain?.();
     });
   }
@@ -312,7 +330,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer {
   }
 
   get bufferedBytes(): number {
-    return this.#socket.writableLength + this.#outBytes;
+    return this.#unsentBytes + this.#outBytes;
   }
 
   get remote(): string {
