@@ -91,8 +91,10 @@ export class ApplicationBench {
   readonly #exits: Promise<unknown>[] = [];
   readonly #directory: string;
   #servers: readonly Server[] = [];
+  readonly #onSignal = (): void => void this.stop().finally(() => process.exit(1));
 
   private constructor() {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, this.#onSignal);
     mkdirSync(join(ROOT, '.fame'), { recursive: true });
     this.#directory = mkdtempSync(join(ROOT, '.fame/bench-app-'));
   }
@@ -197,6 +199,12 @@ export class ApplicationBench {
     return this.#servers.find((server) => server.kind === kind)!.url;
   }
 
+  /** Process ids of the fabric and of the model server. */
+  get fabricPids(): { agent: number; sentinel: number; model: number } {
+    const [agent, sentinel] = this.#servers.find(({ kind }) => kind === 'fabric')!.pids;
+    return { agent: agent!, sentinel: sentinel!, model: this.#model.pid };
+  }
+
   /** Starts a program of Node and returns its process id. */
   #spawn(args: readonly string[], cwd: string, env: Record<string, string>): number {
     const child = spawn(process.execPath, args, {
@@ -276,6 +284,7 @@ export class ApplicationBench {
   }
 
   async stop(): Promise<void> {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, this.#onSignal);
     for (const child of this.#children.toReversed()) child.stop();
     await Promise.all(this.#exits);
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10 });

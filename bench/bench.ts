@@ -2,9 +2,10 @@
 // take turns. Each cell uses fresh connections, the order rotates, and ratios are paired within one alternation. The benchmark
 // prints their median. Absolute microseconds depend more on the load of the machine than on the code.
 //
-//   node bench/bench.ts            all goals, under 10 minutes
+//   node bench/bench.ts            all goals, in 8 minutes
 //   node bench/bench.ts --quick    goals 1, 2, 7, 12, 12b, 14, 18, 19 and 21 as gates, under 125 s
 //   node bench/bench.ts --gate     goal 22 alone, in half a minute
+//   node bench/bench.ts --only start,turns             some parts, see `SECTIONS`
 //   node bench/bench.ts --sentinel 'NAME=COMMAND ...'   one more Fame sentinel, started by its command
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -49,6 +50,7 @@ const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     gate: { type: 'boolean', default: false },
+    only: { type: 'string' },
     sentinel: { type: 'string', multiple: true, default: [] },
     json: { type: 'string', default: '.fame/bench.json' },
     help: { type: 'boolean', short: 'h', default: false },
@@ -56,7 +58,7 @@ const { values: flags } = parseArgs({
 });
 if (flags.help) {
   console.log(
-    "Usage: node bench/bench.ts [--quick | --gate] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]",
+    "Usage: node bench/bench.ts [--quick | --gate] [--only PART,...] [--sentinel 'NAME=COMMAND ARG ...'] [--json FILE]",
   );
   process.exit(0);
 }
@@ -74,6 +76,7 @@ interface Goal {
 const goals: Goal[] = [];
 const table: string[] = [];
 const cells: Record<string, unknown>[] = [];
+let turns: Awaited<ReturnType<typeof measureTurns>> = {};
 
 const print = (line: string): void => {
   table.push(line);
@@ -95,7 +98,7 @@ const recordGoal = (
 };
 const fixed = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
 
-const WARM_MESSAGES = quick ? 15_000 : 40_000;
+const WARM_MESSAGES = quick ? 15_000 : 30_000;
 
 /** The sentinels of the option `--sentinel`. */
 const GIVEN = flags.sentinel.map((text): StartCommand => {
@@ -207,7 +210,6 @@ async function steadyCells(): Promise<void> {
     recordGoal(6, `p50, ${name}, to b2`, ours.toB2.p50us, 1);
     recordGoal(6, `round trips/s, b2 to ours, ${name}`, 1 / ours.toB2.rate, 1);
   }
-  if (!quick) await naylenceCells();
 }
 
 /** Goal 21: the cost of a message that has every optional field that routers read or pass on. */
@@ -248,7 +250,7 @@ async function naylenceCells(): Promise<void> {
   await warmUp(rigs, WARM_MESSAGES);
   const costRatio = async (name: string, cell: Cell): Promise<number> => {
     const rows: Rows = new Map();
-    await addRows(rows, rigs, cell, 3, 800);
+    await addRows(rows, rigs, cell, 3, 500);
     const result = printCell(name, cell, rows);
     return result.naylence!.us / result['fame-fabric']!.us;
   };
@@ -271,7 +273,7 @@ async function measureGrowth(): Promise<void> {
   // Many short windows, so that a change in the speed of the machine affects both processes.
   const windowMs = 100;
   const leadMs = 40;
-  const alternations = quick ? 10 : 20;
+  const alternations = quick ? 10 : 14;
   /** Compares the cost of a message in a process after `prepareB` with its cost in another process after `prepareA`. */
   const compare = async (
     label: string,
@@ -340,13 +342,11 @@ async function measureGate(): Promise<void> {
   recordGoal(22, 'us/msg with keys and a policy of 100 rules, to open', median(ratios), 1.03);
 }
 
-/** Goals 8 and 9 (CPU time and memory of idle nodes), 10 (attaching), and 11 (start). */
+/** Goals 8 and 9: CPU time and memory of idle nodes. */
 async function measureIdleNodes(): Promise<void> {
   const count = 5_000;
   const memory: Record<string, number> = {};
   let kbAfterHeartbeats = Number.NaN;
-  const attachCpu: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
-  const attachWall: Record<string, number[]> = { b2: [], 'fame-fabric': [] };
   for (const command of [B2, OURS]) {
     const c = await start(command);
     const driver = new Driver();
@@ -383,8 +383,18 @@ async function measureIdleNodes(): Promise<void> {
     `RSS per idle node      b2 ${memory.b2!.toFixed(1)} KB | fame-fabric ${memory['fame-fabric']!.toFixed(1)} KB, ${kbAfterHeartbeats.toFixed(1)} KB after heartbeats`,
   );
   recordGoal(9, 'RSS per idle node', memory['fame-fabric']!, 12, 'KB');
+}
 
-  for (let round = 0; round < 8; round++) {
+type FiguresOf = Record<string, number[]>;
+/** Median of the ratios of ours to b2, paired within one round. */
+const ratioToB2 = (figures: FiguresOf): number =>
+  median(figures['fame-fabric']!.map((value, i) => value / figures.b2![i]!));
+
+/** Goal 10: attaching nodes. */
+async function measureAttaches(): Promise<void> {
+  const attachCpu: FiguresOf = { b2: [], 'fame-fabric': [] };
+  const attachWall: FiguresOf = { b2: [], 'fame-fabric': [] };
+  for (let round = 0; round < 6; round++) {
     for (const command of round % 2 === 0 ? [B2, OURS] : [OURS, B2]) {
       const c = await start(command);
       const driver = new Driver();
@@ -403,14 +413,15 @@ async function measureIdleNodes(): Promise<void> {
       driver.stop();
     }
   }
-  const ratio = (figures: Record<string, number[]>): number =>
-    median(figures['fame-fabric']!.map((value, i) => value / figures.b2![i]!));
-  recordGoal(10, 'attach 1,000 nodes: CPU per node, to b2', ratio(attachCpu), 1.3);
-  recordGoal(10, 'attach 1,000 nodes: wall, to b2', ratio(attachWall), 1.3);
+  recordGoal(10, 'attach 1,000 nodes: CPU per node, to b2', ratioToB2(attachCpu), 1.3);
+  recordGoal(10, 'attach 1,000 nodes: wall, to b2', ratioToB2(attachWall), 1.3);
+}
 
+/** Goal 11: the time from the start of a sentinel to its first attach. */
+async function measureStart(): Promise<void> {
   const commands = [B2, OURS, ...GIVEN];
-  const cold: Record<string, number[]> = Object.fromEntries(commands.map(({ name }) => [name, []]));
-  for (let round = 0; round < 7; round++) {
+  const cold: FiguresOf = Object.fromEntries(commands.map(({ name }) => [name, []]));
+  for (let round = 0; round < 15; round++) {
     for (const command of round % 2 === 0 ? commands : commands.toReversed()) {
       const c = await start(command);
       cold[c.name]!.push(c.coldStartMs);
@@ -419,7 +430,7 @@ async function measureIdleNodes(): Promise<void> {
   }
   const coldText = Object.entries(cold).map(([name, times]) => `${name} ${median(times).toFixed(0)} ms`);
   print(`cold start to attach   ${coldText.join(' | ')}`);
-  recordGoal(11, 'cold start to first attach, to b2', ratio(cold), 1.5);
+  recordGoal(11, 'cold start to first attach, to b2', ratioToB2(cold), 1.5);
 }
 
 /** Goals 12 (many open calls never stall) and 14 (a node that does not read affects no other). */
@@ -527,6 +538,21 @@ async function measureLinkCost(): Promise<void> {
   recordGoal(13, 'our link: 15,000 calls/s to what one connection did', 15_000 / figures.rate, 1);
 }
 
+/** Goals 17 to 19: whole turns beside a plain server. */
+async function measureWholeTurns(): Promise<void> {
+  turns = await measureTurns({ print, goal: recordGoal }, quick);
+}
+
+/** The cost of forwarding bytes in Node itself. */
+async function measureBytes(): Promise<void> {
+  for (const { size, us } of await measureRawRelay([256, 4_096, 65_536])) {
+    print(
+      `bytes only, ${size} B c16`.padEnd(23) +
+        `${us.toFixed(1)} us per message: a TCP relay in Node that reads nothing`,
+    );
+  }
+}
+
 /** Goals 15 (the cost of a turn beyond its model) and 16 (the throughput of the splitter). */
 async function measureTurnCost(): Promise<void> {
   const { chunks, bareUs, modelUs, engineUs, overUs } = await measureTurn();
@@ -547,34 +573,47 @@ async function measureTurnCost(): Promise<void> {
   recordGoal(16, 'splitter, 1 MB: time a character, to 64 KB', middle!.splitter / longest.splitter, 1.5);
 }
 
+/** The parts of the benchmark in their order, those of `--quick` with a true value. `--only` selects some. */
+const SECTIONS: Record<string, { run(): Promise<unknown>; isQuick: boolean }> = {
+  cells: { run: steadyCells, isQuick: true },
+  naylence: { run: naylenceCells, isQuick: false },
+  fields: { run: measureFields, isQuick: true },
+  growth: { run: measureGrowth, isQuick: true },
+  pressure: { run: measurePressure, isQuick: true },
+  bursts: { run: measureBurstLoad, isQuick: true },
+  turns: { run: measureWholeTurns, isQuick: true },
+  'naylence-turns': { run: () => compareNaylence({ print }), isQuick: false },
+  gate: { run: measureGate, isQuick: false },
+  idle: { run: measureIdleNodes, isQuick: false },
+  attach: { run: measureAttaches, isQuick: false },
+  start: { run: measureStart, isQuick: false },
+  link: { run: measureLinkCost, isQuick: false },
+  turn: { run: measureTurnCost, isQuick: false },
+  bytes: { run: measureBytes, isQuick: false },
+  nats: { run: async () => (await measureNats()).forEach(print), isQuick: false },
+};
+
 const startedAt = performance.now();
 if (flags.gate) {
   await measureGate();
   process.exit(goals.some(({ value, limit }) => value > limit) ? 1 : 0);
 }
+const chosen =
+  flags.only?.split(',') ?? Object.keys(SECTIONS).filter((name) => !quick || SECTIONS[name]!.isQuick);
+const unknown = chosen.find((name) => !Object.hasOwn(SECTIONS, name));
+if (unknown !== undefined) {
+  console.error(`--only: "${unknown}" is not one of ${Object.keys(SECTIONS).join(', ')}`);
+  process.exit(2);
+}
 print(
   `machine: ${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
 );
 print('b1 forwards without reading, b2 is JSON.parse and a Map on plain `ws` (see bench/README.md)');
-await steadyCells();
-await measureFields();
-await measureGrowth();
-await measurePressure();
-await measureBurstLoad();
-const turns = await measureTurns({ print, goal: recordGoal }, quick);
-if (!quick) {
-  await compareNaylence({ print });
-  await measureGate();
-  await measureIdleNodes();
-  await measureLinkCost();
-  await measureTurnCost();
-  for (const { size, us } of await measureRawRelay([256, 4_096, 65_536])) {
-    print(
-      `bytes only, ${size} B c16`.padEnd(23) +
-        `${us.toFixed(1)} us per message: a TCP relay in Node that reads nothing`,
-    );
-  }
-  for (const line of await measureNats()) print(line);
+const sectionSeconds: Record<string, number> = {};
+for (const name of chosen) {
+  const from = performance.now();
+  await SECTIONS[name]!.run();
+  sectionSeconds[name] = Math.round((performance.now() - from) / 1_000);
 }
 const seconds = (performance.now() - startedAt) / 1000;
 mkdirSync(`${ROOT}/.fame`, { recursive: true });
@@ -590,6 +629,7 @@ writeFileSync(
       goals,
       cells,
       turns,
+      sectionSeconds,
     },
     null,
     2,

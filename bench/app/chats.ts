@@ -2,6 +2,7 @@
 // of naylence. Each has a connection of its own.
 import { randomUUID } from 'node:crypto';
 import { Agent, type IncomingMessage, request } from 'node:http';
+import type { Client } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 
 export interface Chat {
@@ -9,6 +10,8 @@ export interface Chat {
   readonly id: string;
   /** Sends a message; resolves to the whole answer. */
   ask(message: string, onText: (text: string) => void): Promise<string>;
+  /** Returns the answers in the journal, oldest first. Only chats with our fabric have one. @throws {Error} if its events contradict each other */
+  journaledAnswers?(): Promise<string[]>;
   close(): Promise<void>;
 }
 
@@ -110,11 +113,31 @@ async function fabricChat(url: string): Promise<Chat> {
       }
       return answer;
     },
+    journaledAnswers: () => journaledAnswers(client, conversation.id),
     async close() {
       await conversation.end();
       await client.close();
     },
   };
+}
+
+async function journaledAnswers(client: Client, id: string): Promise<string[]> {
+  const conversations = client.conversations(ADDRESS);
+  const answers: string[] = [];
+  let text = '';
+  let after = 0;
+  for (;;) {
+    const { events, next } = await conversations.readEvents(id, { after, limit: 500 });
+    for (const event of events) {
+      if (event.type === 'text') text += event.text;
+      if (event.type !== 'done') continue;
+      if (event.text !== text) throw new Error('The text of a turn in the journal is not its answer.');
+      answers.push(text);
+      text = '';
+    }
+    if (events.length === 0 || next === after) return answers;
+    after = next;
+  }
 }
 
 /** A user of an agent of naylence (`test/interop/peer/model-chat.mjs`), through our client. */
