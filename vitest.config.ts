@@ -14,7 +14,7 @@ const slow = [
   'doors/src/openai/histories.test.ts',
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
   'test/integration/{acp,cluster,dev,doors,durable-guide,mcp-tools,metrics,nothing-left,painless-restarts,progress,prompt-terminal,secrets,traces}.test.ts',
-  'test/interop/{agere/dialogues,at-least-once-restarts,matrix/matrix,overlay}.test.ts',
+  'test/interop/{agere/dialogues,at-least-once-restarts,cluster,matrix/matrix,overlay}.test.ts',
   'test/promises/{d8-doors-gate,g1-gate-matrix,p18-http,page-routes,page-sessions,p8-backpressure,p8-slow-consumer,x4-clock-steps}.test.ts',
 ];
 

@@ -256,6 +256,7 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/access/access.ts': 'the expiry of client certificates',
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
+  'sentinel/src/cluster/address-claims.ts': 'the age of a claim, which other sentinels compare',
   'sentinel/src/door/tls.ts': 'the expiry of certificates',
   'sentinel/src/access/session-cookies.ts': 'the expiry of a session, which the cookie contains',
   'sentinel/src/access/sign-in-links.ts': 'the expiry of a link, which its user is shown',

@@ -10,7 +10,7 @@ import type { Bindings, RemovedBindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
 import type { Session } from './session/session.ts';
 import type { Sessions } from './session/sessions.ts';
-import { type Attempt, WaitingRequests } from './waiting-requests.ts';
+import { type Attempt, type Requester, WaitingRequests } from './waiting-requests.ts';
 
 /** Time in which a holder must answer, and time until it is challenged again, in ms. */
 const CHALLENGE_MS = 2_000;
@@ -20,7 +20,7 @@ const MAX_WAIT_MS = 18_000;
 const MAX_HELD = 4_096;
 
 /** Keys of advertisements that wait. */
-const bindKey = (address: string, { path }: Session): string => `bind ${address} ${path}`;
+const bindKey = (address: string, { path }: Requester): string => `bind ${address} ${path}`;
 const capabilityKey = (capability: string): string => `capability ${capability}`;
 
 export interface ChallengeDeps {
@@ -69,7 +69,7 @@ export class AddressChallenge {
    * returns or leaves, within 18 s. The call is synchronous with the decision, so no other bind comes between the two. It is not
    * called if the rival loses its connection before.
    */
-  decide(address: string, rival: Session, onDecision: OnDecision): void {
+  decide(address: string, rival: Requester, onDecision: OnDecision): void {
     const attempt: Attempt = (isLast) => {
       const verdict = this.#verdict(address, rival);
       if (verdict === 'wait' && !isLast) return false;
@@ -85,7 +85,7 @@ export class AddressChallenge {
     this.#challenge(address);
   }
 
-  #verdict(address: string, rival: Session): 'grant' | 'wait' | { readonly refusal: string } {
+  #verdict(address: string, rival: Requester): 'grant' | 'wait' | { readonly refusal: string } {
     const { bindings } = this.#deps;
     const { principal } = rival.terms;
     const key = bindings.keyOf(address);
@@ -190,7 +190,7 @@ export class AddressChallenge {
 
   /** An address has a new holder, or one that returned. */
   bound(address: string): void {
-    this.#endHold(address);
+    this.endHold(address);
     this.#retry(address);
   }
 
@@ -222,7 +222,7 @@ export class AddressChallenge {
   #hold(address: string, key: string): void {
     const { bindings, clock } = this.#deps;
     const { addressHoldMs } = this.#options;
-    this.#endHold(address);
+    this.endHold(address);
     if (addressHoldMs === 0 || !bindings.hold(address, key)) return;
     let ofKey = this.#holds.get(key);
     if (ofKey === undefined) {
@@ -231,7 +231,7 @@ export class AddressChallenge {
     }
     ofKey.set(
       address,
-      clock.after(addressHoldMs, () => this.#endHold(address)),
+      clock.after(addressHoldMs, () => this.endHold(address)),
     );
     if (++this.#holdCount > MAX_HELD) this.#endOneHold();
   }
@@ -241,12 +241,13 @@ export class AddressChallenge {
     let most: Map<string, Timer> | undefined;
     for (const ofKey of this.#holds.values()) if (ofKey.size > (most?.size ?? 0)) most = ofKey;
     for (const address of most?.keys() ?? []) {
-      this.#endHold(address);
+      this.endHold(address);
       return;
     }
   }
 
-  #endHold(address: string): void {
+  /** Ends the hold of an address for its key. */
+  endHold(address: string): void {
     const key = this.#deps.bindings.keyOf(address);
     const ofKey = key === undefined ? undefined : this.#holds.get(key);
     const timer = ofKey?.get(address);

@@ -39,6 +39,8 @@ export interface ControlDeps {
   sessions: Sessions;
   bindings: Bindings;
   challenge: AddressChallenge;
+  /** Decides about exact addresses for all sentinels of the cluster. @default this sentinel is in no cluster */
+  cluster?: ClusterOwners | undefined;
   calls: OpenCalls;
   announcer: Announcer;
   listener: SessionListener;
@@ -53,6 +55,12 @@ type Request = Pick<EnvelopeHeader, 'id' | 'corrId' | 'traceId'>;
 type Advertisement = Pick<CapabilityAdvertise, 'address' | 'capabilities'>;
 
 const requestOf = ({ id, corrId, traceId }: Envelope): Request => ({ id, corrId, traceId });
+
+/** Claims addresses in the cluster. */
+interface ClusterOwners {
+  /** Calls `onClaimed` with the reason for a refusal, or with `undefined` if the node may have the address. */
+  claim(address: string, from: Session, onClaimed: (refusal: string | undefined) => void): void;
+}
 
 /** Announces the bindings of nodes below us to the parent and to peers. */
 export interface Announcer {
@@ -199,7 +207,7 @@ export class Control {
       else refuse('ADDRESS_FORBIDDEN', `${address} does not belong to ${from.path}`);
       return;
     }
-    const { announcer, bindings, challenge, guard } = this.#deps;
+    const { announcer, bindings, challenge, cluster, guard } = this.#deps;
     // Ask first: neither a limit nor a holder of the address may show that it exists.
     const isAllowed = (): boolean => {
       if (guard.may(from, 'Bind', address)) return true;
@@ -231,6 +239,12 @@ export class Control {
         refuse('ADDRESS_IN_USE', refusal);
         return;
       }
+      // The node may have bound other addresses while the cluster decided.
+      const ofNode = bindings.addressesOf(from);
+      if (isAdded && ofNode !== undefined && ofNode.size >= limit && !ofNode.has(address)) {
+        refuse('QUOTA_EXCEEDED', `Address limit of the node reached (${limit}).`);
+        return;
+      }
       // Other sessions of its principal may have bound addresses meanwhile.
       const late = bindings.addressesOf(from)?.has(address) ? undefined : from.quota?.addressFault(0);
       if (late !== undefined) {
@@ -247,7 +261,24 @@ export class Control {
     };
     const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
     if (isShared) onDecision(undefined);
-    else challenge.decide(address, from, onDecision);
+    else if (cluster === undefined) challenge.decide(address, from, onDecision);
+    else {
+      challenge.decide(address, from, (refusal) => {
+        if (refusal !== undefined) onDecision(refusal);
+        else this.#claim(address, from, onDecision);
+      });
+    }
+  }
+
+  // Asks the cluster about an address that this sentinel would grant. Meanwhile another node of this sentinel may have bound it.
+  #claim(address: string, from: Session, onDecision: (refusal: string | undefined) => void): void {
+    const { challenge, cluster } = this.#deps;
+    const { transport } = from;
+    cluster?.claim(address, from, (refusal) => {
+      if (from.transport !== transport || from.state !== 'attached') return;
+      if (refusal !== undefined) onDecision(refusal);
+      else challenge.decide(address, from, onDecision);
+    });
   }
 
   // Addresses, and capabilities, that a node may have now.

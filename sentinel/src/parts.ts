@@ -116,6 +116,18 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     options,
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
+  const cluster: Cluster | undefined = deps.joinCluster?.({
+    identity,
+    clock,
+    sessions,
+    bindings,
+    challenge,
+    listener,
+    budget,
+    log,
+    receive: (from, bytes) => router.receive(from, bytes),
+    routeAgain: (from, bytes, outcome) => router.routeAgain(from, bytes, outcome),
+  });
   const rateBrake = new RateBrake({ clock, sessions, counters, log });
   const whoIs = new WhoIsAnswers({ identity, table, calls, bindings, permissions, clock });
   const policyChange = new PolicyChange({
@@ -136,6 +148,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
       sessions,
       bindings,
       challenge,
+      cluster,
       calls,
       announcer,
       listener,
@@ -146,16 +159,6 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     },
     options,
   );
-  const cluster: Cluster | undefined = deps.joinCluster?.({
-    identity,
-    clock,
-    sessions,
-    bindings,
-    budget,
-    log,
-    receive: (from, bytes) => router.receive(from, bytes),
-    routeAgain: (from, bytes, outcome) => router.routeAgain(from, bytes, outcome),
-  });
   const brake = new Brake({ clock, sessions, counters, log });
   const router = new Router({
     guard,

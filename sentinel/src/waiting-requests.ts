@@ -8,8 +8,11 @@ import { addTo, removeFrom } from './set-map.ts';
 /** Answers a request and returns true, or returns false if it must keep waiting. It must answer if `isLast` is true. */
 export type Attempt = (isLast: boolean) => boolean;
 
+/** The part of a session that a request needs. Another sentinel of the cluster requests for its nodes. */
+export type Requester = Pick<Session, 'path'> & { readonly terms: Pick<Session['terms'], 'principal'> };
+
 interface Waiting {
-  readonly session: Session;
+  readonly session: Requester;
   readonly attempt: Attempt;
   readonly timer: Timer;
 }
@@ -23,7 +26,7 @@ export class WaitingRequests {
   readonly #clock: Clock;
   /** By address or capability, oldest first. */
   readonly #byKey = new Map<string, Set<Waiting>>();
-  readonly #bySession = new Map<Session, Map<string, Set<Waiting>>>();
+  readonly #bySession = new Map<Requester, Map<string, Set<Waiting>>>();
   /** Count of the requests of nodes without a key. */
   #anonymous = 0;
 
@@ -32,11 +35,11 @@ export class WaitingRequests {
   }
 
   /** Keys that requests of this node wait for. */
-  countOf(session: Session): number {
+  countOf(session: Requester): number {
     return this.#bySession.get(session)?.size ?? 0;
   }
 
-  isWaiting(key: string, session: Session): boolean {
+  isWaiting(key: string, session: Requester): boolean {
     return this.#bySession.get(session)?.has(key) ?? false;
   }
 
@@ -45,11 +48,11 @@ export class WaitingRequests {
   }
 
   /** The nodes whose requests wait for this key. */
-  *sessionsAt(key: string): Iterable<Session> {
+  *sessionsAt(key: string): Iterable<Requester> {
     for (const { session } of this.#byKey.get(key) ?? []) yield session;
   }
 
-  add(key: string, session: Session, attempt: Attempt, limitMs: number): void {
+  add(key: string, session: Requester, attempt: Attempt, limitMs: number): void {
     if (this.#anonymous >= MAX_ANONYMOUS && !isKeyed(session.terms.principal)) {
       attempt(true);
       return;
@@ -75,12 +78,12 @@ export class WaitingRequests {
   }
 
   /** Answers the requests of one node for this key. */
-  end(key: string, session: Session): void {
+  end(key: string, session: Requester): void {
     for (const waiting of [...(this.#bySession.get(session)?.get(key) ?? [])]) this.#end(key, waiting);
   }
 
   /** Drops the requests of a node that lost its connection. The node sends them again when it returns. */
-  drop(session: Session): void {
+  drop(session: Requester): void {
     for (const [key, waiting] of [...(this.#bySession.get(session) ?? [])]) {
       for (const each of [...waiting]) if (this.#remove(key, each)) each.timer.stop();
     }

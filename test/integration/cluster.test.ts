@@ -4,9 +4,9 @@ import type { Link } from '@fame-fabric/shared';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { runFame } from '../kit/commands.ts';
 import { eventually } from '../kit/eventually.ts';
-import { NATS_SERVER, type NatsServer, startNats } from '../kit/nats.ts';
+import { clusterEnv, NATS_SERVER, type NatsServer, startNats } from '../kit/nats.ts';
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
-import { type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
+import { localKey, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 import { stopStack } from '../kit/stack.ts';
 
 // Without the package, or apt-get to fetch it, these tests are skipped with a warning. CI fails instead.
@@ -15,15 +15,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
   let near: OurSentinel;
   let far: OurSentinel;
 
-  const start = (id: string): Promise<OurSentinel> =>
-    startOurSentinel({
-      env: {
-        FAME_NODE_ID: id,
-        FAME_CLUSTER: 'test',
-        FAME_CLUSTER_NATS: nats.url,
-        FAME_RESUME_WINDOW_MS: '300',
-      },
-    });
+  const start = (id: string): Promise<OurSentinel> => startOurSentinel({ env: clusterEnv(nats, id) });
 
   beforeAll(async () => {
     nats = await startNats();
@@ -164,6 +156,38 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     await outcome;
     const next = link.call('leaving@fame.fabric', 'wait', {}, { timeoutMs: 5_000 });
     await expect(next).rejects.toMatchObject({ code: 'NO_ROUTE' });
+  });
+
+  test('an address has one owner in the cluster, and moves with its key', async () => {
+    const token = localKey(far.dataDir);
+    const owner = await connectLink(far.url, { token });
+    extra.add(owner);
+    const began = Date.now();
+    await owner.bind('one@fame.fabric', mathService());
+    // Without responders NATS answers at once.
+    expect(Date.now() - began).toBeLessThan(2_000);
+    const rival = await connectLink(near.url, { token: localKey(near.dataDir) });
+    extra.add(rival);
+    await expect(rival.bind('one@fame.fabric', mathService())).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+    });
+    await owner.close();
+    await rival.bind('one@fame.fabric', mathService());
+    const link = await caller(far);
+    expect(await link.call('one@fame.fabric', 'echo', { args: [3] }, { timeoutMs: 5_000 })).toBe(3);
+  });
+
+  test('an agent with the URLs of two sentinels comes back at the other one when its own is killed', async () => {
+    const third = await start('third');
+    const agent = await connectLink(third.url, { otherUrls: [near.url], backoffMaxMs: 500 });
+    extra.add(agent);
+    await agent.bind('moving@fame.fabric', mathService());
+    const link = await caller(far);
+    const call = () => link.call('moving@fame.fabric', 'echo', { args: [5] }, { timeoutMs: 1_000 });
+    expect(await call()).toBe(5);
+    await third.proc.kill();
+    await eventually(async () => expect(await call()).toBe(5));
+    expect(agent.path).toMatch(/^\/near\//);
   });
 
   test('`fame ps` and /readyz show the cluster', async () => {

@@ -20,6 +20,14 @@ export interface NatsServer {
   wipe(): void;
 }
 
+/** The environment of a sentinel with this id in a cluster on this server. */
+export const clusterEnv = ({ url }: NatsServer, id: string): Record<string, string> => ({
+  FAME_NODE_ID: id,
+  FAME_CLUSTER: 'test',
+  FAME_CLUSTER_NATS: url,
+  FAME_RESUME_WINDOW_MS: '300',
+});
+
 export interface NatsServerOptions {
   /** Starts JetStream. @default false */
   readonly hasJetStream?: boolean;

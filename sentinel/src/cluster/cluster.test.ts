@@ -1,7 +1,7 @@
 // Two and three sentinels of one cluster on a bus in memory: calls, streams, cancels, credit, lost messages and lost sentinels.
-import type { Envelope } from '@fame-fabric/shared';
+import type { AddressBindAck, Envelope, Principal } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MemoryBusServer } from '../testing/memory-bus.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 
@@ -38,6 +38,29 @@ async function clusterOf<Id extends string>(ids: readonly Id[], options: TestOpt
   };
 }
 
+/** Binds an address, and takes the ack, which waits for the other sentinels. Returns its code, if it is a refusal. */
+async function bind(node: FakeNode, address: string): Promise<string | undefined> {
+  requestBind(node, address);
+  return bindResult(node);
+}
+
+const requestBind = (node: FakeNode, address: string): void => {
+  const envelopes = node.send(
+    { type: 'AddressBind', address },
+    { corrId: 'bind', rtype: 1, replyTo: `__sys__@${node.path}` },
+  );
+  node.transport.sent.unshift(...envelopes.map((envelope) => Buffer.from(JSON.stringify(envelope))));
+};
+
+async function bindResult(node: FakeNode): Promise<string | undefined> {
+  await settle();
+  const ack = node.transport.take().find(({ corrId }) => corrId === 'bind')?.frame as
+    | AddressBindAck
+    | undefined;
+  if (ack === undefined) return 'waits';
+  return ack.ok ? undefined : ack.code;
+}
+
 const received = async (node: FakeNode): Promise<Envelope[]> => {
   await settle();
   return node.transport.take();
@@ -50,7 +73,7 @@ const codes = (envelopes: readonly Envelope[]): unknown[] =>
 test('a call reaches an agent at another sentinel, and its answer returns', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c1');
   const [request] = await received(agent);
@@ -72,7 +95,7 @@ test('an address that no sentinel serves is refused with NO_ROUTE at once', asyn
 test('an answer about an address is cached until its node is gone', async () => {
   const { A, B, server } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   const questions = (): number => server.published.filter((one) => one.startsWith('fame.test.a.')).length;
   for (const id of ['c1', 'c2', 'c3']) {
@@ -91,7 +114,7 @@ test('an answer about an address is cached until its node is gone', async () => 
 test('messages that wait for an answer keep their order', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   const ids = Array.from({ length: 20 }, (_, at) => `c${at}`);
   for (const id of ids) caller.call('math@fame.fabric', id);
@@ -120,7 +143,7 @@ test('waiting messages of one sender are bounded', async () => {
 test('the items of a stream pass, and its end closes the call at both sentinels', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('count@fame.fabric');
+  await bind(agent, 'count@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('count@fame.fabric', 's1', { rtype: 4 });
   const [request] = await received(agent);
@@ -136,7 +159,7 @@ test('the items of a stream pass, and its end closes the call at both sentinels'
 test('large messages pass without the help of a timer', async () => {
   const { A, B, clock } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   const pad = 'x'.repeat(200_000);
   for (let i = 0; i < 20; i++) {
@@ -153,7 +176,7 @@ test('large messages pass without the help of a timer', async () => {
 test('a cancel reaches the callee, and so does the end of the caller', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('slow@fame.fabric');
+  await bind(agent, 'slow@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('slow@fame.fabric', 'c1');
   caller.call('slow@fame.fabric', 'c2');
@@ -171,7 +194,7 @@ test('a cancel reaches the callee, and so does the end of the caller', async () 
 test('an agent without credit slows its caller at the other sentinel, and loses no message', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('slow@fame.fabric');
+  await bind(agent, 'slow@fame.fabric');
   const caller = A.attach('caller', OURS);
   let credit = 32;
   let sent = 0;
@@ -206,7 +229,7 @@ test('an agent without credit slows its caller at the other sentinel, and loses 
 test('a lost data frame ends the link: open calls receive NODE_GONE, and the link returns', async () => {
   const { A, B, server, pass } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c1');
   const [request] = await received(agent);
@@ -246,7 +269,7 @@ test.each([1, 3, 4])('the link comes up although hello number %i is lost', async
 test('a sentinel that is silent for 3 s is gone: its callers are told, and its nodes may return elsewhere', async () => {
   const { A, B, C, buses, pass } = await clusterOf(['A', 'B', 'C']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c1');
   await received(agent);
@@ -259,7 +282,7 @@ test('a sentinel that is silent for 3 s is gone: its callers are told, and its n
   caller.call('math@fame.fabric', 'c2');
   expect(codes(await received(caller))).toEqual(['NODE_GONE']);
   const successor = C.attach('agent', OURS);
-  successor.bind('math@fame.fabric');
+  await bind(successor, 'math@fame.fabric');
   await settle();
   caller.call('math@fame.fabric', 'c3');
   expect(await received(successor)).toMatchObject([{ corrId: 'c3' }]);
@@ -268,9 +291,9 @@ test('a sentinel that is silent for 3 s is gone: its callers are told, and its n
 test('a sentinel without the bus serves its own nodes, says so, and heals by itself', async () => {
   const { A, B, buses, pass } = await clusterOf(['A', 'B']);
   const near = A.attach('near', OURS);
-  near.bind('near@fame.fabric');
+  await bind(near, 'near@fame.fabric');
   const far = B.attach('far', OURS);
-  far.bind('far@fame.fabric');
+  await bind(far, 'far@fame.fabric');
   const caller = A.attach('caller', OURS);
   buses.A.connect(false);
   expect(A.cluster!.status).toMatchObject({ state: 'alone', reason: 'the test cut the connection' });
@@ -288,7 +311,7 @@ test('a sentinel without the bus serves its own nodes, says so, and heals by its
 test('a short absence of the bus loses nothing', async () => {
   const { A, B, buses, pass } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c0');
   await received(agent);
@@ -305,7 +328,7 @@ test('a short absence of the bus loses nothing', async () => {
 test('nodes of a pool at several sentinels share its messages, those of the own sentinel first', async () => {
   const { A, B, C } = await clusterOf(['A', 'B', 'C']);
   const workers = [B, C].map((sentinel) => sentinel.attach('worker', OURS));
-  for (const worker of workers) worker.bind('work@*.fame.fabric');
+  for (const worker of workers) await bind(worker, 'work@*.fame.fabric');
   await settle();
   const caller = A.attach('caller', OURS);
   caller.call('work@a.fame.fabric', 'first');
@@ -316,7 +339,7 @@ test('nodes of a pool at several sentinels share its messages, those of the own 
   expect(counts[0]! + counts[1]!).toBe(41);
   expect(Math.min(...counts)).toBeGreaterThan(5);
   const own = A.attach('own', OURS);
-  own.bind('work@*.fame.fabric');
+  await bind(own, 'work@*.fame.fabric');
   caller.call('work@a.fame.fabric', 'near');
   expect(await received(own)).toMatchObject([{ corrId: 'near' }]);
 });
@@ -324,7 +347,7 @@ test('nodes of a pool at several sentinels share its messages, those of the own 
 test('a sentinel that drains takes no new calls of other sentinels', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c1');
   const [request] = await received(agent);
@@ -343,7 +366,7 @@ test('a sentinel that drains takes no new calls of other sentinels', async () =>
 test('a node can be called by its path at another sentinel', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', OURS);
   caller.call('math@/B/agent', 'c1');
   expect(await received(agent)).toMatchObject([{ corrId: 'c1' }]);
@@ -354,7 +377,7 @@ test('a node can be called by its path at another sentinel', async () => {
 test('a node cannot answer a call at another sentinel that it was not called by', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const stranger = B.attach('stranger', OURS);
   const caller = A.attach('caller', OURS);
   caller.call('math@fame.fabric', 'c1');
@@ -368,7 +391,7 @@ test('a node cannot answer a call at another sentinel that it was not called by'
 test('the callee learns the principal of a caller at another sentinel, with the roles of its key', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
-  agent.bind('math@fame.fabric');
+  await bind(agent, 'math@fame.fabric');
   const caller = A.attach('caller', { ...OURS, principal: { id: 'local', roles: ['admin'] } });
   caller.call('math@fame.fabric', 'c1');
   await received(agent);
@@ -377,5 +400,122 @@ test('the callee learns the principal of a caller at another sentinel, with the 
   expect(answers.find(({ corrId }) => corrId === 'w')?.frame).toMatchObject({
     ok: true,
     principal: { id: 'local', roles: ['admin'] },
+  });
+});
+
+describe('exclusive addresses', () => {
+  const ADA: Principal = { id: 'ada', roles: ['agent'] };
+  const BOB: Principal = { id: 'bob', roles: ['agent'] };
+
+  test('a live owner keeps its address against nodes at other sentinels', async () => {
+    const { A, B } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    expect(await bind(owner, 'chat@fame.fabric')).toBeUndefined();
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBe('ADDRESS_IN_USE');
+    const twin = B.attach('twin', { ...OURS, principal: ADA });
+    expect(await bind(twin, 'chat@fame.fabric')).toBe('ADDRESS_IN_USE');
+    expect(A.bindings.ownOwner('chat@fame.fabric')).toBe(owner.session);
+  });
+
+  test('of two claims at the same time one is granted', async () => {
+    const { A, B, C } = await clusterOf(['A', 'B', 'C']);
+    const nodes = [A, B, C].map((sentinel) => sentinel.attach('agent', { ...OURS, principal: ADA }));
+    for (const node of nodes) requestBind(node, 'chat@fame.fabric');
+    await settle();
+    A.clock.advance(100);
+    const results = await Promise.all(nodes.map(bindResult));
+    expect(results.toSorted()).toEqual(['ADDRESS_IN_USE', 'ADDRESS_IN_USE', undefined]);
+  });
+
+  test('during the resume window the same key takes the address over, and another one waits', async () => {
+    const { A, B, C, clock } = await clusterOf(['A', 'B', 'C']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    await bind(owner, 'chat@fame.fabric');
+    owner.lose();
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+    const successor = C.attach('successor', { ...OURS, principal: ADA });
+    expect(await bind(successor, 'chat@fame.fabric')).toBe('waits');
+    clock.advance(100);
+    expect(await bindResult(successor)).toBeUndefined();
+    expect(A.bindings.ownOwner('chat@fame.fabric')).toBeUndefined();
+    expect(await bindResult(rival)).toBe('ADDRESS_IN_USE');
+    const caller = B.attach('caller', OURS);
+    caller.call('chat@fame.fabric', 'c1');
+    expect(await received(successor)).toMatchObject([{ corrId: 'c1' }]);
+  });
+
+  test('an address belongs to its key for a while after its node has left', async () => {
+    const { A, B, pass } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    await bind(owner, 'chat@fame.fabric');
+    owner.lose(1000);
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBe('ADDRESS_IN_USE');
+    await pass(62);
+    expect(await bind(rival, 'chat@fame.fabric')).toBeUndefined();
+  });
+
+  test('the address of a sentinel that left is free', async () => {
+    const { A, B, buses } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    await bind(owner, 'chat@fame.fabric');
+    buses.A.connect(false);
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBeUndefined();
+  });
+
+  test('a sentinel that does not answer loses the address after its silence and the resume window', async () => {
+    const { A, B, server, pass } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    await bind(owner, 'chat@fame.fabric');
+    // A frozen sentinel stays subscribed, and nothing of it arrives.
+    server.loses = ({ subject }) => subject.startsWith('fame.test.i.');
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+    await pass(7);
+    expect(await bindResult(rival)).toBe('waits');
+    await pass(1);
+    expect(await bindResult(rival)).toBeUndefined();
+    // The announcement of the new owner reaches the old one, which gives the address up.
+    await settle();
+    expect(owner.transport.closed).toMatchObject({ code: 1012 });
+  });
+
+  test('of two owners after an absence of the bus the older one stays', async () => {
+    const { A, B, buses, clock, pass } = await clusterOf(['A', 'B']);
+    const first = A.attach('first', { ...OURS, principal: ADA });
+    await bind(first, 'chat@fame.fabric');
+    buses.A.connect(false);
+    clock.advance(1_000);
+    const second = B.attach('second', { ...OURS, principal: BOB });
+    expect(await bind(second, 'chat@fame.fabric')).toBeUndefined();
+    buses.A.connect(true);
+    await pass(2);
+    expect(second.transport.closed).toMatchObject({ code: 1012 });
+    expect(first.transport.closed).toBeUndefined();
+    expect(A.bindings.ownOwner('chat@fame.fabric')).toBe(first.session);
+  });
+
+  test('without the bus a node gets its address at once', async () => {
+    const { A, buses } = await clusterOf(['A', 'B']);
+    buses.A.connect(false);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    owner.bind('chat@fame.fabric');
+  });
+
+  test('a node that lost its connection while the cluster decided gets nothing', async () => {
+    const { A, B } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    requestBind(owner, 'chat@fame.fabric');
+    owner.lose(1000);
+    await settle();
+    expect(A.bindings.ownOwner('chat@fame.fabric')).toBeUndefined();
+    const next = B.attach('next', { ...OURS, principal: BOB });
+    requestBind(next, 'chat@fame.fabric');
+    await settle();
+    B.clock.advance(100);
+    expect(await bindResult(next)).toBeUndefined();
   });
 });

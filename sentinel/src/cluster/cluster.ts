@@ -5,16 +5,19 @@ import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { ANONYMOUS } from '@fame-fabric/shared/internal';
 import { newId } from '@fame-fabric/shared/router';
+import type { AddressChallenge } from '../address-challenge.ts';
 import type { Bindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
 import type { Identity } from '../identity.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
-import type { Sessions } from '../session/sessions.ts';
+import type { SessionListener, Sessions } from '../session/sessions.ts';
+import { AddressClaims, type OnClaimed } from './address-claims.ts';
 import type { Bus } from './bus.ts';
+import { Inbox } from './inbox.ts';
 import { BEAT_MS, type Member, Pair, type PairListener } from './pair.ts';
 import type { PairTransport } from './pair-transport.ts';
-import { type Outcome, RemoteRoutes } from './remote-routes.ts';
+import { type Changes, type Outcome, RemoteRoutes } from './remote-routes.ts';
 import { readChanges, ServedAddresses } from './served-addresses.ts';
 import { Subjects } from './subjects.ts';
 
@@ -30,6 +33,8 @@ export interface ClusterDeps {
   clock: Clock;
   sessions: Sessions;
   bindings: Bindings;
+  challenge: AddressChallenge;
+  listener: SessionListener;
   budget: QueueBudget;
   log: Logger;
   /** Routes a message of another sentinel. */
@@ -69,6 +74,7 @@ export class Cluster {
   readonly #subjects: Subjects;
   readonly #pairs = new Map<string, Pair>();
   readonly #sessions = new Map<Pair, Session>();
+  readonly #claims: AddressClaims;
   readonly #served: ServedAddresses;
   readonly #routes: RemoteRoutes;
   readonly #timer: Timer;
@@ -85,10 +91,18 @@ export class Cluster {
     this.#name = name;
     const subjects = new Subjects(name);
     this.#subjects = subjects;
-    this.#served = new ServedAddresses({ bus, subjects, identity, bindings });
+    const inbox = new Inbox(bus, subjects, this.#process);
+    this.#claims = new AddressClaims({ ...deps, bus, subjects, inbox }, { resumeWindowMs });
+    this.#served = new ServedAddresses({
+      bus,
+      subjects,
+      identity,
+      bindings,
+      epochOf: (address) => this.#claims.epochOf(address),
+    });
     this.#routes = new RemoteRoutes(
-      { ...deps, bus, subjects, sessionOf: (id) => this.#sessionOf(id) },
-      { process: this.#process, resumeWindowMs },
+      { ...deps, bus, subjects, inbox, sessionOf: (id) => this.#sessionOf(id) },
+      { resumeWindowMs },
     );
     bus.subscribe(subjects.pairsOf(identity.id), ({ subject, payload }) => {
       this.#pairOf(subjects.senderOf(subject))?.receive(bufferOf(payload));
@@ -96,7 +110,7 @@ export class Cluster {
     bus.subscribe(subjects.presence, ({ payload }) => this.#meet(payload));
     bus.subscribe(subjects.changes, ({ payload }) => {
       const changes = readChanges(payload);
-      if (changes !== undefined) this.#routes.changed(changes);
+      if (changes !== undefined) this.#apply(changes);
     });
     bus.onChange = () => this.#changed();
     this.#timer = clock.every(BEAT_MS, () => this.#beat());
@@ -111,13 +125,23 @@ export class Cluster {
       : { name: this.#name, state: 'alone', reason, members };
   }
 
+  /**
+   * Claims an exact address for a node of this sentinel. Calls `onClaimed` with the reason for a refusal, or with `undefined` if the node may
+   * have the address, within 18 s.
+   */
+  claim(address: string, from: Session, onClaimed: OnClaimed): void {
+    this.#claims.claim(address, from, onClaimed);
+  }
+
   /** A node below this sentinel bound an address. */
   bound(address: string): void {
+    if (!isPool(address)) this.#claims.bound(address);
     this.#served.bound(address);
   }
 
   /** No node below this sentinel serves the address any more. */
   unbound(address: string): void {
+    if (!isPool(address)) this.#claims.unbound(address);
     this.#served.unbound(address);
   }
 
@@ -146,6 +170,7 @@ export class Cluster {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer.stop();
+    this.#claims.close();
     this.#served.close();
     for (const pair of this.#pairs.values()) pair.close();
     this.#routes.close();
@@ -167,9 +192,33 @@ export class Cluster {
     for (const pair of this.#pairs.values()) pair.reconnected();
   }
 
+  #apply(changes: Changes): void {
+    this.#routes.changed(changes);
+    for (const [address, epoch] of changes.bound) {
+      if (epoch === null) continue;
+      const outcome = this.#claims.conflict(address, changes.id, epoch);
+      if (outcome === 'own') this.#served.announce(address);
+      else if (outcome === 'theirs') this.#yield(address, changes.id);
+    }
+  }
+
+  // Two nodes got the address while NATS was away. The node that must give it up attaches again, and its bind is refused.
+  #yield(address: string, sentinel: string): void {
+    const { bindings, log, sessions } = this.#deps;
+    const holder = bindings.ownOwner(address);
+    if (holder === undefined) return;
+    log.warn('ended a node: a node at another sentinel of the cluster has its address', {
+      address,
+      path: holder.path,
+      sentinel,
+    });
+    sessions.end(holder, CLOSE.serviceRestart, `${address} is bound by a node at another sentinel`);
+  }
+
   #beat(): void {
     for (const pair of this.#pairs.values()) pair.tick();
     this.#routes.sweep();
+    this.#claims.sweep();
     if (++this.#beats % PRESENCE_BEATS === 0) this.#announce();
   }
 
@@ -268,6 +317,8 @@ export class Cluster {
     if (!this.#isClosed) log.warn('lost a sentinel of the cluster', { sentinel: pair.id, reason });
   }
 }
+
+const isPool = (address: string): boolean => address.includes('@*.');
 
 const bufferOf = (bytes: Uint8Array): Buffer =>
   bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -4,12 +4,13 @@
 // Invariants: R1 messages of one sender to one address are routed in the order in which they arrived. R2 a cached route ends with the
 // session of its sentinel, with a change that any sentinel announces, and with a NACK that says that the node is gone. R3 the waiting
 // messages and the cached routes are bounded.
-import type { Clock, Timer } from '@fame-fabric/shared';
+import type { Clock } from '@fame-fabric/shared';
 import { poolMatches } from '@fame-fabric/shared/router';
 import { pick } from '../bindings.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
 import type { Bus } from './bus.ts';
+import type { Inbox } from './inbox.ts';
 import type { Subjects } from './subjects.ts';
 
 /** Longest wait for an answer, in ms. */
@@ -44,7 +45,8 @@ export interface RouteAnswer {
 export interface Changes {
   /** Id of the sentinel. */
   readonly id: string;
-  readonly bound: readonly string[];
+  /** Each address with its epoch, or with null if it is a pool. */
+  readonly bound: readonly (readonly [address: string, epoch: number | null])[];
   readonly unbound: readonly string[];
 }
 
@@ -52,6 +54,7 @@ export interface RemoteRoutesDeps {
   bus: Bus;
   clock: Clock;
   subjects: Subjects;
+  inbox: Inbox;
   budget: QueueBudget;
   /** The session of another sentinel; `undefined` while there is none. Begins one if it can. */
   sessionOf: (id: string) => Session | undefined;
@@ -71,9 +74,9 @@ interface WaitingMessage {
 
 interface Question {
   readonly address: string;
-  readonly number: number;
   readonly waiting: WaitingMessage[];
-  readonly timer: Timer;
+  /** Ends the time limit, and later answers. */
+  end: () => void;
   /** Sentinels that answered and have no session yet. */
   readonly expected: Map<string, RouteAnswer>;
   isAnswered: boolean;
@@ -81,27 +84,18 @@ interface Question {
 
 export class RemoteRoutes {
   readonly #deps: RemoteRoutesDeps;
-  /** Part of the subjects for answers to this process. */
-  readonly #process: string;
   readonly #resumeWindowMs: number;
   readonly #routes = new Map<string, Route>();
   readonly #questions = new Map<string, Question>();
-  readonly #byNumber = new Map<number, Question>();
+  /** Questions that may still get an answer. */
+  readonly #open = new Set<Question>();
   readonly #waitingBytes = new Map<Session, number>();
   /** Addresses of sentinels that are gone, until their nodes count as gone, too. Monotonic, in ms. */
   readonly #away = new Map<string, number>();
-  #lastNumber = 0;
 
-  constructor(deps: RemoteRoutesDeps, options: { process: string; resumeWindowMs: number }) {
+  constructor(deps: RemoteRoutesDeps, options: { resumeWindowMs: number }) {
     this.#deps = deps;
-    this.#process = options.process;
     this.#resumeWindowMs = options.resumeWindowMs;
-    deps.bus.subscribe(deps.subjects.inbox(this.#process), ({ subject, payload, hasNoResponders }) => {
-      const question = this.#byNumber.get(deps.subjects.questionOf(subject));
-      if (question === undefined) return;
-      if (hasNoResponders) this.#settle(question, 'none');
-      else this.#answered(question, readAnswer(payload));
-    });
   }
 
   /** Number of cached routes. */
@@ -120,7 +114,7 @@ export class RemoteRoutes {
    * an address that nodes cannot bind, `unknown` without room or without a connection.
    */
   ask(from: Session, address: string, bytes: Buffer): Outcome | undefined {
-    const { budget, bus, clock, subjects } = this.#deps;
+    const { budget, bus, subjects } = this.#deps;
     const subject = subjects.question(address);
     if (subject === undefined) return 'none';
     const size = bytes.length + MESSAGE_COST;
@@ -129,18 +123,36 @@ export class RemoteRoutes {
     let question = this.#questions.get(address);
     if (question === undefined) {
       if (this.#questions.size >= MAX_QUESTIONS || !bus.isConnected) return 'unknown';
-      const number = ++this.#lastNumber;
-      const timer = clock.after(ANSWER_MS, () => this.#expire(number));
-      question = { address, number, waiting: [], timer, expected: new Map(), isAnswered: false };
-      this.#questions.set(address, question);
-      this.#byNumber.set(number, question);
-      bus.publish(subject, Buffer.from(address), subjects.answer(this.#process, number));
+      question = this.#begin(address, subject);
     }
     this.#waitingBytes.set(from, waiting);
     budget.countQueued(size);
     // The bytes are a view of a buffer that the next read overwrites.
     question.waiting.push({ from, bytes: Buffer.from(bytes) });
     return undefined;
+  }
+
+  #begin(address: string, subject: string): Question {
+    const { clock, inbox } = this.#deps;
+    const question: Question = {
+      address,
+      waiting: [],
+      end: () => {},
+      expected: new Map(),
+      isAnswered: false,
+    };
+    this.#questions.set(address, question);
+    this.#open.add(question);
+    const timer = clock.after(ANSWER_MS, () => this.#expire(question));
+    const end = inbox.ask(subject, Buffer.from(address), (answer) => {
+      if (answer === undefined) this.#settle(question, 'none');
+      else this.#answered(question, readAnswer(answer));
+    });
+    question.end = () => {
+      timer.stop();
+      end();
+    };
+    return question;
   }
 
   #answered(question: Question, answer: RouteAnswer | undefined): void {
@@ -171,7 +183,7 @@ export class RemoteRoutes {
 
   /** A sentinel has a session now. */
   up(id: string): void {
-    for (const question of [...this.#byNumber.values()]) {
+    for (const question of [...this.#open]) {
       const answer = question.expected.get(id);
       if (answer !== undefined) this.#join(question, answer);
     }
@@ -191,7 +203,7 @@ export class RemoteRoutes {
   /** The nodes of a sentinel bound or unbound these addresses: they are asked for again, unless the routes are the same. */
   changed({ id, bound, unbound }: Changes): void {
     const session = this.#deps.sessionOf(id);
-    for (const address of bound) {
+    for (const [address] of bound) {
       this.#away.delete(address);
       for (const [served, { sessions }] of this.#matching(address))
         if (session === undefined || !sessions.has(session)) this.#routes.delete(served);
@@ -233,16 +245,14 @@ export class RemoteRoutes {
     if (outcome !== 'found' || this.#routes.get(address)?.isPool !== true) this.#forget(question);
   }
 
-  #expire(number: number): void {
-    const question = this.#byNumber.get(number);
-    if (question === undefined) return;
+  #expire(question: Question): void {
     this.#settle(question, 'unknown');
     this.#forget(question);
   }
 
-  #forget({ number, timer }: Question): void {
-    timer.stop();
-    this.#byNumber.delete(number);
+  #forget(question: Question): void {
+    question.end();
+    this.#open.delete(question);
   }
 
   #release(waiting: readonly WaitingMessage[], outcome: Outcome): void {
@@ -265,7 +275,7 @@ export class RemoteRoutes {
 
   /** Refuses everything that waits. */
   close(): void {
-    for (const question of [...this.#byNumber.values()]) this.#expire(question.number);
+    for (const question of [...this.#open]) this.#expire(question);
   }
 }
 

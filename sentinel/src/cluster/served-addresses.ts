@@ -15,6 +15,7 @@ export interface ServedAddressesDeps {
   subjects: Subjects;
   identity: Identity;
   bindings: Bindings;
+  epochOf: (address: string) => number | undefined;
 }
 
 export class ServedAddresses {
@@ -42,7 +43,7 @@ export class ServedAddresses {
         subjects.served(address).map((subject) => bus.subscribe(subject, answer)),
       );
     }
-    this.#announce(address);
+    this.announce(address);
   }
 
   /** No node below this sentinel serves the address any more. */
@@ -51,19 +52,20 @@ export class ServedAddresses {
     if (subscriptions === undefined) return;
     for (const subscription of subscriptions) subscription.unsubscribe();
     this.#subscriptions.delete(address);
-    this.#announce(address);
+    this.announce(address);
   }
 
   /** Announces all addresses again, because changes may have been lost. */
   announceAll(): void {
-    for (const address of this.#subscriptions.keys()) this.#announce(address);
+    for (const address of this.#subscriptions.keys()) this.announce(address);
   }
 
-  #announce(address: string): void {
+  /** Announces the present state of an address. */
+  announce(address: string): void {
     this.#changed.add(address);
     if (this.#changed.size > 1) return;
     setImmediate(() => {
-      const { bus, identity, subjects } = this.#deps;
+      const { bus, epochOf, identity, subjects } = this.#deps;
       const addresses = [...this.#changed];
       this.#changed = new Set();
       if (!bus.isConnected) return;
@@ -72,7 +74,7 @@ export class ServedAddresses {
         const isBound = (address: string): boolean => this.#subscriptions.has(address);
         const changes: Changes = {
           id: identity.id,
-          bound: part.filter(isBound),
+          bound: part.filter(isBound).map((address) => [address, epochOf(address) ?? null]),
           unbound: part.filter((address) => !isBound(address)),
         };
         bus.publish(subjects.changes, Buffer.from(JSON.stringify(changes)));
@@ -105,12 +107,15 @@ export function readChanges(payload: Uint8Array): Changes | undefined {
   try {
     const changes = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Changes> | null;
     const { id, bound, unbound } = changes ?? {};
-    return typeof id === 'string' && isTexts(bound) && isTexts(unbound) ? { id, bound, unbound } : undefined;
+    return typeof id === 'string' && isBound(bound) && isTexts(unbound) ? { id, bound, unbound } : undefined;
   } catch {
     // Another version announces in another form; a refused call ends a stale route, too.
     return undefined;
   }
 }
+
+const isBound = (value: unknown): value is Changes['bound'] =>
+  Array.isArray(value) && value.every((one) => Array.isArray(one) && typeof one[0] === 'string');
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === 'string');

@@ -50,6 +50,12 @@ export class Subjects {
     return Number(subject.slice(subject.lastIndexOf('.') + 1));
   }
 
+  /** Claims of an exact address. */
+  claim(address: string): string {
+    const at = address.lastIndexOf('@');
+    return `${this.#root}.c.${hostTokens(address.slice(0, at), address.slice(at + 1))}`;
+  }
+
   /** The question which sentinel serves an address. Undefined for addresses that nodes cannot bind. */
   question(address: string): string | undefined {
     const parsed = tryParseAddress(address);

@@ -1,0 +1,291 @@
+// Exclusive addresses have one owner in the cluster. A sentinel asks the others before it binds an address for a node: without
+// responders the address is free. The sentinel of the owner decides as it does between its own nodes (`address-challenge.ts`): a live owner
+// keeps the address, and a node with the same key takes it over from one that is gone or drained. Of two claims at the same time, and of two
+// owners after NATS was away, the older one wins.
+//
+// Invariants: C1 a sentinel answers claims for each address that one of its nodes has, is about to bind, or holds for its key. C2 a claim is
+// decided within `MAX_WAIT_MS`.
+import type { Clock, Logger, Principal, Timer } from '@fame-fabric/shared';
+import { readPrincipal } from '@fame-fabric/shared/internal';
+import type { AddressChallenge } from '../address-challenge.ts';
+import type { Bindings } from '../bindings.ts';
+import type { Identity } from '../identity.ts';
+import type { Session } from '../session/session.ts';
+import type { SessionListener } from '../session/sessions.ts';
+import type { Bus, BusMessage, BusSubscription } from './bus.ts';
+import type { Inbox } from './inbox.ts';
+import type { Subjects } from './subjects.ts';
+
+/** Longest wait for a decision, in ms. Nodes of other implementations wait 20 s for the ack of a bind. */
+const MAX_WAIT_MS = 18_000;
+/** Time in which other sentinels may object after one has granted a claim, in ms. */
+const OBJECTION_MS = 50;
+/** Silence after which a sentinel is gone, in ms. The resume window of its nodes begins then. */
+const SILENT_MS = 3_000;
+/** Time in which the node that got an address of another sentinel binds it, in ms. */
+const GIVEN_UP_MS = 1_000;
+/** Epoch of an address that was taken over from a sentinel that did not answer. It wins against that sentinel. */
+const TAKEN_OVER = 0;
+
+export interface AddressClaimsDeps {
+  bus: Bus;
+  clock: Clock;
+  subjects: Subjects;
+  inbox: Inbox;
+  identity: Identity;
+  bindings: Bindings;
+  challenge: AddressChallenge;
+  listener: SessionListener;
+  log: Logger;
+}
+
+/** Receives the decision: the reason for a refusal, or `undefined` if the claim is granted. */
+export type OnClaimed = (refusal: string | undefined) => void;
+
+interface Claim {
+  readonly epoch: number;
+  readonly onClaimed: OnClaimed[];
+  readonly timers: Timer[];
+  /** True if the sentinel of an owner decides. */
+  hasOwner: boolean;
+  end: () => void;
+}
+
+/** A claim on the bus. */
+interface ClaimMessage {
+  /** Id of the sentinel, and path of its node. */
+  readonly id: string;
+  readonly path: string;
+  readonly epoch: number;
+  readonly principal: Principal;
+}
+
+interface Verdict {
+  readonly verdict: 'wait' | 'granted' | 'refused';
+  readonly reason?: string | undefined;
+}
+
+export class AddressClaims {
+  readonly #deps: AddressClaimsDeps;
+  readonly #resumeWindowMs: number;
+  readonly #pending = new Map<string, Claim>();
+  /** Epochs of the addresses that nodes of this sentinel have: wall time of the claim, in ms. */
+  readonly #epochs = new Map<string, number>();
+  readonly #subscriptions = new Map<string, BusSubscription>();
+  /** Addresses that were unbound, and may be held for a key. */
+  readonly #lingering = new Set<string>();
+  /** Addresses that were given up to a node at another sentinel, each with the end of the time in which that node binds. Monotonic, in ms. */
+  readonly #givenUp = new Map<string, number>();
+
+  constructor(deps: AddressClaimsDeps, options: { resumeWindowMs: number }) {
+    this.#deps = deps;
+    this.#resumeWindowMs = options.resumeWindowMs;
+  }
+
+  /**
+   * Claims an address for a node, and calls `onClaimed`: at once for an address that a node of this sentinel has and while NATS is away,
+   * else when the other sentinels have decided, within 18 s.
+   */
+  claim(address: string, from: Session, onClaimed: OnClaimed): void {
+    const { bus, clock } = this.#deps;
+    const earlier = this.#pending.get(address);
+    if (earlier !== undefined) {
+      earlier.onClaimed.push(onClaimed);
+      return;
+    }
+    if (this.#epochs.has(address) || !bus.isConnected) {
+      onClaimed(undefined);
+      return;
+    }
+    const claim: Claim = {
+      epoch: clock.now(),
+      onClaimed: [onClaimed],
+      timers: [],
+      hasOwner: false,
+      end: () => {},
+    };
+    this.#pending.set(address, claim);
+    // Before the question: of two claims at the same time, at least one sentinel learns of the other.
+    this.#listen(address);
+    this.#ask(address, from, claim);
+  }
+
+  #ask(address: string, { path, terms }: Session, claim: Claim): void {
+    const { bus, clock, identity, inbox, subjects } = this.#deps;
+    const { epoch } = claim;
+    const { id, roles } = terms.principal;
+    const message: ClaimMessage = { id: identity.id, path, epoch, principal: { id, roles } };
+    let isAnswered = false;
+    claim.end = inbox.ask(subjects.claim(address), Buffer.from(JSON.stringify(message)), (answer) => {
+      isAnswered = true;
+      const verdict = answer && readVerdict(answer);
+      if (answer === undefined) this.#decide(address, claim, undefined);
+      else if (verdict?.verdict === 'refused') this.#decide(address, claim, verdict.reason ?? 'It is in use');
+      else if (verdict?.verdict === 'wait') claim.hasOwner = true;
+      else if (verdict?.verdict === 'granted')
+        claim.timers.push(clock.after(OBJECTION_MS, () => this.#decide(address, claim, undefined)));
+    });
+    claim.timers.push(
+      clock.after(SILENT_MS + this.#resumeWindowMs, () => {
+        if (!isAnswered) this.#decide(address, claim, undefined, bus.isConnected ? TAKEN_OVER : epoch);
+      }),
+      clock.after(MAX_WAIT_MS, () =>
+        this.#decide(
+          address,
+          claim,
+          `Another sentinel of the cluster did not decide about ${address} in time`,
+        ),
+      ),
+    );
+  }
+
+  #decide(address: string, claim: Claim, refusal: string | undefined, epoch = claim.epoch): void {
+    if (this.#pending.get(address) !== claim) return;
+    claim.end();
+    for (const timer of claim.timers) timer.stop();
+    if (refusal === undefined) this.#epochs.set(address, epoch);
+    this.#pending.delete(address);
+    for (const onClaimed of claim.onClaimed) onClaimed(refusal);
+    // The node may have lost its connection meanwhile, or may be refused for another reason.
+    if (this.#deps.bindings.ownOwner(address) === undefined) this.#release(address);
+  }
+
+  /** A node of this sentinel has bound an exact address. */
+  bound(address: string): void {
+    this.#givenUp.delete(address);
+    if (!this.#epochs.has(address)) this.#epochs.set(address, this.#deps.clock.now());
+    this.#lingering.delete(address);
+    this.#listen(address);
+  }
+
+  /** No node of this sentinel has the address any more. Its key may hold it. */
+  unbound(address: string): void {
+    this.#release(address);
+  }
+
+  /** Epoch of an address of this sentinel. */
+  epochOf(address: string): number | undefined {
+    return this.#epochs.get(address);
+  }
+
+  /**
+   * Another sentinel states that one of its nodes has this address. Returns `own` if the node of this sentinel keeps it, `theirs` if it must
+   * give it up, and `none` if no node of this sentinel has it.
+   */
+  conflict(address: string, id: string, epoch: number): 'own' | 'theirs' | 'none' {
+    const own = this.#epochs.get(address);
+    if (own === undefined || this.#deps.bindings.ownOwner(address) === undefined) return 'none';
+    return isOlder({ epoch, id }, { epoch: own, id: this.#deps.identity.id }) ? 'theirs' : 'own';
+  }
+
+  #release(address: string): void {
+    this.#epochs.delete(address);
+    if (this.#subscriptions.has(address)) this.#lingering.add(address);
+  }
+
+  #listen(address: string): void {
+    const { bus, subjects } = this.#deps;
+    if (this.#subscriptions.has(address)) return;
+    this.#subscriptions.set(
+      address,
+      bus.subscribe(subjects.claim(address), (message) => this.#answer(address, message)),
+    );
+  }
+
+  #answer(address: string, { payload, reply }: BusMessage): void {
+    const message = readClaim(payload);
+    if (message === undefined || reply === '') return;
+    const { bindings, bus, challenge, identity } = this.#deps;
+    const answer = (verdict: Verdict): void => bus.publish(reply, Buffer.from(JSON.stringify(verdict)));
+    const pending = this.#pending.get(address);
+    if (pending !== undefined && bindings.ownOwner(address) === undefined) {
+      const isOurs = !pending.hasOwner && isOlder({ epoch: pending.epoch, id: identity.id }, message);
+      answer(isOurs ? { verdict: 'refused', reason: inUse(address) } : { verdict: 'granted' });
+      return;
+    }
+    if (bindings.ownOwner(address) === undefined && !bindings.isHeld(address)) {
+      answer({ verdict: 'granted' });
+      return;
+    }
+    let isDecided = false;
+    challenge.decide(address, { path: message.path, terms: { principal: message.principal } }, (refusal) => {
+      isDecided = true;
+      // Only one of those that wait gets the address.
+      const reason = refusal ?? (this.#givenUp.has(address) ? inUse(address) : undefined);
+      if (reason === undefined) this.#giveUp(address);
+      answer(reason === undefined ? { verdict: 'granted' } : { verdict: 'refused', reason });
+    });
+    if (!isDecided) answer({ verdict: 'wait' });
+  }
+
+  // Ends the binding of an address that a node at another sentinel gets.
+  #giveUp(address: string): void {
+    const { bindings, challenge, clock, listener } = this.#deps;
+    this.#givenUp.set(address, clock.monotonic() + GIVEN_UP_MS);
+    challenge.endHold(address);
+    const holder = bindings.ownOwner(address);
+    if (holder === undefined) return;
+    const capabilities: string[] = [];
+    for (const [capability, addresses] of bindings.advertisementsOf(holder)) {
+      if (!addresses.has(address)) continue;
+      bindings.withdraw(capability, address, holder);
+      if (!bindings.hasProvider(capability)) capabilities.push(capability);
+    }
+    bindings.remove(address, holder);
+    listener.removed(holder, { addresses: [address], capabilities }, true);
+  }
+
+  /** Stops to answer for addresses that are free now. */
+  sweep(): void {
+    const { bindings, clock } = this.#deps;
+    const now = clock.monotonic();
+    for (const [address, until] of this.#givenUp) if (until <= now) this.#givenUp.delete(address);
+    for (const address of this.#lingering) {
+      if (bindings.isHeld(address) || this.#pending.has(address)) continue;
+      this.#lingering.delete(address);
+      this.#subscriptions.get(address)?.unsubscribe();
+      this.#subscriptions.delete(address);
+    }
+  }
+
+  /** Refuses the claims that wait. */
+  close(): void {
+    for (const [address, claim] of [...this.#pending])
+      this.#decide(address, claim, 'The sentinel is shutting down');
+    for (const subscription of this.#subscriptions.values()) subscription.unsubscribe();
+    this.#subscriptions.clear();
+  }
+}
+
+const inUse = (address: string): string =>
+  `${address} is bound by another node. Stop that node, or bind another address.`;
+
+interface Age {
+  readonly epoch: number;
+  readonly id: string;
+}
+
+const isOlder = (a: Age, b: Age): boolean => a.epoch < b.epoch || (a.epoch === b.epoch && a.id < b.id);
+
+function readClaim(payload: Uint8Array): ClaimMessage | undefined {
+  const { id, path, epoch, principal: stated } = readObject(payload);
+  const principal = readPrincipal(stated);
+  if (typeof id !== 'string' || typeof path !== 'string' || typeof epoch !== 'number') return undefined;
+  return principal && { id, path, epoch, principal };
+}
+
+function readVerdict(payload: Uint8Array): Verdict | undefined {
+  const { verdict, reason } = readObject(payload);
+  if (verdict !== 'wait' && verdict !== 'granted' && verdict !== 'refused') return undefined;
+  return { verdict, reason: typeof reason === 'string' ? reason : undefined };
+}
+
+function readObject(payload: Uint8Array): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    // Not a message of this protocol. The claim expires.
+    return {};
+  }
+}
