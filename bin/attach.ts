@@ -2,7 +2,7 @@
 import type { Client, EnvelopeTrace } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { ERRORS, type ErrorCode, FabricError, isFabricError, systemClock } from '@fame-fabric/shared';
-import { explainError, mayNeedTls, redactUrl } from '@fame-fabric/shared/internal';
+import { explainError, leastTrustedUrl, mayNeedTls, redactUrl } from '@fame-fabric/shared/internal';
 import { AdmissionToken, wsDialWith } from '@fame-fabric/shared/node';
 import type { ClientConfig } from './config.ts';
 
@@ -27,7 +27,9 @@ export async function attach(options: AttachOptions): Promise<Client> {
       `Waiting up to ${seconds} s for a sentinel at ${redactUrl(config.url)}. \`make start\` starts one.\n`,
     );
   });
-  const token = new AdmissionToken(config.url, config.token, (message) => writeNote(`${message}\n`));
+  const token = new AdmissionToken(leastTrustedUrl(config), config.token, (message) =>
+    writeNote(`${message}\n`),
+  );
   let isLost = false;
   let hasReported = false;
   // A lost node retries without a limit. Only an operator can end a refusal of its credential.
@@ -41,6 +43,7 @@ export async function attach(options: AttachOptions): Promise<Client> {
   try {
     client = await connect({
       url: config.url,
+      otherUrls: config.otherUrls,
       connectTimeoutMs: config.connectTimeoutMs,
       token,
       dial: wsDialWith(config.certificate),

@@ -8,6 +8,7 @@ import {
   type Environment,
   isJsonLog,
   LOG_FORMATS,
+  readAdmissionUrls,
   readClientCertificate,
   readEnv,
   readLocalListener,
@@ -110,6 +111,8 @@ export interface LocalSentinel {
 export interface ClientConfig {
   /** Admission URL. */
   readonly url: string;
+  /** Admission URLs of other sentinels of the same cluster. */
+  readonly otherUrls: readonly string[];
   /** URL of the HTTP side of the same sentinel, without a slash at its end. */
   readonly httpUrl: string;
   readonly local: LocalSentinel;
@@ -148,14 +151,13 @@ export const readClientConfig = (env: Environment): ClientConfig =>
   readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
     const local = localSentinel(readLocalListener(reader));
-    const url =
-      reader.url('FAME_DIRECT_ADMISSION_URL', { protocols: ['ws:', 'wss:'], example: local.url }) ??
-      local.url;
+    const { url, otherUrls } = readAdmissionUrls(reader, local.url);
     const chatAddress = reader.text('FAME_CHAT_ADDRESS') ?? 'chat@fame.fabric';
     const isAddress = tryParseAddress(chatAddress) !== undefined;
     reader.check('FAME_CHAT_ADDRESS', chatAddress, isAddress, 'an address such as chat@fame.fabric');
     return {
       url,
+      otherUrls,
       httpUrl: httpUrlOf(url),
       local,
       token: readTokenSettings(reader),

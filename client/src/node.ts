@@ -1,7 +1,8 @@
 // The client library for Node: `connect` over the ws package.
 import {
   checkNaylenceVariables,
-  readAdmissionUrl,
+  leastTrustedUrl,
+  readAdmissionUrls,
   readClientCertificate,
   readEnv,
   readTokenSettings,
@@ -49,14 +50,16 @@ export async function connect({
   const found = readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
     return {
-      url: readAdmissionUrl(reader),
+      urls: readAdmissionUrls(reader),
       token: readTokenSettings(reader),
       certificate: readClientCertificate(reader),
       profile: readNodeSecurityProfile(reader),
     };
   });
   const signatures = await openLinkSignatures(securityProfile ?? found.profile);
-  const token = new AdmissionToken(found.url, found.token, (message) => options.log?.warn(message));
+  const token = new AdmissionToken(leastTrustedUrl(found.urls), found.token, (message) =>
+    options.log?.warn(message),
+  );
   try {
     return await connectWith({
       dial: wsDialWith(found.certificate),
@@ -64,7 +67,7 @@ export async function connect({
       token,
       signatures,
       ...options,
-      url: found.url,
+      ...found.urls,
     });
   } catch (error) {
     throw options.token === undefined ? token.explain(error) : error;

@@ -39,10 +39,12 @@ export { errorMessage } from './errors/error-message.ts';
 export { reasonOf } from './errors/reason-of.ts';
 export {
   ADMISSION_VARIABLES,
+  type AdmissionUrls,
   ATTACH_PATH,
   admissionUrl,
   type ClientCertificate,
-  readAdmissionUrl,
+  leastTrustedUrl,
+  readAdmissionUrls,
   readClientCertificate,
   readLocalListener,
   readTokenSettings,

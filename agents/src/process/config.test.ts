@@ -19,6 +19,7 @@ const faultsOf = (env: Environment): string[] => {
 
 const DEFAULTS = {
   admissionUrl: 'ws://127.0.0.1:8000/fame/v1/attach/ws/downstream',
+  otherAdmissionUrls: [],
   admissionToken: { token: undefined, tokenFile: undefined, dataDir: undefined },
   nodeId: undefined,
   connectTimeoutMs: 30_000,
@@ -132,6 +133,7 @@ describe('readAgentConfig', () => {
     });
     expect(config).toEqual({
       admissionUrl: 'wss://fabric.example.com/fame/v1/attach/ws/downstream',
+      otherAdmissionUrls: [],
       admissionToken: { token: 'token', tokenFile: undefined, dataDir: '/var/lib/fame' },
       securityProfile: 'overlay',
       nodeId: 'agents-1',
@@ -170,6 +172,15 @@ describe('readAgentConfig', () => {
       },
     });
     expect(Object.isFrozen(config) && Object.isFrozen(config.model)).toBe(true);
+  });
+
+  it('FAME_DIRECT_ADMISSION_URL may list the sentinels of a cluster', () => {
+    const config = readAgentConfig({ FAME_DIRECT_ADMISSION_URL: 'wss://a/x, wss://b/x,wss://c/x' });
+    expect(config).toMatchObject({
+      admissionUrl: 'wss://a/x',
+      otherAdmissionUrls: ['wss://b/x', 'wss://c/x'],
+    });
+    expect(() => readAgentConfig({ FAME_DIRECT_ADMISSION_URL: 'wss://a/x, http://b/x' })).toThrow(/http:/);
   });
 
   it('derives the admission URL from the variables of the local sentinel', () => {

@@ -12,7 +12,7 @@ import {
   type EnvReader,
   LOG_FORMATS,
   type LogFormat,
-  readAdmissionUrl,
+  readAdmissionUrls,
   readClientCertificate,
   readEnv,
   readTokenSettings,
@@ -31,6 +31,8 @@ import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
 export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
   readonly admissionUrl: string;
+  /** Admission URLs of other sentinels of the same cluster. */
+  readonly otherAdmissionUrls: readonly string[];
   readonly admissionToken: TokenSettings;
   readonly clientCertificate: ClientCertificate | undefined;
   /** With `overlay`, messages are signed. */
@@ -375,8 +377,10 @@ const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 export const readAgentConfig = (env: Environment): AgentConfig =>
   readEnv(env, (reader) => {
     checkNaylenceVariables(reader);
+    const { url, otherUrls } = readAdmissionUrls(reader, `ws://sentinel:8000${ATTACH_PATH}`);
     return {
-      admissionUrl: readAdmissionUrl(reader, `ws://sentinel:8000${ATTACH_PATH}`),
+      admissionUrl: url,
+      otherAdmissionUrls: otherUrls,
       admissionToken: readTokenSettings(reader),
       clientCertificate: readClientCertificate(reader),
       securityProfile: readNodeSecurityProfile(reader),

@@ -14,6 +14,7 @@ import {
   escapeControls,
   exitCodeOf,
   isJsonLog,
+  leastTrustedUrl,
   lifeLine,
   naylenceWarnings,
   onAbort,
@@ -138,7 +139,8 @@ async function run(
       for (const { address } of stored) stateKeys.assertKnown(address, await opened.keyIds(address));
     }
     const session = new SessionFile(config, agents, log);
-    const token = new AdmissionToken(config.admissionUrl, config.admissionToken, (message) =>
+    const urls = { url: config.admissionUrl, otherUrls: config.otherAdmissionUrls };
+    const token = new AdmissionToken(leastTrustedUrl(urls), config.admissionToken, (message) =>
       log.warn(message),
     );
     const signatures = await openLinkSignatures(config.securityProfile);
@@ -201,6 +203,7 @@ async function openMetrics({
 export function linkOptions(config: AgentConfig, log: Logger): LinkOptions {
   return {
     url: config.admissionUrl,
+    otherUrls: config.otherAdmissionUrls,
     dial: wsDialWith(config.clientCertificate),
     sidOf,
     log,

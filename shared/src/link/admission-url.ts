@@ -2,6 +2,7 @@
 import { ISSUER_VARIABLES, type IssuerSettings, readIssuerSettings } from '../access/issuer-settings.ts';
 import type { EnvReader } from '../env/read-env.ts';
 import type { Variable } from '../env/variable.ts';
+import { isLoopbackHost } from './loopback.ts';
 
 /** Path under which a sentinel admits nodes. */
 export const ATTACH_PATH = '/fame/v1/attach/ws/downstream';
@@ -14,9 +15,10 @@ export const admissionUrl = (host: string, port: number, hasTls = false): string
 export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
   {
     name: 'FAME_DIRECT_ADMISSION_URL',
-    type: 'url',
+    type: 'list',
     default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
-    description: 'Admission URL of the sentinel; ws:// or wss://.',
+    description:
+      'Admission URL of the sentinel; ws:// or wss://. Or several URLs of sentinels of one cluster, separated by commas: after a failed attempt the node tries the next one.',
   },
   {
     name: 'FAME_LISTENER_PORT',
@@ -132,9 +134,24 @@ export function readLocalListener(reader: EnvReader): LocalListener {
   return { host, port, hasTls, url };
 }
 
-/** Reads the URL of the sentinel to attach to. Records faults in `reader`, including those of the settings for the local sentinel. */
-export function readAdmissionUrl(reader: EnvReader, example?: string): string {
-  const { url } = readLocalListener(reader);
-  const options = { protocols: ['ws:', 'wss:'], example: example ?? url };
-  return reader.url('FAME_DIRECT_ADMISSION_URL', options) ?? url;
+/** The sentinels to attach to. */
+export interface AdmissionUrls {
+  /** The one that is tried first. */
+  readonly url: string;
+  /** Other sentinels of the same cluster, in the order in which they are tried. */
+  readonly otherUrls: readonly string[];
 }
+
+/** Reads the URLs of the sentinels to attach to. Records faults in `reader`, including those of the settings for the local sentinel. */
+export function readAdmissionUrls(reader: EnvReader, example?: string): AdmissionUrls {
+  const { url: local } = readLocalListener(reader);
+  const options = { protocols: ['ws:', 'wss:'], example: example ?? local };
+  const [url, ...otherUrls] = reader
+    .list('FAME_DIRECT_ADMISSION_URL')
+    .filter((one) => reader.checkUrl('FAME_DIRECT_ADMISSION_URL', one, options));
+  return { url: url ?? local, otherUrls };
+}
+
+/** The URL that decides whether a found key may be sent: one of another machine, if there is one. */
+export const leastTrustedUrl = ({ url, otherUrls }: AdmissionUrls): string =>
+  [url, ...otherUrls].find((one) => !isLoopbackHost(URL.parse(one)?.hostname ?? '')) ?? url;

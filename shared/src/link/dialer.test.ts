@@ -8,6 +8,7 @@ import { CaptureLog } from '../testing/capture-log.ts';
 import { ManualClock, settle } from '../testing/manual-clock.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
 import type { LinkState } from './link-types.ts';
+import type { Dial } from './transport.ts';
 
 const attachOf = (sentinel: ScriptedSentinel, nth: number): NodeAttach =>
   sentinel.nodes[nth]!.received[0]!.frame as NodeAttach;
@@ -293,6 +294,76 @@ describe('a lost connection', () => {
     await clock.run(20_000, 500);
     expect(sentinel.dials).toBe(1);
     expect(clock.timerCount).toBe(0);
+  });
+});
+
+describe('several sentinels', () => {
+  /** Dials the sentinels of a cluster by the host of their URL; those in `away` cannot be reached. */
+  const cluster = (away: Set<string>) => {
+    const sentinels = { a: new ScriptedSentinel(), b: new ScriptedSentinel(), c: new ScriptedSentinel() };
+    const dialed: string[] = [];
+    const dial: Dial = (url, options) => {
+      const host = new URL(url).host as keyof typeof sentinels;
+      dialed.push(host);
+      if (away.has(host)) throw new FabricError('LINK_TIMEOUT', `${host} is away`);
+      return sentinels[host].dial(url, options);
+    };
+    return { ...sentinels, dialed, dial };
+  };
+  const URLS = {
+    url: 'memory://a/downstream',
+    otherUrls: ['memory://b/downstream', 'memory://c/downstream'],
+  };
+
+  it('are tried in turn at the first attach', async () => {
+    const clock = new ManualClock();
+    const { a, dial, dialed } = cluster(new Set(['a', 'b']));
+    const link = newLink(a, { ...URLS, dial, clock, systemId: 'n' });
+    const connected = link.connect();
+    await clock.run(1_000);
+    await connected;
+    expect(dialed).toEqual(['a', 'b', 'c']);
+  });
+
+  it('are tried in turn after a lost connection, the last one first', async () => {
+    const clock = new ManualClock();
+    const away = new Set<string>();
+    const { a, dial, dialed } = cluster(away);
+    const link = newLink(a, { ...URLS, dial, clock });
+    await link.connect();
+    away.add('a');
+    a.node.transport.close(1001, 'gone');
+    await clock.run(2_000);
+    expect(dialed).toEqual(['a', 'a', 'b']);
+    expect(link.state).toBe('attached');
+  });
+
+  it('refuse a node only if all of them do', async () => {
+    const clock = new ManualClock();
+    const { a, b, c, dial } = cluster(new Set());
+    for (const sentinel of [a, b]) {
+      sentinel.intercept = (envelope, node) => {
+        if (envelope.frame.type !== 'NodeAttach') return undefined;
+        sentinel.answer(node, envelope, {
+          type: 'NodeAttachAck',
+          ok: false,
+          code: 'ADMIT_FULL',
+          reason: 'full',
+        });
+        return false;
+      };
+    }
+    const link = newLink(a, { ...URLS, dial, clock });
+    const connected = link.connect();
+    await clock.run(1_000);
+    await connected;
+    expect(c.nodes).toHaveLength(1);
+    c.intercept = a.intercept;
+    const refused = errorOf(
+      newLink(a, { ...URLS, otherUrls: URLS.otherUrls.slice(0, 1), dial, clock }).connect(),
+    );
+    await clock.run(1_000);
+    expect(await refused).toMatchObject({ code: 'LINK_REFUSED', details: { code: 'ADMIT_FULL' } });
   });
 });
 

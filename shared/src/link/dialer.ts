@@ -48,6 +48,8 @@ export interface DialerDeps {
 export interface DialerOptions {
   /** Complete admission URL, with the system id as its last segment. */
   readonly url: string;
+  /** URLs of other sentinels that admit the node as well. A failed attempt moves on to the next one. @default none */
+  readonly otherUrls?: readonly string[] | undefined;
   /** Bearer token. */
   readonly token?: string | TokenSource | undefined;
   /** First delay between attempts, in ms. @default 200 */
@@ -62,18 +64,22 @@ export interface DialerOptions {
   readonly advice?: string | undefined;
 }
 
-/** Attaches and reattaches to one sentinel. */
+/** Attaches and reattaches to one sentinel, or to one of several. */
 export class Dialer {
   readonly #deps: DialerDeps;
   readonly #options: DialerOptions;
   readonly #peer: string;
   readonly #backoff: Backoff;
+  readonly #urls: readonly string[];
+  /** Index of the URL of the next attempt. */
+  #at = 0;
   #attachedAt = 0;
 
   constructor(deps: DialerDeps, options: DialerOptions) {
     this.#deps = deps;
     this.#options = options;
     this.#peer = options.peer ?? 'sentinel';
+    this.#urls = [options.url, ...(options.otherUrls ?? [])];
     const { backoffMinMs = 200, backoffMaxMs = 10_000 } = options;
     this.#backoff = new Backoff({
       minMs: backoffMinMs,
@@ -83,9 +89,17 @@ export class Dialer {
     });
   }
 
+  get #url(): string {
+    return this.#urls[this.#at]!;
+  }
+
+  #moveOn(): void {
+    this.#at = (this.#at + 1) % this.#urls.length;
+  }
+
   /**
    * Attaches for the first time.
-   * @throws {LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN} when the sentinel refuses, unless `retriesRefusal` is set
+   * @throws {LINK_REFUSED | AUTH_MISSING | AUTH_INVALID | AUTH_EXPIRED | AUTH_FORBIDDEN} when all sentinels refuse, unless `retriesRefusal` is set
    * @throws {AUTH_UNAVAILABLE} when the issuer of the token did not answer within `timeoutMs`
    * @throws {LINK_TIMEOUT} when there was no attach within `timeoutMs`
    * @throws {CONFIG_INVALID} from the token source
@@ -93,8 +107,9 @@ export class Dialer {
    */
   async attach(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
-    const { url, retriesRefusal = false } = this.#options;
+    const { retriesRefusal = false } = this.#options;
     const deadline = clock.monotonic() + timeoutMs;
+    let refusals = 0;
     for (let isFirst = true; ; isFirst = false) {
       try {
         await this.#attempt(deadline - clock.monotonic(), signal);
@@ -104,7 +119,10 @@ export class Dialer {
         signal.throwIfAborted();
         // The token may come from a file that the configuration names and that cannot be read.
         if (isFabricError(error, 'CONFIG_INVALID')) throw error;
-        if (isRefusal(error) && !retriesRefusal) throw error;
+        refusals = isRefusal(error) ? refusals + 1 : 0;
+        if (refusals >= this.#urls.length && !retriesRefusal) throw error;
+        const url = this.#url;
+        this.#moveOn();
         this.#deps.onFailed?.(error);
         const delayMs = this.#backoff.nextDelayMs();
         if (clock.monotonic() + delayMs >= deadline) throw this.#unreachable(timeoutMs, error);
@@ -118,7 +136,6 @@ export class Dialer {
   /** Attaches again after a lost connection, and retries without a limit. @throws the reason of `signal`, and nothing else */
   async reattach(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#deps;
-    const { url } = this.#options;
     const wasStable = clock.monotonic() - this.#attachedAt >= STABLE_AFTER_MS;
     this.#backoff.reset(wasStable ? 0 : Math.min(this.#backoff.attempt, ATTEMPTS_AFTER_UNSTABLE));
     for (let isFirst = true; ; ) {
@@ -128,6 +145,8 @@ export class Dialer {
         return;
       } catch (error) {
         signal.throwIfAborted();
+        const url = this.#url;
+        this.#moveOn();
         this.#deps.onFailed?.(error);
         if (isFirst) {
           log.warn(`cannot reattach to the ${this.#peer}, retrying`, { url, reason: errorMessage(error) });
@@ -151,7 +170,7 @@ export class Dialer {
 
   async #attemptWith(token: string | undefined, remainingMs: number, signal: AbortSignal): Promise<void> {
     const { dial, clock } = this.#deps;
-    const { url } = this.#options;
+    const url = this.#url;
     const timeoutMs = Math.max(1, Math.min(DIAL_TIMEOUT_MS, remainingMs));
     const transport = await dial(url, { timeoutMs, signal, token });
     if (signal.aborted) {
@@ -164,7 +183,7 @@ export class Dialer {
 
   #handshake(transport: Transport, timeoutMs: number, signal: AbortSignal): Promise<void> {
     const { clock, trace, makeAttach, onAttached, onRefused } = this.#deps;
-    const { url } = this.#options;
+    const url = this.#url;
     const attach = makeAttach();
     return new Promise((resolve, reject) => {
       const stopListening = onAbort(signal, () => fail(signal.reason));
@@ -232,9 +251,10 @@ export class Dialer {
     // The sentinel is not at fault: the issuer of the token is unreachable.
     if (isFabricError(cause, 'AUTH_UNAVAILABLE')) return cause;
     const { url, advice = 'Start it (make start) or check FAME_DIRECT_ADMISSION_URL' } = this.#options;
+    const urls = this.#urls.join(' or ');
     return new FabricError(
       'LINK_TIMEOUT',
-      `No ${this.#peer} at ${url} within ${timeText(timeoutMs)}: ${errorMessage(cause)}. ${mayNeedTls(url, cause) ? 'If its port speaks TLS, the URL begins with wss://. ' : ''}${advice}`,
+      `No ${this.#peer} at ${urls} within ${timeText(timeoutMs)}: ${errorMessage(cause)}. ${mayNeedTls(url, cause) ? 'If its port speaks TLS, the URL begins with wss://. ' : ''}${advice}`,
       { cause },
     );
   }

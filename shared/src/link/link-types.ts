@@ -16,6 +16,8 @@ export type CallTarget = string | { readonly capabilities: readonly string[] };
 export interface LinkOptions {
   /** Admission URL without its last segment, such as `ws://127.0.0.1:8000/fame/v1/attach/ws/downstream`. */
   url: string;
+  /** Admission URLs of other sentinels of the same cluster. After a failed attempt the link tries the next one. @default none */
+  otherUrls?: readonly string[] | undefined;
   dial: Dial;
   /** @default a random id per process */
   systemId?: string | undefined;

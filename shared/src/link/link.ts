@@ -177,6 +177,7 @@ export class Link {
       },
       {
         url: attachUrl(options.url, this.systemId),
+        otherUrls: options.otherUrls?.map((url) => attachUrl(url, this.systemId)),
         token: options.token,
         backoffMinMs: options.backoffMinMs,
         backoffMaxMs: () =>
