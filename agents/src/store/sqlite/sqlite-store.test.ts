@@ -12,9 +12,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import { systemClock } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { agentStoreConformance } from '../agent-store.conformance.ts';
 import { storeConformance } from '../store.conformance.ts';
 import type { NewEvent } from '../store.ts';
@@ -61,6 +62,17 @@ describe('a store in a file', () => {
     opened.push(store);
     return store;
   };
+
+  test('sends requests of one callback to its thread together, also those that follow after several awaits', async () => {
+    const store = await open();
+    const sent = vi.spyOn(Worker.prototype, 'postMessage');
+    const requests = [store.time()];
+    for (let n = 0; n < 20; n++) await undefined;
+    requests.push(store.time());
+    await Promise.all(requests);
+    expect(sent.mock.calls.map(([batch]) => batch.length)).toEqual([2]);
+    sent.mockRestore();
+  });
   const started: NewEvent = { kind: 'conversation_started', at: 1, body: { system_prompt: 's' } };
   const create = (store: SqliteStore, id: string) =>
     store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });

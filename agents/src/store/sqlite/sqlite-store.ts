@@ -1,5 +1,5 @@
 // Conversation store in a SQLite file. This side sends requests to the thread that owns the file and settles a promise for each;
-// the SQL is in `sqlite-journal.ts`. Requests of one tick are sent together and share a commit.
+// the SQL is in `sqlite-journal.ts`. Requests of one callback of the event loop are sent together and share a commit.
 import { randomBytes } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -345,16 +345,19 @@ export class SqliteStore implements ConversationStore, AgentStore {
       // The thread keeps the process alive only while a request is pending.
       if (this.#pending.size === 0) this.#worker.ref();
       this.#pending.set(id, { resolve: resolve as Pending['resolve'], reject });
-      if (this.#outbox.push({ id, op, now: this.#clock.now(), args }) === 1)
-        queueMicrotask(() => this.#send());
+      if (this.#outbox.push({ id, op, now: this.#clock.now(), args }) === 1) queueMicrotask(this.#sendLater);
     });
   }
 
-  #send(): void {
+  // `nextTick` in a microtask runs after all microtasks. The writes of a turn follow each other after a few of them: its acceptance and
+  // its first model call, its reply and its end.
+  readonly #sendLater = (): void => process.nextTick(this.#send);
+
+  readonly #send = (): void => {
     const batch = this.#outbox;
     this.#outbox = [];
     if (!this.#failure) this.#worker.postMessage(batch);
-  }
+  };
 
   #settle(answers: readonly WorkerAnswer[]): void {
     for (const { id, value, fault, room } of answers) {
