@@ -10,7 +10,7 @@ export { ISSUER_VARIABLES } from './access/issuer-settings.ts';
 export { ANONYMOUS, callerOf, readPrincipal, type SpendingLimits } from './access/principal.ts';
 export { onAbort, pause, untilAborted } from './async/abort.ts';
 export { Backoff, type BackoffOptions, backoffDelayMs } from './async/backoff.ts';
-export { Broadcast, ChangeSignal, type FollowOptions } from './async/broadcast.ts';
+export { Broadcast, ChangeSignal, type FollowOptions, type TakeItem } from './async/broadcast.ts';
 export { Channel, type ChannelOptions } from './async/channel.ts';
 export { LONGEST_TIMER_MS } from './async/clock.ts';
 export { Fifo } from './async/fifo.ts';

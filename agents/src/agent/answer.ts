@@ -2,6 +2,17 @@
 import { FabricError, type IncomingCall } from '@fame-fabric/shared';
 import { onAbort } from '@fame-fabric/shared/internal';
 
+/**
+ * A stream that hands its items over without an iterator, which costs several promises for each item. `deliver` calls `take` for each
+ * item in the step in which it is produced; the next item waits for a promise that `take` returns. It resolves after the last item, or
+ * when `signal` aborts.
+ */
+export interface ItemSource<T> extends AsyncIterable<T> {
+  deliver(take: (item: T) => Promise<unknown> | undefined, signal: AbortSignal): Promise<void>;
+}
+
+const isItemSource = (items: AsyncIterable<unknown>): items is ItemSource<unknown> => 'deliver' in items;
+
 const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
@@ -16,6 +27,12 @@ export async function answer(
 ): Promise<void> {
   const result = await returned;
   if (isAsyncIterable(result)) {
+    if (call.isStream && isItemSource(result)) {
+      await result.deliver((item) => call.pushNow(item), scope.signal);
+      if (scope.signal.aborted) throw cancelled();
+      call.end();
+      return;
+    }
     await answerItems(call, result[Symbol.asyncIterator](), scope.signal);
   } else if (!call.isStream) {
     await call.reply(result ?? null);
@@ -41,7 +58,7 @@ async function answerItems(
   try {
     for (;;) {
       const { done, value } = await items.next();
-      if (signal.aborted) throw new FabricError('CALL_CANCELLED', 'The call was cancelled');
+      if (signal.aborted) throw cancelled();
       if (done) {
         if (call.isStream) call.end();
         else await call.reply(null);
@@ -62,3 +79,5 @@ async function answerItems(
     await returned;
   }
 }
+
+const cancelled = (): FabricError => new FabricError('CALL_CANCELLED', 'The call was cancelled');

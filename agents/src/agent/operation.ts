@@ -100,9 +100,11 @@ export interface OperationOptions<P extends ParamsSchema, R = unknown> {
   /**
    * True if a call may wait long, for example for a turn, an event or another agent. Such an immediate call is never queued, and
    * takes no slot from short calls.
-   * @default true for an async generator
+   * @default true for a stream
    */
   mayTakeLong?: boolean | undefined;
+  /** True if `run` returns an async iterable. @default true for an async generator */
+  streams?: boolean | undefined;
   /**
    * True to journal each request before it is acknowledged, and to run it again after a crash, at most three times. Its outcome is
    * kept for 24 hours: a call with the same id gets it, and no second run. `context.delivery` has the id and the number of the run.
@@ -125,7 +127,7 @@ export interface OperationOptions<P extends ParamsSchema, R = unknown> {
 /** An operation for `defineAgent({ operations })`. `Input` and `Result` are the types that its callers see. */
 export interface Operation<Input = unknown, Result = unknown> extends OperationTypes<Input, Result> {
   readonly description: string | undefined;
-  /** True if `run` is an async generator. */
+  /** True if `run` returns an async iterable. */
   readonly streams: boolean;
   readonly immediate: boolean;
   readonly mayTakeLong: boolean;
@@ -147,7 +149,7 @@ export function operation<P extends ParamsSchema = z.ZodObject<Record<never, nev
 ): Operation<z.input<P>, R> {
   const params: ParamsSchema = options.params ?? z.object({});
   const read = params instanceof z.ZodTuple ? tupleReader(params) : objectReader(params);
-  const streams = Object.prototype.toString.call(options.run) === '[object AsyncGeneratorFunction]';
+  const { streams = isAsyncGenerator(options.run) } = options;
   if (options.durable && (streams || options.immediate)) {
     const other = streams ? 'a stream' : 'immediate';
     throw new TypeError(
@@ -167,6 +169,9 @@ export function operation<P extends ParamsSchema = z.ZodObject<Record<never, nev
     run: (args, context) => options.run(args as z.output<P>, context),
   };
 }
+
+const isAsyncGenerator = (run: unknown): boolean =>
+  Object.prototype.toString.call(run) === '[object AsyncGeneratorFunction]';
 
 type Reading = { value: unknown } | { fault: string };
 

@@ -49,6 +49,7 @@ async function serve(model: ChatModel, options: Partial<ChatAgentOptions> = {}) 
       push: async (item) => {
         items.push(structuredClone(item));
       },
+      pushNow: (item) => void items.push(structuredClone(item)),
       end: () => done.resolve(items),
     };
     service!.onCall(call);

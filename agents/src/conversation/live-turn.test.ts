@@ -76,6 +76,26 @@ it('gives each follower the same events, and from inside a text its rest first',
   expect(inside).toEqual(['wo ', 'three ', 'four']);
 });
 
+it('delivers the events that a follower gets, each in the step in which it is published', async () => {
+  const { turn, add } = turnWithText();
+  const texts: string[] = [];
+  const { signal } = new AbortController();
+  const take = (event: ConversationEvent): undefined => void texts.push((event as { text: string }).text);
+  const delivered = turn.deliver(0, take, signal);
+  add('one ');
+  expect(texts).toEqual(['one ']);
+  await nextTurn();
+  add('two');
+  turn.end(OUTCOME);
+  await delivered;
+  expect(texts).toEqual(['one ', 'two']);
+  await turn.deliver(cursorAt(FIRST, 1, 'on'.length), take, signal);
+  expect(texts.slice(2)).toEqual(['e ', 'two']);
+  const later: ConversationEvent[] = [];
+  await turn.deliver(cursorAt({ fence: 2, firstSeq: 1 }, 1, 1), (event) => void later.push(event), signal);
+  expect(later.map(({ type }) => type)).toEqual(['restart', 'text', 'text']);
+});
+
 it('gives every follower of a released turn the reason, at the position of its last event', async () => {
   const { turn, add } = turnWithText();
   add('a');

@@ -3,7 +3,7 @@
 
 import { FabricError } from '@fame-fabric/shared';
 import type { SpendingLimits } from '@fame-fabric/shared/internal';
-import { Broadcast } from '@fame-fabric/shared/internal';
+import { Broadcast, type TakeItem } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
 import type { JournalEvent } from '../store/store.ts';
 import { NO_OBSERVATION, type RecordedTrace, type TurnObservation } from '../telemetry/turn-observer.ts';
@@ -211,7 +211,9 @@ export class LiveTurn {
 
   /** Ends the turn, once. Call it after the last event of the turn was received. */
   end(outcome: TurnOutcome): void {
-    this.#close({ kind: 'ended', outcome });
+    if (this.#state.kind !== 'open') return;
+    this.#state = { kind: 'ended', outcome };
+    this.#close(outcome);
   }
 
   /** Ends the turn for its callers in this process only. It stays open in the journal, for another process. */
@@ -219,17 +221,17 @@ export class LiveTurn {
     if (this.#state.kind !== 'open') return;
     this.#publishText();
     const position = this.#events.items.at(-1)?.seq ?? 0;
+    // A follower reads the state when it receives the last event.
+    this.#state = { kind: 'released', outcome };
     this.#publish(0, lastEvent(outcome, position, this.id));
-    this.#close({ kind: 'released', outcome });
+    this.#close(outcome);
   }
 
-  #close(state: Exclude<State, { kind: 'open' }>): void {
-    if (this.#state.kind !== 'open') return;
+  #close(outcome: TurnOutcome): void {
     this.progress.end();
     this.#events.end();
-    this.#state = state;
-    this.observation.ended(state.outcome, state.kind === 'released');
-    this.#settle(state.outcome);
+    this.observation.ended(outcome, this.isReleased);
+    this.#settle(outcome);
   }
 
   /**
@@ -252,18 +254,33 @@ export class LiveTurn {
     return this.progress.between((left) => this.#follow(after, left), { include, after, signal });
   }
 
+  /**
+   * As `follow` without progress, but hands each event to `take` in the step in which it is published. The next event waits for a
+   * promise that `take` returns.
+   */
+  async deliver(after: number, take: TakeItem<ConversationEvent>, signal: AbortSignal): Promise<void> {
+    const { first, from } = this.#startAfter(after);
+    if (first) await take(first);
+    await this.#events.deliver(take, { from, signal });
+  }
+
   #follow(after: number, signal: AbortSignal | undefined): AsyncGenerator<ConversationEvent, void, void> {
+    const { first, from } = this.#startAfter(after);
+    const events = this.#events.follow({ from, signal });
+    return first ? startingWith(first, events) : events;
+  }
+
+  /** Returns the index of the next event for a reader at the cursor `after`, and an event that the reader gets before it. */
+  #startAfter(after: number): { readonly first?: ConversationEvent; readonly from: number } {
     if (fenceOf(after) > this.#epoch) {
-      const restart = { type: 'restart', seq: 0, turn_id: this.id, keep: 0 } as const;
-      return startingWith(restart, this.#events.follow({ signal }));
+      return { first: { type: 'restart', seq: 0, turn_id: this.id, keep: 0 }, from: 0 };
     }
     const from = this.#indexAfter(after);
-    const first = this.#events.items[from];
-    if (first?.type !== 'text' || fenceOf(after) === 0) return this.#events.follow({ from, signal });
-    const missing = first.seq - after;
-    if (missing >= first.text.length) return this.#events.follow({ from, signal });
-    const rest = { ...first, text: first.text.slice(-missing) };
-    return startingWith(rest, this.#events.follow({ from: from + 1, signal }));
+    const next = this.#events.items[from];
+    if (next?.type !== 'text' || fenceOf(after) === 0) return { from };
+    const missing = next.seq - after;
+    if (missing >= next.text.length) return { from };
+    return { first: { ...next, text: next.text.slice(-missing) }, from: from + 1 };
   }
 
   /** Returns the index of the first event after the cursor `after`, or after a seq of an earlier version. */

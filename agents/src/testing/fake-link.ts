@@ -118,6 +118,15 @@ export class FakeLink implements AgentLink {
     };
     const replyTo = options.replyTo ?? '__rpc__test@/sentinel/client';
     const { principal = 'anonymous' } = options;
+    const push = async (item: unknown): Promise<void> => {
+      if (item === null || item === undefined) throw new TypeError('An item must not be null');
+      if (outcome.ended || controller.signal.aborted) {
+        throw new FabricError('CALL_CANCELLED', 'The call is over');
+      }
+      outcome.items.push(wire(item));
+      options.onItem?.(item);
+      await options.pace?.();
+    };
     const call: IncomingCall = {
       address,
       id,
@@ -139,15 +148,8 @@ export class FakeLink implements AgentLink {
       reply: async (result) => finish({ result: wire(result) }),
       refuse: (error) => finish({ error: rpcRefusal(id, error).error, isRefused: true }),
       fail: (error, logId) => finish({ error: rpcError(id, error, logId).error }),
-      push: async (item) => {
-        if (item === null || item === undefined) throw new TypeError('An item must not be null');
-        if (outcome.ended || controller.signal.aborted) {
-          throw new FabricError('CALL_CANCELLED', 'The call is over');
-        }
-        outcome.items.push(wire(item));
-        options.onItem?.(item);
-        await options.pace?.();
-      },
+      push,
+      pushNow: push,
       end: () => finish({}),
       acknowledge: options.onAcknowledged,
     };

@@ -76,4 +76,67 @@ describe('Broadcast', () => {
     broadcast.end();
     expect(await collect(broadcast)).toEqual([1, 2]);
   });
+
+  test('hands each item over in the step in which it is published', async () => {
+    const broadcast = new Broadcast([1]);
+    const taken: number[] = [];
+    const take = (item: number): undefined => void taken.push(item);
+    const delivered = broadcast.deliver(take);
+    broadcast.publish(2);
+    expect(taken).toEqual([1, 2]);
+    void broadcast.deliver(take, { from: 1 });
+    expect(taken).toEqual([1, 2, 2]);
+    broadcast.end();
+    await delivered;
+    broadcast.publish(3);
+    expect(taken).toEqual([1, 2, 2]);
+  });
+
+  test('a delivery waits for its receiver, and continues in order', async () => {
+    const broadcast = new Broadcast<number>();
+    const gate = Promise.withResolvers<void>();
+    const taken: number[] = [];
+    const delivered = broadcast.deliver((item) => {
+      taken.push(item);
+      return item === 1 ? gate.promise : undefined;
+    });
+    for (const item of [1, 2, 3]) broadcast.publish(item);
+    broadcast.end();
+    await settle();
+    expect(taken).toEqual([1]);
+    gate.resolve();
+    await delivered;
+    expect(taken).toEqual([1, 2, 3]);
+  });
+
+  test('a delivery fails with its receiver or with the broadcast, and affects neither the producer nor followers', async () => {
+    const broadcast = new Broadcast<number>();
+    const follower = collect(broadcast.follow());
+    const thrown = broadcast.deliver(() => {
+      throw new Error('thrown');
+    });
+    const rejected = broadcast.deliver(() => Promise.reject(new Error('rejected')));
+    const failed = broadcast.deliver(() => undefined);
+    broadcast.publish(1);
+    await expect(thrown).rejects.toThrow('thrown');
+    await expect(rejected).rejects.toThrow('rejected');
+    broadcast.fail(new Error('broken'));
+    await expect(failed).rejects.toThrow('broken');
+    await expect(follower).rejects.toThrow('broken');
+  });
+
+  test('an abort ends a delivery', async () => {
+    const broadcast = new Broadcast<number>();
+    const controller = new AbortController();
+    const taken: number[] = [];
+    const take = (item: number): undefined => void taken.push(item);
+    const delivered = broadcast.deliver(take, { signal: controller.signal });
+    broadcast.publish(1);
+    controller.abort();
+    await delivered;
+    broadcast.publish(2);
+    expect(taken).toEqual([1]);
+    await broadcast.deliver(take, { from: 1, signal: controller.signal });
+    expect(taken).toEqual([1, 2]);
+  });
 });

@@ -9,6 +9,9 @@ export interface FollowOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Receives one item. The next item waits for a promise that it returns. */
+export type TakeItem<T> = (item: T) => Promise<unknown> | undefined;
+
 /** Lets any number of followers wait for the next change. */
 export class ChangeSignal {
   /** Shared by all waiting followers, and created by the first of them. */
@@ -37,6 +40,7 @@ export class Broadcast<T> implements AsyncIterable<T> {
   readonly #items: T[];
   #end: { readonly error?: unknown; readonly hasFailed: boolean } | undefined;
   readonly #change = new ChangeSignal();
+  readonly #takers = new Set<() => void>();
 
   /** `items` are delivered before everything that is published. */
   constructor(items: Iterable<T> = []) {
@@ -57,19 +61,24 @@ export class Broadcast<T> implements AsyncIterable<T> {
   publish(item: T): void {
     if (this.#end) return;
     this.#items.push(item);
-    this.#change.notify();
+    this.#changed();
   }
 
   /** Ends the iteration of every follower once it has received all items. */
   end(): void {
     this.#end ??= { hasFailed: false };
-    this.#change.notify();
+    this.#changed();
   }
 
   /** As `end`, but followers receive the error after the last item. */
   fail(error: unknown): void {
     this.#end ??= { error, hasFailed: true };
+    this.#changed();
+  }
+
+  #changed(): void {
     this.#change.notify();
+    for (const take of this.#takers) take();
   }
 
   /** Iterates over past and future items. Leaving the loop does not affect the producer or other followers. */
@@ -85,6 +94,53 @@ export class Broadcast<T> implements AsyncIterable<T> {
     } finally {
       stopListening();
     }
+  }
+
+  /**
+   * Hands past and future items to `take`, each in the step in which it is published. An iterator costs several promises for each
+   * item. Resolves when `take` has received the last item, or `signal` aborts; rejects with the error of `fail` or of `take`.
+   */
+  deliver(take: TakeItem<T>, { from = 0, signal }: FollowOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let next = from;
+      let isBusy = false;
+      const stop = (): void => {
+        this.#takers.delete(pump);
+        stopListening();
+      };
+      const failed = (error: unknown): void => {
+        stop();
+        reject(error);
+      };
+      const taken = (): void => {
+        isBusy = false;
+        pump();
+      };
+      const pump = (): void => {
+        if (isBusy) return;
+        isBusy = true;
+        try {
+          while (next < this.#items.length) {
+            const pending = take(this.#items[next++]!);
+            if (!pending) continue;
+            pending.then(taken, failed);
+            return;
+          }
+        } catch (error) {
+          failed(error);
+          return;
+        }
+        isBusy = false;
+        if (!this.#end && !signal?.aborted) return;
+        stop();
+        if (this.#end?.hasFailed) reject(this.#end.error);
+        else resolve();
+      };
+      let stopListening = (): void => {};
+      this.#takers.add(pump);
+      if (!signal?.aborted) stopListening = onAbort(signal, pump);
+      pump();
+    });
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<T, void, void> {

@@ -148,22 +148,28 @@ export class Incoming implements IncomingCall {
   }
 
   push(item: unknown): Promise<void> {
+    try {
+      return this.pushNow(item) ?? SENT;
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  pushNow(item: unknown): Promise<void> | undefined {
     if (this.#isOver) {
-      return rejected(this.#cancelReason ?? new FabricError('CALL_CANCELLED', 'The call has ended'));
+      throw this.#cancelReason ?? new FabricError('CALL_CANCELLED', 'The call has ended');
     }
     if (item === null || item === undefined) {
-      return rejected(
-        new FabricError('PARAMS_INVALID', 'A stream cannot carry null, which is its end on the wire'),
-      );
+      throw new FabricError('PARAMS_INVALID', 'A stream cannot carry null, which is its end on the wire');
     }
     if (!this.isStream) {
       // A caller that expects one answer from a streaming operation gets the first item.
       return this.reply(item);
     }
     try {
-      return this.#sendItem(rpcResult(this.#rpcId, item)) ?? SENT;
+      return this.#sendItem(rpcResult(this.#rpcId, item));
     } catch (error) {
-      return rejected(isFabricError(error, 'NODE_BUSY') ? replyError(error, this.method) : error);
+      throw isFabricError(error, 'NODE_BUSY') ? replyError(error, this.method) : error;
     }
   }
 

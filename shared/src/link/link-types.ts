@@ -187,6 +187,8 @@ export interface IncomingCall {
   refuse(error: FabricError): void;
   /** Sends one item of a stream, which must not be null. Resolves when the next item may be sent. Rejects after the end. */
   push(item: unknown): Promise<void>;
+  /** As `push`, but throws, and returns a promise only if the next item must wait. */
+  pushNow(item: unknown): Promise<void> | undefined;
   /** Ends a stream. */
   end(): void;
   /** Acknowledges the request; later calls have no effect. Present if the sender asks for it and the service journals the request. */

@@ -26,16 +26,9 @@ import {
   startTaskParams,
   taskOf,
 } from './task-view.ts';
-import {
-  acceptTurn,
-  eventsFor,
-  isRepeatedByLink,
-  onLeave,
-  outcomeFor,
-  reached,
-  streamLost,
-} from './turn-calls.ts';
+import { acceptTurn, isRepeatedByLink, outcomeFor, reached, streamLost } from './turn-calls.ts';
 import { forkParams, include, turnId, turnParamsOf } from './turn-params.ts';
+import { TurnStream } from './turn-stream.ts';
 
 export interface OperationsOptions {
   /** Options of a conversation where the caller gives none. */
@@ -175,15 +168,11 @@ export function conversationOperations(
       journals,
       description: 'Sends a message to a conversation and streams the reply as events.',
       params: turnParams.extend({ after: z.int().min(0).optional(), include: include.optional(), owner }),
-      async *run(params, context): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
+      streams: true,
+      async run(params, context): Promise<AsyncIterable<ConversationEvent | ProgressEvent>> {
         const turn = await acceptTurn(host, params, context, { after: params.after });
         if (isRepeatedByLink(turn, params, context)) throw streamLost();
-        const leaving = onLeave(host, turn, context.signal);
-        try {
-          yield* eventsFor(host, turn, params.after ?? 0, context.signal, params.include ?? []);
-        } finally {
-          leaving.stop();
-        }
+        return new TurnStream(host, turn, context.signal, params);
       },
     }),
     cancel_turn: operation({

@@ -3,11 +3,9 @@ import { FabricError, isFabricError } from '@fame-fabric/shared';
 import { isCancelledByCaller } from '../../agent/cancelled-by-caller.ts';
 import { identifiedCaller } from '../../agent/identified-caller.ts';
 import type { OperationContext } from '../../agent/operation.ts';
-import type { ConversationEvent } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
 import type { LiveTurn } from '../live-turn.ts';
 import type { Answer } from '../requests.ts';
-import type { ProgressEvent } from '../turn-progress.ts';
 import type { TurnParams } from './turn-params.ts';
 
 /** Accepts the turn of a call, or joins it, and acknowledges the request when the turn is in the journal. */
@@ -94,27 +92,15 @@ export async function outcomeFor(host: ConversationHost, turn: LiveTurn, signal:
 }
 
 /**
- * Follows a turn on behalf of a call. `turn.follow` documents the parameters.
+ * Checks an event of a turn before it is sent to a caller.
  * @throws {STORE_CONFLICT} at a replica, instead of the last event of a turn that another one continues
  */
-export function eventsFor(
+export function checkNotMoved(
   host: ConversationHost,
   turn: LiveTurn,
-  ...follow: Parameters<typeof turn.follow>
-): AsyncGenerator<ConversationEvent | ProgressEvent, void> {
-  const events = turn.follow(...follow);
-  return host.placement === undefined ? events : untilMoved(host, turn, events);
-}
-
-async function* untilMoved<T extends { readonly type: string }>(
-  host: ConversationHost,
-  turn: LiveTurn,
-  events: AsyncGenerator<T, void>,
-): AsyncGenerator<T, void> {
-  for await (const event of events) {
-    if (event.type === 'error' && continuesElsewhere(host, turn)) throw movedTurn();
-    yield event;
-  }
+  { type }: { readonly type: string },
+): void {
+  if (type === 'error' && continuesElsewhere(host, turn)) throw movedTurn();
 }
 
 /** A turn that a stopping replica releases continues elsewhere too, but this replica passes no more calls. */

@@ -100,7 +100,7 @@ async function* stream(
     try {
       const events =
         trip.holder === undefined
-          ? (own.run(params, trip.here) as AsyncGenerator<unknown, void>)
+          ? ((await own.run(params, trip.here)) as AsyncIterable<unknown>)
           : passCall(deps, requestOf(trip, method, params));
       for await (const event of events) {
         trip.received();
