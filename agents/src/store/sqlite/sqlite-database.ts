@@ -1,7 +1,7 @@
 // Opens a SQLite file as a conversation store: durability, schema, and the translation of SQLite's errors. Runs in the store's
 // own thread (`sqlite-worker.ts`), so it does not import the rest of the project.
 import { chmodSync } from 'node:fs';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { ERRORS } from '@fame-fabric/shared';
 import { MIGRATIONS, type Migration } from './migrations/migrations.ts';
 
@@ -131,12 +131,42 @@ const pragma = (db: DatabaseSync, name: string): unknown =>
 const number = (db: DatabaseSync, name: string): number => Number(pragma(db, name));
 const text = (db: DatabaseSync, name: string): string => String(pragma(db, name));
 
+/** Statements that read the size of a database. Each commit runs them, and to prepare them takes longer than to run them. */
+class SizeQueries {
+  static readonly #ofDatabase = new WeakMap<DatabaseSync, SizeQueries>();
+  readonly #pageCount: StatementSync;
+  readonly #freePages: StatementSync;
+  readonly #pageBytes: number;
+
+  static of(db: DatabaseSync): SizeQueries {
+    let queries = SizeQueries.#ofDatabase.get(db);
+    if (!queries) {
+      queries = new SizeQueries(db);
+      SizeQueries.#ofDatabase.set(db, queries);
+    }
+    return queries;
+  }
+
+  private constructor(db: DatabaseSync) {
+    this.#pageCount = db.prepare('PRAGMA page_count');
+    this.#freePages = db.prepare('PRAGMA freelist_count');
+    this.#pageBytes = number(db, 'page_size');
+  }
+
+  get freePages(): number {
+    return Number(this.#freePages.get()!.freelist_count);
+  }
+
+  get usedBytes(): number {
+    return (Number(this.#pageCount.get()!.page_count) - this.freePages) * this.#pageBytes;
+  }
+}
+
 /** Size of the database in bytes, without free pages. */
-export const usedBytes = (db: DatabaseSync): number =>
-  (number(db, 'page_count') - number(db, 'freelist_count')) * number(db, 'page_size');
+export const usedBytes = (db: DatabaseSync): number => SizeQueries.of(db).usedBytes;
 
 /** Pages of the file that are not in use. */
-export const freePages = (db: DatabaseSync): number => number(db, 'freelist_count');
+export const freePages = (db: DatabaseSync): number => SizeQueries.of(db).freePages;
 
 // Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
 const FAULTS: Readonly<Record<number, readonly [FaultCode, string]>> = {
