@@ -10,7 +10,7 @@ const autobahn = 'test/conformance/autobahn.test.ts';
 /** Tests that take 8 seconds or more. They run in the crash step, one at a time, so that `make test` stays short. */
 const slow = [
   'agents/src/conversation/hostile-answers.test.ts',
-  'agents/src/store/sqlite/sqlite-store.test.ts',
+  'agents/src/store/{postgres/postgres-store,sqlite/sqlite-store}.test.ts',
   'doors/src/openai/histories.test.ts',
   'test/doors/{a2a,conformance/mcp,conformance/mcp-client}.test.ts',
   'test/integration/{acp,cluster,dev,doors,durable-guide,mcp-tools,metrics,nothing-left,painless-restarts,progress,prompt-terminal,secrets,traces}.test.ts',
@@ -125,7 +125,7 @@ export default defineConfig({
           // `npm run test-crash`, a separate step in continuous integration.
           name: 'crash',
           setupFiles,
-          globalSetup: ['test/kit/install-before-tests.ts'],
+          globalSetup: ['test/kit/install-before-tests.ts', 'test/kit/postgres-before-tests.ts'],
           include: [
             'test/{crash,versions}/**/*.test.ts',
             'test/conformance/fuzz.test.ts',

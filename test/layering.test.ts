@@ -179,6 +179,7 @@ const LIBRARIES = {
   fastify: ['doors/src/fastify.ts', 'sentinel/src/http/fastify.ts'],
   '@nats-io/transport-node': ['sentinel/src/cluster/nats-bus.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
+  pg: ['agents/src/store/postgres/connection.ts'],
   '@a2a-js/sdk': ['doors/src/a2a/sdk.ts'],
   '@agentclientprotocol/sdk': ['doors/src/acp/sdk.ts'],
   '@modelcontextprotocol/client': ['agents/src/tools/mcp/mcp-session.ts'],
@@ -222,6 +223,7 @@ const ADAPTERS = {
     'agents/src/index.ts',
     'agents/src/process/configured-models.ts',
   ],
+  'agents/src/store/postgres/postgres-store.ts': ['agents/src/store/open-store.ts'],
   'agents/src/store/sqlite/sqlite-store.ts': [
     'agents/src/index.ts',
     'agents/src/internal.ts',

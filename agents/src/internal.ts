@@ -30,7 +30,7 @@ export { ProcessStore } from './process/process-store.ts';
 export { loadRefineAgent, readRefineFile, refineKeysAt } from './refine/refine-file.ts';
 export type { AgentStore, RequestState, StoredRequest } from './store/agent-store.ts';
 export { MemoryStore } from './store/memory-store.ts';
-export { type OpenedStore, openStore, storePath } from './store/open-store.ts';
+export { type OpenedStore, openDatabaseStore, openStore, storePath } from './store/open-store.ts';
 export { type BackupReport, backUpStore, restoreStore } from './store/sqlite/backup.ts';
 export { SqliteStore } from './store/sqlite/sqlite-store.ts';
 export type { ConversationStore } from './store/store.ts';

@@ -260,3 +260,21 @@ test('D13: show and export take the beginning of an id, if it is that of one con
   }
   await host.close();
 });
+
+test('a database of FAME_STORE_URL is used instead of a file, and files are not backed up from it', async () => {
+  const env = { FAME_DATA_DIR: dataDir, FAME_STORE_URL: 'postgres://ada:hush@127.0.0.1:1/fame' };
+  for (const [words, message] of [
+    [['backup', 'file'], /FAME_STORE_URL names a PostgreSQL database.*pg_dump/],
+    [
+      ['ls'],
+      /The store postgres:\/\/127\.0\.0\.1:1\/fame cannot be opened: .*ECONNREFUSED.*\(STORE_UNAVAILABLE\)/,
+    ],
+  ] as const) {
+    const messages: string[] = [];
+    const write = (text: string): void => void messages.push(text);
+    await runConversations(words, { json: false, env, print: () => undefined, write });
+    expect(messages.join('\n')).toMatch(message);
+    expect(messages.join('\n')).not.toContain('hush');
+  }
+  expect(readdirSync(dataDir)).toEqual([]);
+});

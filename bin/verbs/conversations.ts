@@ -1,5 +1,5 @@
 // `fame conversations ls | show ID | export ID | rm ID | restore ID | sweep | backup FILE | restore-backup FILE`: works on the
-// store of this machine, even while an agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages
+// store of this machine or of FAME_STORE_URL, even while an agent uses it. With --from it asks a running agent instead. Data goes to stdout, messages
 // to stderr. Texts of models and users are escaped before they are printed.
 import { once } from 'node:events';
 import {
@@ -9,7 +9,6 @@ import {
   listConversations,
   removeConversation,
   restoreConversation,
-  SqliteStore,
   showConversation,
   storePath,
   sweepConversations,
@@ -30,6 +29,7 @@ import { countText } from '../count-text.ts';
 import { findStore } from '../find-store.ts';
 import { textFlag } from '../flags.ts';
 import { DockerMark } from '../local/docker.ts';
+import { openFoundStore } from '../open-found-store.ts';
 import { onStdoutClosed, writeMessage } from '../output.ts';
 import { reportFault } from '../report-fault.ts';
 import type { VerbInput } from '../verb.ts';
@@ -85,6 +85,8 @@ const USAGE =
   '       npx fame-fabric conversations ls [--failed] [--search TEXT] | show ID | export ID, each with --from ADDRESS [--json]';
 const IN_DOCKER =
   'The fabric runs in Docker and has its store there. To ask its agent: npx fame-fabric conversations ls --from chat@fame.fabric';
+const NO_BACKUP =
+  'FAME_STORE_URL names a PostgreSQL database, and this command backs up files. Use pg_dump and pg_restore of PostgreSQL.';
 const MAX_LISTED = 1_000;
 const MAX_IDS_SHOWN = 5;
 const DAY_MS = 86_400_000;
@@ -128,17 +130,22 @@ export async function runConversations(
     await using remote = await openRemote();
     return await readRemote(remote.conversations, { action, id: argument, failed, search }, output);
   }
-  let store: SqliteStore | undefined;
+  let store: ConversationStore | undefined;
   try {
     const config = readAgentConfig(env);
-    const found = findStore(env);
+    const isDatabase = config.storeUrl !== undefined;
+    const found = isDatabase ? undefined : findStore(env);
     const path = found ?? storePath(config.dataDir);
-    if (!found && new DockerMark(config.dataDir).isSet) write(IN_DOCKER);
-    if (action === 'backup') return await runBackup(found, path, argument!, output);
-    if (action === 'restore-backup') return await runRestoreBackup(path, argument!, output);
-    if (found) store = await SqliteStore.open({ path: found }); // `open` would create a missing store
-    if (action === 'ls') await list(store, path, trash, output);
-    else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There is no store ${path}.`);
+    if (!isDatabase && !found && new DockerMark(config.dataDir).isSet) write(IN_DOCKER);
+    if (action === 'backup' || action === 'restore-backup') {
+      if (isDatabase) throw new FabricError('CONFIG_INVALID', NO_BACKUP);
+      if (action === 'backup') return await runBackup(found, path, argument!, output);
+      return await runRestoreBackup(path, argument!, output);
+    }
+    store = await openFoundStore(env);
+    const place = store?.place ?? path;
+    if (action === 'ls') await list(store, place, trash, output);
+    else if (!store) throw new FabricError('CONVERSATION_UNKNOWN', `There is no store ${place}.`);
     else if (action === 'sweep') await sweep(store, config.conversationTtlDays, now, output);
     else {
       const opened = store;

@@ -1,5 +1,5 @@
 // `fame doctor`: checks the requirements of `make run` one after the other, and prints a fix for each failed check.
-import { inspectMcpServer, readMcpServersFile, SqliteStore } from '@fame-fabric/agents/internal';
+import { inspectMcpServer, readMcpServersFile } from '@fame-fabric/agents/internal';
 import { type AgentConfig, readAgentConfig } from '@fame-fabric/agents/process';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError, silentLog, systemClock } from '@fame-fabric/shared';
@@ -18,11 +18,11 @@ import {
 import { AdmissionToken, probeDataDir } from '@fame-fabric/shared/node';
 import { type ClientConfig, readClientConfig, sentinelOf, wantsColours } from '../config.ts';
 import { countText } from '../count-text.ts';
-import { findStore } from '../find-store.ts';
 import { isPortTaken, portOwner, speaksTls } from '../local/port-owner.ts';
 import { misspeltVariables } from '../misspelt.ts';
 import { probeModel } from '../model-probe.ts';
 import { isNodeRecent, MIN_NODE_VERSION, nodeAdvice } from '../node-version.ts';
+import { openFoundStore } from '../open-found-store.ts';
 import { writeJson, writeOut } from '../output.ts';
 import { getNodes, isAuthError, isReady, uplinkText } from '../sentinel-http.ts';
 import { ALL_VARIABLES, checkSettings, localAgentEnv } from '../settings.ts';
@@ -148,11 +148,10 @@ function reportDataDir({ dataDir }: ClientConfig, report: Report): void {
 
 async function checkStore(env: Environment, report: Report): Promise<void> {
   try {
-    const path = findStore(env);
-    if (path === undefined) return; // no agent has written one yet
-    const store = await SqliteStore.open({ path });
+    const store = await openFoundStore(env);
+    if (store === undefined) return; // no agent has written one yet
     await store.close();
-    report('conversations', true, path);
+    report('conversations', true, store.place);
   } catch (error) {
     if (!isFabricError(error)) throw error;
     report('conversations', false, error.message);

@@ -1,6 +1,11 @@
 // `fame requests ls | retry ID | rm ID`: the durable requests in the store of this machine, even while an agent uses it. Parameters
 // and outcomes are never printed: they are private, and may be encrypted. Data goes to stdout, messages to stderr.
-import { type RequestState, SqliteStore, type StoredRequest, storePath } from '@fame-fabric/agents/internal';
+import {
+  type AgentStore,
+  type RequestState,
+  type StoredRequest,
+  storePath,
+} from '@fame-fabric/agents/internal';
 import { readAgentConfig } from '@fame-fabric/agents/process';
 import { FabricError } from '@fame-fabric/shared';
 import {
@@ -12,8 +17,8 @@ import {
   formatTable,
   printableJson,
 } from '@fame-fabric/shared/internal';
-import { findStore } from '../find-store.ts';
 import { textFlag } from '../flags.ts';
+import { openFoundStore } from '../open-found-store.ts';
 import { writeMessage } from '../output.ts';
 import { reportFault } from '../report-fault.ts';
 import type { VerbInput } from '../verb.ts';
@@ -61,16 +66,15 @@ export async function runRequests(words: readonly string[], options: RequestsOpt
     write(`${fault}\n${USAGE}`);
     return EXIT.usage;
   }
-  let store: SqliteStore | undefined;
+  let store: Awaited<ReturnType<typeof openFoundStore>>;
   try {
-    const path = findStore(env);
-    if (path !== undefined) store = await SqliteStore.open({ path });
+    store = await openFoundStore(env);
     const noStore = `There is no store ${storePath(readAgentConfig(env).dataDir)}`;
     if (action === 'ls') {
       const found = await store?.listRequests({ agent, state: dead ? 'dead' : undefined, limit: MAX_LISTED });
       if (json) print(`${printableJson((found ?? []).map(shownOf), 2)}\n`);
       else if (!found) write(`${noStore}, so there are no requests.`);
-      else if (found.length === 0) write(`There are no ${dead ? 'dead ' : ''}requests in ${path}.`);
+      else if (found.length === 0) write(`There are no ${dead ? 'dead ' : ''}requests in ${store?.place}.`);
       else print(`${tableOf(found)}\n`);
       return EXIT.ok;
     }
@@ -106,7 +110,7 @@ function usageFault(
 }
 
 /** @throws {REQUEST_INVALID} if there is none, or more than one agent has a request with this id */
-async function findOne(store: SqliteStore, id: string, agent: string | undefined): Promise<StoredRequest> {
+async function findOne(store: AgentStore, id: string, agent: string | undefined): Promise<StoredRequest> {
   const [first, second] = await store.listRequests({ agent, id, limit: 2 });
   if (!first) throw new FabricError('REQUEST_INVALID', `There is no request ${id}.`);
   if (!second) return first;
@@ -116,7 +120,7 @@ async function findOne(store: SqliteStore, id: string, agent: string | undefined
   );
 }
 
-async function retry(store: SqliteStore, { agent, id, state }: StoredRequest): Promise<void> {
+async function retry(store: AgentStore, { agent, id, state }: StoredRequest): Promise<void> {
   if (await store.reviveRequest(agent, id)) return;
   throw new FabricError(
     'REQUEST_INVALID',
@@ -124,7 +128,7 @@ async function retry(store: SqliteStore, { agent, id, state }: StoredRequest): P
   );
 }
 
-async function remove(store: SqliteStore, { agent, id }: StoredRequest): Promise<void> {
+async function remove(store: AgentStore, { agent, id }: StoredRequest): Promise<void> {
   if (await store.removeRequest(agent, id)) return;
   throw new FabricError('REQUEST_INVALID', `The request ${id} is open. Wait for its outcome.`);
 }

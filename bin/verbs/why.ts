@@ -1,7 +1,6 @@
 // `fame why --as NAME --call ADDRESS`: prints what a sentinel with the settings of this directory decides about a request, the rule
 // that decides, and what would change it. Reads the policy, the keys file and the store; no running sentinel is needed.
 import { readFileSync } from 'node:fs';
-import { SqliteStore } from '@fame-fabric/agents/internal';
 import { keysOf, readKeysFile, readSentinelConfig } from '@fame-fabric/sentinel/internal';
 import {
   type Action,
@@ -15,8 +14,8 @@ import {
 } from '@fame-fabric/sentinel/policy';
 import type { Principal } from '@fame-fabric/shared';
 import { configInvalid, EXIT, errorMessage, escapeLine, reasonOf } from '@fame-fabric/shared/internal';
-import { findStore } from '../find-store.ts';
 import { textFlag, textFlags } from '../flags.ts';
+import { openFoundStore } from '../open-found-store.ts';
 import { writeJson, writeOut } from '../output.ts';
 import { readRole } from '../role-flag.ts';
 import { UsageError, type VerbInput } from '../verb.ts';
@@ -215,7 +214,7 @@ async function aboutConversation(
   const decision = rules.permissions.decide(principal, 'Conversations', other?.agent);
   const fix = fixOf(rules, principal, 'Conversations', other?.agent, decision);
   if (other === undefined) {
-    const note = 'no conversation of the store of this machine has this id';
+    const note = 'no conversation of the store has this id';
     return { ...about, ...decision, rule: `${note}; the right to all conversations: ${decision.rule}`, fix };
   }
   return { ...about, ...decision, rule: `${other.principal} started it, and ${decision.rule}`, fix };
@@ -228,9 +227,8 @@ interface Found {
 }
 
 async function conversationsOf(env: VerbInput['env'], id: string): Promise<Found[]> {
-  const path = findStore(env);
-  if (path === undefined) return [];
-  const store = await SqliteStore.open({ path });
+  const store = await openFoundStore(env);
+  if (store === undefined) return [];
   try {
     const found: Found[] = [];
     let page = await store.list({ limit: PAGE_SIZE });

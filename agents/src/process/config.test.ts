@@ -227,10 +227,19 @@ describe('readAgentConfig', () => {
     expect(faults.join('\n')).toContain('FAME_DIRECT_ADMISSION_URL is "http://example.com/"');
   });
 
+  it('checks FAME_STORE_URL without repeating its password', () => {
+    const url = 'postgres://ada:hush@db/fame';
+    expect(readAgentConfig({ FAME_STORE_URL: url }).storeUrl).toBe(url);
+    const faulty = () => readAgentConfig({ FAME_STORE_URL: 'postgres://ada:hush@db/fame?sslmode=x' });
+    expect(faulty).toThrow(/FAME_STORE_URL has an unknown sslmode/);
+    expect(faulty).not.toThrow(/hush/);
+  });
+
   it('marks secret variables', () => {
     expect(AGENT_VARIABLES.filter(({ secret }) => secret).map(({ name }) => name)).toEqual([
       'FAME_ADMISSION_TOKEN',
       'FAME_ADMISSION_CLIENT_SECRET',
+      'FAME_STORE_URL',
       'FAME_STATE_MASTER_KEY',
       'FAME_STORAGE_MASTER_KEY',
       'OPENAI_API_KEY',

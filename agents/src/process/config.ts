@@ -10,6 +10,7 @@ import {
   checkNaylenceVariables,
   type Environment,
   type EnvReader,
+  errorMessage,
   LOG_FORMATS,
   type LogFormat,
   readAdmissionUrls,
@@ -27,6 +28,7 @@ import {
 } from '@fame-fabric/shared/node';
 import { MASTER_KEY_FORM, readMasterKeys } from '../agent/state/state-keys.ts';
 import { OPENAI_BASE_URL } from '../model/openai/base-url.ts';
+import { parseStoreUrl } from '../store/postgres/store-url.ts';
 
 export interface AgentConfig {
   /** Admission URL of the sentinel, without the node's id. */
@@ -46,6 +48,8 @@ export interface AgentConfig {
   readonly logFormat: LogFormat;
   readonly showEnvelopes: boolean;
   readonly dataDir: string;
+  /** URL of the PostgreSQL database with the conversations; undefined for a file in `dataDir`. It may contain a password. */
+  readonly storeUrl: string | undefined;
   /** File whose time of change shows that the agents are served; undefined for none. */
   readonly healthFile: string | undefined;
   /** Port of `/metrics`; undefined for none. */
@@ -112,6 +116,15 @@ const API_KEY: Variable = {
   secret: true,
 };
 
+const STORE_URL: Variable = {
+  name: 'FAME_STORE_URL',
+  type: 'text',
+  default: '',
+  description:
+    'PostgreSQL database with the conversations and the state of agents, which several agent processes may share: postgres://USER:PASSWORD@HOST:PORT/DATABASE. Unset: a SQLite file in FAME_DATA_DIR. Name the server itself, not a pooler in transaction mode.',
+  secret: true,
+};
+
 const STATE_KEY: Variable = {
   name: 'FAME_STATE_MASTER_KEY',
   type: 'text',
@@ -175,6 +188,8 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     default: '.fame',
     description: 'Directory for data that outlives the process.',
   },
+  STORE_URL,
+  fileVariableOf(STORE_URL),
   STATE_KEY,
   fileVariableOf(STATE_KEY),
   {
@@ -404,6 +419,7 @@ export const readAgentConfig = (env: Environment): AgentConfig =>
         'true, false or full',
       ),
       dataDir: reader.text('FAME_DATA_DIR') ?? '.fame',
+      storeUrl: storeUrl(reader),
       stateKey: stateKey(reader),
       healthFile: reader.text('FAME_HEALTH_FILE'),
       metricsPort: metricsPort(reader),
@@ -456,6 +472,18 @@ function quotasOf(reader: EnvReader): SpendingLimits {
     tokensPerDay: limit('FAME_MAX_TOKENS_PER_DAY'),
     moneyPerDay: limit('FAME_MAX_COST_PER_DAY'),
   };
+}
+
+function storeUrl(reader: EnvReader): string | undefined {
+  const url = readSecret(reader, 'FAME_STORE_URL');
+  if (url === undefined) return undefined;
+  try {
+    parseStoreUrl(url);
+    return url;
+  } catch (error) {
+    reader.faults.push(errorMessage(error).replace(/\.$/, ''));
+    return undefined;
+  }
 }
 
 // The key in the variable of naylence has the same form.

@@ -16,7 +16,7 @@ export class ProcessStore {
     this.#log = log;
   }
 
-  /** Opens the store in FAME_DATA_DIR, once. @throws {STORE_UNAVAILABLE | STORE_SCHEMA} */
+  /** Opens the store in FAME_DATA_DIR or of FAME_STORE_URL, once. @throws {CONFIG_INVALID | STORE_UNAVAILABLE | STORE_SCHEMA} */
   readonly open = async (): Promise<ConversationStore & AgentStore> => {
     this.#opened ??= this.#open();
     return (await this.#opened).store;

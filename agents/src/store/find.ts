@@ -36,33 +36,87 @@ export interface FindSource<Row extends FindRow> {
   userEvents(row: Row, after: string | undefined): Iterable<UserEvent>;
 }
 
-export function find<Row extends FindRow>(
+/** The same source for a store that reads page by page. */
+export interface PagedFindSource<Row extends FindRow> {
+  rows(limit: number): AsyncGenerator<Row>;
+  userEvents(row: Row, after: string | undefined): AsyncGenerator<UserEvent>;
+}
+
+interface FoundRows<Row> {
+  rows: Row[];
+  next: FindCursor | undefined;
+}
+
+export function find<Row extends FindRow>(options: FindOptions, source: FindSource<Row>): FoundRows<Row> {
+  const search = searchRows<Row, Iterator<Row>, Iterator<UserEvent>>(options, {
+    rows: (limit) => source.rows(limit)[Symbol.iterator](),
+    userEvents: (row, after) => source.userEvents(row, after)[Symbol.iterator](),
+  });
+  let step = search.next();
+  while (!step.done) {
+    const { from, isEnd } = step.value;
+    step = search.next(isEnd ? from.return?.() : from.next());
+  }
+  return step.value;
+}
+
+export async function findPages<Row extends FindRow>(
   options: FindOptions,
-  source: FindSource<Row>,
-): { rows: Row[]; next: FindCursor | undefined } {
+  source: PagedFindSource<Row>,
+): Promise<FoundRows<Row>> {
+  const search = searchRows<Row, AsyncGenerator<Row>, AsyncGenerator<UserEvent>>(options, source);
+  let step = search.next();
+  while (!step.done) {
+    const { from, isEnd } = step.value;
+    step = search.next(await (isEnd ? from.return(undefined) : from.next()));
+  }
+  return step.value;
+}
+
+/** Asks its caller for the next item of an iterator, or to end it. */
+interface Pull<Rows, Events> {
+  readonly from: Rows | Events;
+  readonly isEnd: boolean;
+}
+
+/** The search, for sources of both kinds: its caller answers each pull with a result of the iterator. */
+function* searchRows<Row extends FindRow, Rows, Events>(
+  options: FindOptions,
+  source: {
+    rows(limit: number): Rows;
+    userEvents(row: Row, after: string | undefined): Events;
+  },
+): Generator<Pull<Rows, Events>, FoundRows<Row>, IteratorResult<Row | UserEvent> | undefined> {
   const { from, limit } = options;
   const search = options.search?.toLowerCase();
   const rows: Row[] = [];
   const budget: Budget = { turns: MAX_TURNS, chars: MAX_CHARS };
+  const all = source.rows(MAX_ROWS);
   let seen = 0;
   let last: FindCursor | undefined;
-  for (const row of source.rows(MAX_ROWS)) {
+  for (;;) {
+    const result = yield { from: all, isEnd: false };
+    if (result === undefined || result.done) return { rows, next: seen < MAX_ROWS ? undefined : last };
+    const row = result.value as Row;
     seen += 1;
     const { id, changedAt } = row;
     last = { id, changedAt };
     if (!isListed(row, options)) continue;
     const isContinued = from?.turnId !== undefined && from.id === id && from.changedAt === changedAt;
+    let next: FindCursor | undefined;
     if (search === undefined || (!isContinued && row.publicId.toLowerCase().includes(search))) {
       rows.push(row);
     } else {
       const texts = source.userEvents(row, isContinued ? from.turnId : undefined);
-      const result = searchTexts(search, texts, budget);
-      if (result.isFound) rows.push(row);
-      else if (result.stoppedAt !== undefined) return { rows, next: { ...last, turnId: result.stoppedAt } };
+      const found = yield* searchTexts<Rows, Events>(search, texts, budget);
+      if (found.isFound) rows.push(row);
+      else if (found.stoppedAt !== undefined) next = { ...last, turnId: found.stoppedAt };
     }
-    if (rows.length >= limit || isSpent(budget)) return { rows, next: last };
+    if (next || rows.length >= limit || isSpent(budget)) {
+      yield { from: all, isEnd: true };
+      return { rows, next: next ?? last };
+    }
   }
-  return { rows, next: seen < MAX_ROWS ? undefined : last };
 }
 
 interface Budget {
@@ -80,20 +134,32 @@ const isListed = (row: FindRow, { agent, state, failed }: FindOptions): boolean 
   (failed === undefined || failed === (row.lastOutcome === 'failed'));
 
 /** Looks for a text of the user. `stoppedAt` is the id of the last turn that the budget sufficed for. */
-function searchTexts(
+function* searchTexts<Rows, Events>(
   search: string,
-  events: Iterable<UserEvent>,
+  events: Events,
   budget: Budget,
-): { isFound: boolean; stoppedAt?: string } {
+): Generator<
+  Pull<Rows, Events>,
+  { isFound: boolean; stoppedAt?: string },
+  IteratorResult<FindRow | UserEvent> | undefined
+> {
   let stoppedAt: string | undefined;
-  for (const event of events) {
-    if (stoppedAt !== undefined && isSpent(budget)) return { isFound: false, stoppedAt };
-    budget.turns -= 1;
-    budget.chars -= event.body.length;
-    if (textsOf(event).some((text) => text.toLowerCase().includes(search))) return { isFound: true };
+  for (;;) {
+    const result = yield { from: events, isEnd: false };
+    if (result === undefined || result.done) return { isFound: false };
+    const event = result.value as UserEvent;
+    const isSpentNow = stoppedAt !== undefined && isSpent(budget);
+    if (!isSpentNow) {
+      budget.turns -= 1;
+      budget.chars -= event.body.length;
+    }
+    const isFound = !isSpentNow && textsOf(event).some((text) => text.toLowerCase().includes(search));
+    if (isFound || isSpentNow) {
+      yield { from: events, isEnd: true };
+      return isFound ? { isFound } : { isFound, stoppedAt: stoppedAt! };
+    }
     stoppedAt = event.turnId;
   }
-  return { isFound: false };
 }
 
 function textsOf({ kind, body }: UserEvent): string[] {

@@ -384,7 +384,7 @@ export const ERRORS = Object.freeze({
     'store',
     true,
     'The conversation store cannot be opened, read or written, or another process has locked it.',
-    'The message names the cause. Check FAME_DATA_DIR, its permissions and the disk.',
+    'The message names the cause. Check FAME_DATA_DIR, its permissions and the disk, or the server of FAME_STORE_URL.',
   ),
   STORE_CONFLICT: entry(
     'store',
@@ -396,7 +396,7 @@ export const ERRORS = Object.freeze({
     'store',
     false,
     'The store was written by a newer version, or is not a conversation store.',
-    'Run the newer version, or set FAME_DATA_DIR to another directory.',
+    'Run the newer version, or set FAME_DATA_DIR or FAME_STORE_URL to another store.',
   ),
   STORE_FULL: entry(
     'store',

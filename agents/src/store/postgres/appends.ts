@@ -1,0 +1,364 @@
+// The appends of one batch. All of them are checked in order against the locked conversations, and then written with one statement
+// for each table, so that a batch takes a few round trips however large it is.
+import { createHash } from 'node:crypto';
+import { FabricError } from '@fame-fabric/shared';
+import { joins, MAX_RETRIES } from '../retry.ts';
+import {
+  type Append,
+  type EndedTurnState,
+  type EventBody,
+  endOfTurn,
+  marksChange,
+  type NewEvent,
+  type RetryRequest,
+  type StoredState,
+} from '../store.ts';
+import { together } from './connection.ts';
+import type { Job, Outcome } from './lane.ts';
+import type { Room } from './room.ts';
+import type { Row } from './rows.ts';
+import type { Transaction } from './transaction.ts';
+
+/** An append with its bodies as JSON. They are read when it is made, because the caller may change them later. */
+export interface GivenAppend extends Omit<Append, 'events' | 'totals'> {
+  readonly events: readonly GivenEvent[];
+  readonly totals: string | undefined;
+}
+export interface GivenEvent extends Omit<NewEvent, 'body'> {
+  readonly json: string;
+  readonly inHistory: boolean;
+  /** Hash of the id of a question. */
+  readonly approval: string | null;
+}
+
+/** Ids of questions may be long and have any characters, so the index has their hashes. */
+export const approvalOf = (callId: string): string =>
+  createHash('sha256').update(JSON.stringify(callId)).digest('hex').slice(0, 32);
+
+export const givenEvent = ({ body, ...event }: NewEvent): GivenEvent => ({
+  ...event,
+  json: JSON.stringify(body),
+  inHistory: body.in_history === true,
+  approval:
+    event.kind === 'approval_requested' && typeof body.call_id === 'string' ? approvalOf(body.call_id) : null,
+});
+
+export const givenAppend = ({ events, totals, ...rest }: Append): GivenAppend => ({
+  ...rest,
+  events: events.map(givenEvent),
+  totals: totals && JSON.stringify(totals satisfies EventBody),
+});
+
+/** The name under which turns of a retry key are accepted one after the other. */
+export const retryName = ({ agent, principal, key }: RetryRequest): string =>
+  `retry:${JSON.stringify([agent, principal, key])}`;
+
+/** Retry keys that are kept between two checks of their number. */
+const RETRIES_PER_CHECK = 64;
+
+interface TurnRow {
+  conversation: number;
+  turn_id: string;
+  state: string;
+}
+interface Change {
+  readonly row: Row;
+  changedAt: number | null;
+}
+interface KeptRetry {
+  readonly request: RetryRequest;
+  readonly conversation: number;
+}
+
+/** What a batch writes. */
+class Writes {
+  readonly events: { key: number; seq: number; event: GivenEvent }[] = [];
+  readonly accepted: { key: number; turnId: string; seq: number }[] = [];
+  readonly ended: { key: number; turnId: string; seq: number; state: EndedTurnState; inHistory: boolean }[] =
+    [];
+  readonly changes = new Map<number, Change>();
+  readonly retries = new Map<string, KeptRetry>();
+}
+
+export class Appends {
+  readonly #room: Room;
+  #keptRetries = 0;
+
+  constructor(room: Room) {
+    this.#room = room;
+  }
+
+  async run(tx: Transaction, jobs: readonly Job<GivenAppend>[], stopsWhenFull: boolean): Promise<Outcome[]> {
+    const appends = jobs.map(({ given }) => given);
+    const [turns, retries] = await together<[Map<string, string>, Map<string, RetryRow>]>([
+      turnsOf(tx, appends),
+      retriesOf(tx, appends),
+    ]);
+    const writes = new Writes();
+    const outcomes: Outcome[] = [];
+    for (const append of appends) {
+      try {
+        await this.#append(tx, append, turns, retries, writes);
+        outcomes.push({ value: undefined });
+      } catch (error) {
+        if (!(error instanceof FabricError)) throw error;
+        if (stopsWhenFull && error.code === 'STORE_FULL') break;
+        outcomes.push({ fault: error });
+      }
+    }
+    await this.#write(tx, writes);
+    return outcomes;
+  }
+
+  async #append(
+    tx: Transaction,
+    given: GivenAppend,
+    turns: Map<string, string>,
+    retries: Map<string, RetryRow>,
+    writes: Writes,
+  ): Promise<void> {
+    const row = tx.row(given.conversationId);
+    const { holder, epoch } = given.fence;
+    if (!row || row.fence !== epoch || row.holder !== holder || row.last_seq !== given.after) {
+      throw new FabricError('STORE_CONFLICT', 'Another process has acquired the conversation.', {
+        details: { lastSeq: row?.last_seq ?? 0 },
+      });
+    }
+    const chars = given.events.reduce((sum, { json }) => sum + json.length, 0);
+    this.#room.assertReserve(tx, chars, given.events);
+    for (const event of given.events) {
+      if (event.kind !== 'turn_accepted') continue;
+      this.#room.assertNotFull(tx);
+      await this.#room.assertOwnerRoom(tx, row.principal, row.id, false);
+      if (turns.has(nameOf(row.key, event.turnId!)))
+        throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
+    }
+    if (given.retry) keepRetry(tx, row, given.retry, retries, writes);
+    const change = writes.changes.get(row.key) ?? { row, changedAt: null };
+    if (marksChange(given, row.state)) change.changedAt = row.changed_at = tx.now;
+    writes.changes.set(row.key, change);
+    for (const event of given.events) {
+      row.last_seq += 1;
+      this.#addEvent(row, event, turns, writes);
+    }
+    row.chars += chars;
+    tx.addBytes(chars);
+    if (row.principal !== 'local') tx.addToOwner(row.principal, chars);
+    row.state = given.state ?? row.state;
+    row.totals = given.totals ?? row.totals;
+    row.lease_until = given.leaseMs > 0 ? tx.now + given.leaseMs : 0;
+    if (given.isDormant) row.dormant_fence = epoch;
+  }
+
+  #addEvent(row: Row, event: GivenEvent, turns: Map<string, string>, writes: Writes): void {
+    const { key, last_seq: seq } = row;
+    writes.events.push({ key, seq, event });
+    const turnId = event.turnId ?? '';
+    const name = nameOf(key, turnId);
+    if (event.kind === 'turn_accepted') {
+      row.turns += 1;
+      turns.set(name, 'open');
+      writes.accepted.push({ key, turnId, seq });
+    }
+    const state = endOfTurn(event.kind);
+    if (state === undefined || turns.get(name) !== 'open') return;
+    turns.set(name, state);
+    row.last_outcome = state;
+    writes.ended.push({ key, turnId, seq, state, inHistory: event.inHistory });
+  }
+
+  async #write(tx: Transaction, writes: Writes): Promise<void> {
+    const { events, accepted, ended } = writes;
+    const changes = [...writes.changes.values()];
+    if (changes.length === 0) return;
+    const column = <T, V>(list: readonly T[], get: (one: T) => V): V[] => list.map(get);
+    const statements: Promise<unknown>[] = [];
+    const { sql } = tx;
+    if (events.length > 0) {
+      statements.push(
+        sql.run(
+          `INSERT INTO event (conversation, seq, at, kind, turn_id, chars, approval, body)
+           SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[])`,
+          column(events, ({ key }) => key),
+          column(events, ({ seq }) => seq),
+          column(events, ({ event }) => event.at),
+          column(events, ({ event }) => event.kind),
+          column(events, ({ event }) => event.turnId ?? null),
+          column(events, ({ event }) => event.json.length),
+          column(events, ({ event }) => event.approval),
+          column(events, ({ event }) => event.json),
+        ),
+      );
+    }
+    if (accepted.length > 0) {
+      statements.push(
+        sql.run(
+          `INSERT INTO turn SELECT key, turn_id, 'open', seq, 0, false
+           FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS t (key, turn_id, seq)`,
+          column(accepted, ({ key }) => key),
+          column(accepted, ({ turnId }) => turnId),
+          column(accepted, ({ seq }) => seq),
+        ),
+      );
+    }
+    if (ended.length > 0) {
+      statements.push(
+        sql.run(
+          `UPDATE turn SET state = t.state, ended_seq = t.seq, in_history = t.in_history
+           FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[]) AS t (key, turn_id, seq, state, in_history)
+           WHERE turn.conversation = t.key AND turn.turn_id = t.turn_id`,
+          column(ended, ({ key }) => key),
+          column(ended, ({ turnId }) => turnId),
+          column(ended, ({ seq }) => seq),
+          column(ended, ({ state }): StoredState | EndedTurnState => state),
+          column(ended, ({ inHistory }) => inHistory),
+        ),
+      );
+    }
+    statements.push(
+      sql.run(
+        `UPDATE conversation SET state = c.state, changed_at = coalesce(c.changed_at, conversation.changed_at),
+           last_seq = c.last_seq, turns = c.turns, chars = c.chars, totals = c.totals, lease_until = c.lease_until,
+           dormant_fence = c.dormant_fence, last_outcome = c.last_outcome
+         FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+           $9::bigint[], $10::text[])
+           AS c (key, state, changed_at, last_seq, turns, chars, totals, lease_until, dormant_fence, last_outcome)
+         WHERE conversation.key = c.key`,
+        column(changes, ({ row }) => row.key),
+        column(changes, ({ row }) => row.state),
+        column(changes, ({ changedAt }) => changedAt),
+        column(changes, ({ row }) => row.last_seq),
+        column(changes, ({ row }) => row.turns),
+        column(changes, ({ row }) => row.chars),
+        column(changes, ({ row }) => row.totals),
+        column(changes, ({ row }) => row.lease_until),
+        column(changes, ({ row }) => row.dormant_fence),
+        column(changes, ({ row }) => row.last_outcome),
+      ),
+      ...this.#writeRetries(tx, [...writes.retries.values()]),
+    );
+    await together(statements);
+  }
+
+  #writeRetries(tx: Transaction, kept: readonly KeptRetry[]): Promise<unknown>[] {
+    if (kept.length === 0) return [];
+    const statements: Promise<unknown>[] = [
+      tx.sql.run(
+        `INSERT INTO retry SELECT agent, principal, key, conversation, turn_id, $7, is_by_retry, ''
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
+           AS r (agent, principal, key, conversation, turn_id, is_by_retry)
+         ON CONFLICT (agent, principal, key) DO UPDATE SET conversation = excluded.conversation, turn_id = excluded.turn_id,
+           at = excluded.at, is_by_retry = excluded.is_by_retry, joined_by = ''`,
+        kept.map(({ request }) => request.agent),
+        kept.map(({ request }) => request.principal),
+        kept.map(({ request }) => request.key),
+        kept.map(({ conversation }) => conversation),
+        kept.map(({ request }) => request.turnId),
+        kept.map(({ request }) => request.count > 0),
+        tx.now,
+      ),
+    ];
+    // Checked now and then, because the check reads all keys of the owner.
+    for (const { request } of kept) {
+      this.#keptRetries += 1;
+      if (this.#keptRetries % RETRIES_PER_CHECK !== 0) continue;
+      statements.push(
+        tx.sql.run(
+          `DELETE FROM retry WHERE agent = $1 AND principal = $2 AND at <= (
+             SELECT at FROM retry WHERE agent = $1 AND principal = $2 ORDER BY at DESC LIMIT 1 OFFSET $3)`,
+          request.agent,
+          request.principal,
+          MAX_RETRIES,
+        ),
+      );
+    }
+    return statements;
+  }
+}
+
+const nameOf = (key: number, turnId: string): string => `${key} ${turnId}`;
+
+/** The states of the turns that the appends accept or end, by `nameOf`. */
+async function turnsOf(tx: Transaction, appends: readonly GivenAppend[]): Promise<Map<string, string>> {
+  const wanted = appends.flatMap(({ conversationId, events }) => {
+    const row = tx.row(conversationId);
+    const turns = events.filter(({ kind }) => kind === 'turn_accepted' || endOfTurn(kind) !== undefined);
+    return row ? turns.map(({ turnId }) => ({ key: row.key, turnId: turnId ?? '' })) : [];
+  });
+  if (wanted.length === 0) return new Map();
+  const rows = await tx.sql.all<TurnRow>(
+    `SELECT turn.conversation, turn.turn_id, turn.state FROM unnest($1::bigint[], $2::text[]) AS w (key, turn_id)
+     JOIN turn ON turn.conversation = w.key AND turn.turn_id = w.turn_id`,
+    wanted.map(({ key }) => key),
+    wanted.map(({ turnId }) => turnId),
+  );
+  return new Map(rows.map((row) => [nameOf(row.conversation, row.turn_id), row.state]));
+}
+
+/** The latest turn of a retry key. */
+export interface RetryRow {
+  agent: string;
+  principal: string;
+  key: string;
+  /** Id of its conversation. */
+  id: string;
+  turn_id: string;
+  at: number;
+  is_by_retry: boolean;
+  joined_by: string;
+}
+
+export const SELECT_RETRIES = `SELECT r.agent, r.principal, r.key, conversation.id, r.turn_id, r.at, r.is_by_retry, r.joined_by
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS w (agent, principal, key)
+  JOIN retry r ON r.agent = w.agent AND r.principal = w.principal AND r.key = w.key
+  JOIN conversation ON conversation.key = r.conversation AND conversation.trashed_at = 0`;
+
+/** The latest turns of the retry keys of the appends, by `retryName`. */
+async function retriesOf(tx: Transaction, appends: readonly GivenAppend[]): Promise<Map<string, RetryRow>> {
+  const requests = appends.flatMap(({ retry }) => retry ?? []);
+  if (requests.length === 0) return new Map();
+  const rows = await tx.sql.all<RetryRow>(
+    SELECT_RETRIES,
+    requests.map(({ agent }) => agent),
+    requests.map(({ principal }) => principal),
+    requests.map(({ key }) => key),
+  );
+  return new Map(rows.map((row) => [retryName(row as unknown as RetryRequest), row]));
+}
+
+export const retriedTurnOf = (row: RetryRow) => ({
+  turnId: row.turn_id,
+  at: row.at,
+  isByRetry: row.is_by_retry,
+  joinedBy: row.joined_by,
+});
+
+/** Makes a turn the latest one of its retry key. @throws {STORE_CONFLICT} if the request joins another one */
+function keepRetry(
+  tx: Transaction,
+  { id, key: conversation }: Row,
+  request: RetryRequest,
+  retries: Map<string, RetryRow>,
+  writes: Writes,
+): void {
+  const name = retryName(request);
+  const row = retries.get(name);
+  if (row && joins(retriedTurnOf(row), request, tx.now)) {
+    throw new FabricError('STORE_CONFLICT', 'There is a turn with that retry key.', {
+      details: { isRetry: true },
+    });
+  }
+  const { agent, principal, key, turnId, count } = request;
+  const kept = {
+    agent,
+    principal,
+    key,
+    id,
+    turn_id: turnId,
+    at: tx.now,
+    is_by_retry: count > 0,
+    joined_by: '',
+  };
+  retries.set(name, kept);
+  writes.retries.set(name, { request, conversation });
+}

@@ -1,0 +1,190 @@
+// A lane: one connection that writes. It runs the operations that arrived meanwhile in one transaction, so that they share a commit,
+// and answers after the commit. Deadlocks and lost connections are tried again. Batches have numbers, and a number is committed once,
+// also if the connection is lost while the answer to COMMIT is on its way.
+import type { Clock, FabricError } from '@fame-fabric/shared';
+import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
+import type { Connection } from './connection.ts';
+import { closedFault, isContention, isLost, runningFault } from './faults.ts';
+import { Reconnecting, type ReconnectingOptions } from './reconnecting.ts';
+import { Transaction } from './transaction.ts';
+
+/** Time for which operations wait for a server that is away, in ms. */
+export const PATIENCE_MS = 10_000;
+/** Attempts of one batch that meets other transactions. */
+const MAX_ATTEMPTS = 8;
+const CONTENTION = { minMs: 5, maxMs: 200 };
+/** Limit of operations in one commit. */
+const MAX_BATCH = 256;
+
+/** An operation of the store. */
+export interface Job<Given> {
+  readonly given: Given;
+  /** Time that replaces the clock of the database; undefined for none. */
+  readonly now: number | undefined;
+  /** Names and conversations that its transaction locks. */
+  readonly names: readonly string[];
+  readonly conversations: readonly string[];
+}
+
+/** The result of an operation, or the error that it failed with. */
+export type Outcome = { readonly value: unknown } | { readonly fault: FabricError };
+
+interface Pending<Given> {
+  readonly job: Job<Given>;
+  readonly until: number;
+  resolve(value: unknown): void;
+  reject(error: FabricError): void;
+}
+
+export interface LaneOptions<Given> extends ReconnectingOptions {
+  /** Number of the lane, unique for its writer. */
+  readonly number: number;
+  readonly holder: string;
+  readonly schema: string;
+  /** Slot of the sizes. */
+  readonly slot: number;
+  /** For pauses and limits of this process. */
+  readonly clock: Clock;
+  /**
+   * Runs operations in a transaction. Returns their outcomes in order. With `stopsWhenFull` it ends before the first one that fails
+   * with STORE_FULL.
+   */
+  run(tx: Transaction, jobs: readonly Job<Given>[], stopsWhenFull: boolean): Promise<Outcome[]>;
+  /** Makes room in a full store, never by the conversations `except`. Returns false if it found nothing to remove. */
+  makeRoom(tx: Transaction, except: ReadonlySet<string>): Promise<boolean>;
+  /** Name that `makeRoom` locks. */
+  readonly roomName: string;
+}
+
+type Needs = Pick<Job<unknown>, 'now' | 'names' | 'conversations'>;
+
+export class Lane<Given> {
+  readonly #options: LaneOptions<Given>;
+  readonly #connection: Reconnecting;
+  #queue: Pending<Given>[] = [];
+  #running: Promise<void> | undefined;
+  #batch = 0;
+  #isClosed = false;
+
+  constructor(options: LaneOptions<Given>) {
+    this.#options = options;
+    this.#connection = new Reconnecting(options);
+  }
+
+  submit(job: Job<Given>): Promise<unknown> {
+    if (this.#isClosed) return Promise.reject(closedFault());
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ job, until: this.#options.clock.monotonic() + PATIENCE_MS, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Waits for the operations and closes the connection. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#running;
+    await this.#connection.close();
+  }
+
+  async #run(): Promise<void> {
+    // Operations of the same tick share the commit.
+    await Promise.resolve();
+    while (this.#queue.length > 0) await this.#serve(this.#queue.splice(0, MAX_BATCH));
+    this.#running = undefined;
+  }
+
+  async #serve(batch: readonly Pending<Given>[]): Promise<void> {
+    let canMakeRoom = true;
+    for (let rest = batch; rest.length > 0; ) {
+      rest = rest.slice(await this.#commit(rest, canMakeRoom));
+      if (rest.length > 0) canMakeRoom = await this.#makeRoom(rest);
+    }
+  }
+
+  async #makeRoom(batch: readonly Pending<Given>[]): Promise<boolean> {
+    const { roomName, makeRoom } = this.#options;
+    const except = new Set(batch.flatMap(({ job }) => job.conversations));
+    const [{ job, until }] = batch as [Pending<Given>];
+    try {
+      const needs = { now: job.now, names: [roomName], conversations: [] };
+      return await this.#transact(needs, until, (tx) => makeRoom(tx, except));
+    } catch {
+      // The operations then fail with a fault of their own.
+      return false;
+    }
+  }
+
+  /** Runs operations in one commit and answers them. Returns the number of those that were answered. */
+  async #commit(batch: readonly Pending<Given>[], stopsWhenFull: boolean): Promise<number> {
+    const jobs = batch.map(({ job }) => job);
+    const needs = {
+      now: jobs[0]!.now,
+      names: jobs.flatMap(({ names }) => names),
+      conversations: jobs.flatMap(({ conversations }) => conversations),
+    };
+    let outcomes: Outcome[];
+    try {
+      const { run } = this.#options;
+      outcomes = await this.#transact(needs, batch[0]!.until, (tx) => run(tx, jobs, stopsWhenFull));
+    } catch (error) {
+      if (batch.length > 1 && !isLost(error)) return await this.#commitEach(batch);
+      // While the server is away, each of them alone would only wait again.
+      for (const { reject } of batch) reject(runningFault(error));
+      return batch.length;
+    }
+    for (const [i, outcome] of outcomes.entries()) {
+      const { resolve, reject } = batch[i]!;
+      if ('fault' in outcome) reject(outcome.fault);
+      else resolve(outcome.value);
+    }
+    return outcomes.length;
+  }
+
+  /** Runs each operation on its own, because one of them failed all. */
+  async #commitEach(batch: readonly Pending<Given>[]): Promise<number> {
+    for (const one of batch) {
+      const isAnswered = (await this.#commit([one], true)) === 1;
+      if (isAnswered) continue;
+      await this.#makeRoom([one]);
+      await this.#commit([one], false);
+    }
+    return batch.length;
+  }
+
+  /** Runs `work` in a transaction until it is committed. @throws the error of the last attempt */
+  async #transact<T>(needs: Needs, until: number, work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const { clock, holder, schema, slot, number: lane } = this.#options;
+    this.#batch += 1;
+    const batch = { holder, lane, number: this.#batch };
+    /** Result of an attempt whose commit may have succeeded. */
+    let sent: { readonly result: T } | undefined;
+    const attempt = async (connection: Connection): Promise<T> => {
+      const tx = await Transaction.begin({ connection, schema, slot, ...needs }, batch);
+      if (!tx) {
+        await connection.run('ROLLBACK');
+        return sent!.result;
+      }
+      sent = undefined;
+      const result = await work(tx);
+      await tx.writeSizes();
+      sent = { result };
+      await connection.run('COMMIT');
+      return result;
+    };
+    for (let attempts = 1; ; attempts++) {
+      try {
+        return await this.#connection.use(until, async (connection) => {
+          try {
+            return await attempt(connection);
+          } catch (error) {
+            if (!isLost(error)) await connection.run('ROLLBACK');
+            throw error;
+          }
+        });
+      } catch (error) {
+        if (!isContention(error) || attempts >= MAX_ATTEMPTS) throw error;
+        await pause(clock, backoffDelayMs(attempts - 1, CONTENTION));
+      }
+    }
+  }
+}

@@ -1,0 +1,180 @@
+// The session of a writer: a connection that shows to the others that this writer lives, hears of released conversations, and notifies
+// of them. Notifications are a hint: whoever waits for free conversations looks for them from time to time, too. They are sent in
+// transactions of their own, because a commit with a notification waits for all others.
+import { randomInt } from 'node:crypto';
+import { type Clock, FabricError, newId, type Timer } from '@fame-fabric/shared';
+import type { Connection } from './connection.ts';
+import { isLost } from './faults.ts';
+import { PATIENCE_MS } from './lane.ts';
+import { deleteDead } from './living.ts';
+import { Reconnecting } from './reconnecting.ts';
+import { WRITER_LOCK } from './transaction.ts';
+
+const MAX_NUMBER = 2 ** 31 - 1;
+/** Interval of the signs of life, in ms. */
+const BEAT_MS = 1_000;
+/** Longest wait for the notification that checks the connection, in ms. */
+const CHECK_MS = 3_000;
+
+export interface SessionOptions {
+  readonly holder: string;
+  readonly schema: string;
+  readonly clock: Clock;
+  connect(isAgain: boolean): Promise<Connection>;
+}
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #connection: Reconnecting;
+  readonly #listeners = new Set<() => void>();
+  /** Called with each notification while the connection is checked. */
+  #onCheck: ((payload: string) => void) | undefined;
+  #beat: Timer | undefined;
+  #beating: Promise<void> | undefined;
+  #releasing: Promise<void> | undefined;
+  #isClosed = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#connection = new Reconnecting({
+      clock: options.clock,
+      connect: (isAgain) => this.#register(isAgain),
+    });
+  }
+
+  /**
+   * Registers the writer. @throws {CONFIG_INVALID} if the connection goes through a pooler that changes its session; and errors of the
+   * server
+   */
+  async open(): Promise<void> {
+    const { clock, connect } = this.#options;
+    const nonce = `check ${newId()}`;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const limit = clock.after(CHECK_MS, () => resolve(false), { keepAlive: true });
+    this.#onCheck = (payload) => payload === nonce && resolve(true);
+    try {
+      await this.#connection.use(clock.monotonic(), async (connection) => {
+        await connection.run('SELECT 1');
+      });
+      const other = await connect(false);
+      try {
+        await other.run('SELECT pg_notify($1, $2)', this.#channel, nonce);
+      } finally {
+        await other.close();
+      }
+      if (!(await promise)) {
+        throw new FabricError(
+          'CONFIG_INVALID',
+          'FAME_STORE_URL leads to a connection pooler that does not keep sessions, so LISTEN does not work. Name the PostgreSQL server itself, or a pool in session mode.',
+        );
+      }
+    } finally {
+      limit.stop();
+      this.#onCheck = undefined;
+    }
+    this.#beat = clock.every(BEAT_MS, () => {
+      this.#beating ??= this.#signOfLife().finally(() => {
+        this.#beating = undefined;
+      });
+    });
+  }
+
+  /** Calls `listener` when another writer may have released conversations. Returns the function that ends it. */
+  onRelease(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Notifies the other writers of released conversations. Releases of the same moment share a notification. */
+  release(): void {
+    this.#releasing ??= this.#notifyReleased().finally(() => {
+      this.#releasing = undefined;
+    });
+  }
+
+  /** Ends the session: the leases of this writer are free. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#beat?.stop();
+    await Promise.all([this.#beating, this.#releasing]);
+    const { clock, holder } = this.#options;
+    // Without the row, the other writers find its conversations free when their server is back.
+    await this.#connection
+      .use(clock.monotonic(), async (connection) => {
+        await connection.run('DELETE FROM writer WHERE holder = $1', holder);
+        await connection.run('DELETE FROM batch WHERE holder = $1', holder);
+        await connection.run('SELECT pg_notify($1, $2)', this.#channel, holder);
+      })
+      .catch(() => undefined);
+    await this.#connection.close();
+  }
+
+  get #channel(): string {
+    return `fame_release_${this.#options.schema}`;
+  }
+
+  async #register(isAgain: boolean): Promise<Connection> {
+    const { holder, connect } = this.#options;
+    const connection = await connect(isAgain);
+    try {
+      connection.onNotification = (payload) => this.#hear(payload);
+      // Signs of life need not survive a crash of the server.
+      await connection.run('SET synchronous_commit = off');
+      await registerWriter(connection, holder);
+      await connection.run(`LISTEN ${this.#channel}`);
+      return connection;
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+  }
+
+  #hear(payload: string): void {
+    if (this.#onCheck) this.#onCheck(payload);
+    else if (payload !== this.#options.holder && !payload.startsWith('check'))
+      for (const listener of this.#listeners) listener();
+  }
+
+  async #signOfLife(): Promise<void> {
+    const { clock, holder } = this.#options;
+    try {
+      await this.#connection.use(clock.monotonic(), async (connection) => {
+        const isThere = await connection.run(
+          'UPDATE writer SET seen_at = clock_timestamp() WHERE holder = $1',
+          holder,
+        );
+        // Others may have taken this writer for dead while it was cut off.
+        if (isThere === 0 && !this.#isClosed) await registerWriter(connection, holder);
+        if (await deleteDead(connection)) {
+          await connection.run('SELECT pg_notify($1, $2)', this.#channel, holder);
+          for (const listener of this.#listeners) listener();
+        }
+      });
+    } catch (error) {
+      // The next beat tries again.
+      if (!isLost(error) && !(error instanceof Error)) throw error;
+    }
+  }
+
+  async #notifyReleased(): Promise<void> {
+    await Promise.resolve();
+    const { clock, holder } = this.#options;
+    await this.#connection
+      .use(clock.monotonic() + PATIENCE_MS, (connection) =>
+        connection.run('SELECT pg_notify($1, $2)', this.#channel, holder),
+      )
+      // The others find them when they look.
+      .catch(() => undefined);
+  }
+}
+
+/** Writes the row of a writer and takes its lock, which an earlier session of it may still hold for a moment. */
+async function registerWriter(connection: Connection, holder: string): Promise<void> {
+  const row = await connection.get<{ number: number }>(
+    `INSERT INTO writer (holder, number, seen_at) VALUES ($1, $2, clock_timestamp())
+     ON CONFLICT (holder) DO UPDATE SET seen_at = excluded.seen_at RETURNING number`,
+    holder,
+    randomInt(MAX_NUMBER),
+  );
+  await connection.run('SELECT pg_advisory_lock($1, $2)', WRITER_LOCK, row!.number);
+}

@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest';
+import { parseStoreUrl } from './store-url.ts';
+
+describe('the URL of a store', () => {
+  test('names hosts, a database, a user and a password, each percent-encoded', () => {
+    expect(
+      parseStoreUrl('postgres://ada:p%40ss%2Fw:rd@db.example:6432/my%20fame?sslmode=verify-full'),
+    ).toEqual({
+      hosts: [{ host: 'db.example', port: 6432 }],
+      database: 'my fame',
+      user: 'ada',
+      password: 'p@ss/w:rd',
+      tls: 'verify-full',
+      tlsRootFile: undefined,
+      place: 'postgres://db.example:6432/my fame',
+    });
+  });
+
+  test('has defaults: the port 5432, the name of the user as database, and no TLS', () => {
+    expect(parseStoreUrl('postgresql://ada@')).toMatchObject({
+      hosts: [{ host: 'localhost', port: 5432 }],
+      database: 'ada',
+      password: undefined,
+      tls: 'disable',
+    });
+  });
+
+  test.each([
+    ['postgres://a@one,two:2/d', ['one:5432', 'two:2']],
+    ['postgres://a@one,two/d?port=7', ['one:7', 'two:7']],
+    ['postgres://a@[::1]:6/d', ['::1:6']],
+    ['postgres://a@/d?host=/run/pg&port=6', ['/run/pg:6']],
+  ])('%s names %j', (url, hosts) => {
+    expect(parseStoreUrl(url).hosts.map(({ host, port }) => `${host}:${port}`)).toEqual(hosts);
+  });
+
+  test.each([
+    ['mysql://a:hush@h/d', /is no URL such as postgres:/],
+    ['postgres://:hush@h/d', /names no user/],
+    ['postgres://a:hush@h:99999/d', /faulty host or port/],
+    ['postgres://a:hush@h/d?sslmode=maybe', /unknown sslmode; expected one of disable, require, verify-full/],
+    ['postgres://a:hush@h/d?colour=red', /unknown parameter "colour"/],
+    ['postgres://a:hush%ZZ@h/d', /faulty percent-encoding in its password/],
+  ])('the fault of %s does not repeat the password', (url, text) => {
+    const error = expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(text) });
+    expect(() => parseStoreUrl(url)).toThrow(error);
+    expect(() => parseStoreUrl(url)).not.toThrow(/hush/);
+  });
+});

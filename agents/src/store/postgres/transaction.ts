@@ -1,0 +1,167 @@
+// One transaction of a lane. It begins by locking what its operations work on, always in the same order, so that transactions do not
+// wait for each other in a circle. The sizes that they change are added up and written at the end.
+//
+// Invariants: I1 Names are locked first, in the order of their hashes, then conversations in the order of their keys, and sizes last.
+// I2 An operation that fails with FabricError has written nothing.
+import { type Connection, together } from './connection.ts';
+import { COLUMNS, type Row } from './rows.ts';
+
+/** First part of the advisory locks of names. */
+const NAME_LOCK = 0x46414d45 + 1;
+/** First part of the advisory locks of writers. */
+export const WRITER_LOCK = 0x46414d45 + 2;
+/** Slots of the sizes. */
+export const SLOTS = 16;
+
+const NOW = `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`;
+/** Size of the store in characters. */
+export const SIZE = `((SELECT coalesce(sum(chars), 0) FROM size)
+  + (SELECT coalesce(sum(state_chars + request_chars), 0) FROM agent_usage))::bigint`;
+
+export interface TransactionOptions {
+  readonly connection: Connection;
+  readonly schema: string;
+  /** Slot of the sizes. */
+  readonly slot: number;
+  /** Time that replaces the clock of the database; undefined for none. */
+  readonly now: number | undefined;
+  /** Names to lock. */
+  readonly names: readonly string[];
+  /** Ids of the conversations to lock. */
+  readonly conversations: readonly string[];
+}
+
+export class Transaction {
+  readonly sql: Connection;
+  readonly now: number;
+  readonly #slot: number;
+  /** The locked conversations, also those in the trash. Operations keep the rows as they write them. */
+  readonly #rows: Map<string, Row>;
+  #bytes: number;
+  /** Change of the sizes, and the change that its operation writes itself. */
+  #bytesChange = 0;
+  #usedChange = 0;
+  readonly #ownerChanges = new Map<string, number>();
+
+  /** Begins a transaction. Another one with the same `batch` waits for it. Returns `undefined` if that was committed before. */
+  static async begin(
+    options: TransactionOptions,
+    batch: { holder: string; lane: number; number: number },
+  ): Promise<Transaction | undefined> {
+    const { connection: sql, schema, conversations } = options;
+    const names = [...new Set(options.names)].map((name) => `${schema}:${name}`);
+    const [, isNew, , rows, state] = await together<
+      [unknown, number, unknown, Row[], { now: number; bytes: number } | undefined]
+    >([
+      sql.run('BEGIN'),
+      sql.run(
+        `INSERT INTO batch VALUES ($1, $2, $3)
+         ON CONFLICT (holder, lane) DO UPDATE SET number = excluded.number WHERE batch.number < excluded.number`,
+        batch.holder,
+        batch.lane,
+        batch.number,
+      ),
+      names.length === 0
+        ? Promise.resolve()
+        : sql.run(
+            `SELECT pg_advisory_xact_lock($1, hash)
+             FROM (SELECT DISTINCT hashtext(name) AS hash FROM unnest($2::text[]) AS name ORDER BY hash) AS hashes`,
+            NAME_LOCK,
+            names,
+          ),
+      conversations.length === 0
+        ? Promise.resolve([])
+        : sql.all<Row>(`SELECT ${COLUMNS} FROM conversation WHERE id = ANY($1) ORDER BY key FOR UPDATE`, [
+            ...new Set(conversations),
+          ]),
+      sql.get<{ now: number; bytes: number }>(`SELECT ${NOW} AS now, ${SIZE} AS bytes`),
+    ]);
+    return isNew === 0 ? undefined : new Transaction(options, rows, state!);
+  }
+
+  private constructor(
+    { connection, slot, now }: TransactionOptions,
+    rows: readonly Row[],
+    state: { now: number; bytes: number },
+  ) {
+    this.sql = connection;
+    this.#slot = slot;
+    this.now = now ?? state.now;
+    this.#bytes = state.bytes;
+    this.#rows = new Map(rows.map((row) => [row.id, row]));
+  }
+
+  /** Size of the store in characters, with the changes of this transaction. */
+  get bytes(): number {
+    return this.#bytes + this.#bytesChange + this.#usedChange;
+  }
+
+  /** Returns a locked conversation that is not in the trash. */
+  row(id: string): Row | undefined {
+    const row = this.#rows.get(id);
+    return row?.trashed_at === 0 ? row : undefined;
+  }
+
+  /** Returns a locked conversation in the trash. */
+  trashedRow(id: string): Row | undefined {
+    const row = this.#rows.get(id);
+    return row !== undefined && row.trashed_at > 0 ? row : undefined;
+  }
+
+  /** Adds a conversation that the transaction created or locked meanwhile. */
+  addRow(row: Row): void {
+    this.#rows.set(row.id, row);
+  }
+
+  /** Forgets a conversation that was deleted or renamed. */
+  dropRow(id: string): void {
+    this.#rows.delete(id);
+  }
+
+  /** Changes the size of the store. */
+  addBytes(chars: number): void {
+    this.#bytesChange += chars;
+  }
+
+  /** Notes a change of the size of an agent's data, which its operation writes. */
+  addUsedBytes(chars: number): void {
+    this.#usedChange += chars;
+  }
+
+  /** Changes the size of an owner's conversations outside the trash. */
+  addToOwner(principal: string, chars: number): void {
+    this.#ownerChanges.set(principal, this.ownerChange(principal) + chars);
+  }
+
+  /** Change of the size of an owner that this transaction has not written yet. */
+  ownerChange(principal: string): number {
+    return this.#ownerChanges.get(principal) ?? 0;
+  }
+
+  /** Writes the sizes. Call it last. */
+  async writeSizes(): Promise<void> {
+    const statements: Promise<unknown>[] = [];
+    if (this.#bytesChange !== 0) {
+      statements.push(
+        this.sql.run(
+          'INSERT INTO size VALUES ($1, $2) ON CONFLICT (slot) DO UPDATE SET chars = size.chars + excluded.chars',
+          this.#slot,
+          this.#bytesChange,
+        ),
+      );
+    }
+    const owners = [...this.#ownerChanges].filter(([, chars]) => chars !== 0);
+    if (owners.length > 0) {
+      statements.push(
+        this.sql.run(
+          `INSERT INTO owner SELECT principal, $1, chars FROM unnest($2::text[], $3::bigint[]) AS o (principal, chars)
+           ORDER BY principal COLLATE "C" ON CONFLICT (principal, slot) DO UPDATE SET chars = owner.chars + excluded.chars`,
+          this.#slot,
+          owners.map(([principal]) => principal),
+          owners.map(([, chars]) => chars),
+        ),
+      );
+    }
+    await together(statements);
+  }
+}
