@@ -3,7 +3,7 @@ import { startRemoteDoors } from '@fame-fabric/doors';
 import { readDoorProcessSettings } from '@fame-fabric/doors/config';
 import { EXIT, isJsonLog, lifeLine, naylenceWarnings, redactUrl } from '@fame-fabric/shared/internal';
 import { createLog } from '@fame-fabric/shared/node';
-import { isAgentAddress, type ServedAddress } from '@fame-fabric/shared/router';
+import { agentAddressOf, type ServedAddress } from '@fame-fabric/shared/router';
 import { readClientConfig, sentinelOf } from '../config.ts';
 import { misspeltWarnings } from '../misspelt.ts';
 import { getNodes } from '../sentinel-http.ts';
@@ -31,7 +31,7 @@ export async function run({ env: given, flags }: VerbInput): Promise<number> {
     const { nodes } = await getNodes(sentinel);
     return nodes.flatMap(({ id, path, since, addresses }) =>
       addresses
-        .filter(isAgentAddress)
+        .flatMap((address) => agentAddressOf(address) ?? [])
         .map((address) => ({ address, attach: JSON.stringify([id, path, since]) })),
     );
   };

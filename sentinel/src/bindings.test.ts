@@ -275,6 +275,26 @@ test('a node without a key is refused addresses and capabilities when all such n
   expect(codes).toEqual([['QUOTA_EXCEEDED', 'QUOTA_EXCEEDED', undefined], Array(3).fill(undefined)]);
 });
 
+test('a pool with a key gives strangers none of its messages, also while its nodes are away', () => {
+  const bindings = new Bindings(1_000);
+  const [stranger, other, peer] = [session('/S/a'), session('/S/b'), session('/S/c', 'peer')];
+  const ours = { ...session('/S/d'), terms: { principal: { id: 'local', roles: [] } } } as unknown as Session;
+  const caller = session('/S/e');
+  const reached = (): Set<string | undefined> =>
+    new Set(Array.from({ length: 64 }, (_, n) => bindings.poolMember('w@x.y', caller, `m${n}`)?.path));
+  const [a, b, c, d] = [stranger, other, peer, ours].map(({ path }) => path);
+  for (const node of [stranger, other, peer]) bindings.add('w@*.x.y', node);
+  expect(reached()).toEqual(new Set([a, b, c]));
+  bindings.add('w@*.x.y', ours);
+  bindings.add('w@*.x.y', ours);
+  expect(reached()).toEqual(new Set([c, d]));
+  bindings.remove('w@*.x.y', peer);
+  Object.assign(ours, { state: 'detached' });
+  expect(reached()).toEqual(new Set([undefined]));
+  bindings.removeAll(ours);
+  expect(reached()).toEqual(new Set([a, b]));
+});
+
 test('a peer may announce 16 times as many addresses as a node binds: it has those of many nodes, and gets no ack', () => {
   const { attach } = makeTestParts({ maxAddressesPerNode: 2 });
   const peer = attach('peer', { peer: true });

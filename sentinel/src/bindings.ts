@@ -37,11 +37,18 @@ function hash(member: string, messageId: string): number {
 interface Pool {
   readonly pattern: string;
   readonly members: Set<Session>;
+  /** The members without strangers: nodes with a key, and peers. */
+  readonly trusted: Set<Session>;
+  /** Number of nodes with a key. */
+  keyed: number;
   /** Members that are nodes below us. */
   nodes: number;
   /** Pools of one participant are ordered by rank, as they were bound. */
   readonly rank: number;
 }
+
+/** While a node with a key is a member, strangers get no message, as with capabilities. */
+const membersOf = ({ keyed, trusted, members }: Pool): Iterable<Session> => (keyed > 0 ? trusted : members);
 
 /** Start of the address of a system mailbox. */
 const SYSTEM_START = `${SYSTEM_PARTICIPANT}@`;
@@ -69,7 +76,7 @@ function memberOfMany(
     if (address.charCodeAt(before + 1) === DOT) continue;
     const pool = pools.get(address.slice(before + 1));
     if (pool === undefined || pool.rank > rank) continue;
-    const member = pick(pool.members, except, messageId);
+    const member = pick(membersOf(pool), except, messageId);
     if (member === undefined) continue;
     best = member;
     rank = pool.rank;
@@ -178,7 +185,7 @@ export class Bindings {
     const host = address.slice(at + 1);
     for (const pool of pools.values()) {
       if (!poolMatches(pool.pattern, host)) continue;
-      const member = pick(pool.members, except, messageId);
+      const member = pick(membersOf(pool), except, messageId);
       if (member) return member;
     }
     return undefined;
@@ -371,11 +378,23 @@ export class Bindings {
       }
       let pool = pools.get(host);
       if (pool === undefined) {
-        pool = { pattern: POOL_PREFIX + host, members: new Set(), nodes: 0, rank: this.#nextRank++ };
+        pool = {
+          pattern: POOL_PREFIX + host,
+          members: new Set(),
+          trusted: new Set(),
+          keyed: 0,
+          nodes: 0,
+          rank: this.#nextRank++,
+        };
         pools.set(host, pool);
       }
-      if (session.kind === 'node' && !pool.members.has(session)) pool.nodes++;
+      if (pool.members.has(session)) return;
+      if (session.kind === 'node') pool.nodes++;
       pool.members.add(session);
+      if (!isStranger(session)) {
+        pool.trusted.add(session);
+        if (session.kind === 'node') pool.keyed++;
+      }
       return;
     }
     if (session.kind === 'peer') {
@@ -410,6 +429,7 @@ export class Bindings {
     const pool = pools?.get(host);
     if (pools === undefined || pool === undefined) return true;
     if (pool.members.delete(session) && session.kind === 'node') pool.nodes--;
+    if (pool.trusted.delete(session) && session.kind === 'node') pool.keyed--;
     if (pool.members.size === 0) {
       pools.delete(host);
       if (pools.size === 0) this.#pools.delete(participant);

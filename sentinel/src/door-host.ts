@@ -2,10 +2,10 @@
 // Loaded with the first request to a door, because it imports the link.
 import type { Clock, Dial, Logger } from '@fame-fabric/shared';
 import {
+  agentAddressOf,
   type DoorGrant,
   type DoorHost,
   FabricError,
-  isAgentAddress,
   type RequestOriginOptions,
   type ServedAddress,
 } from '@fame-fabric/shared/router';
@@ -79,7 +79,9 @@ export function makeDoorHost(
     *addresses() {
       for (const session of table.all()) {
         for (const address of bindings.addressesOf(session) ?? []) {
-          if (isAgentAddress(address)) yield { address, attach: session.terms.epoch } satisfies ServedAddress;
+          const agent = agentAddressOf(address);
+          if (agent === undefined) continue;
+          yield { address: agent, attach: session.terms.epoch } satisfies ServedAddress;
         }
       }
     },

@@ -46,7 +46,7 @@ export { LoopDelay } from './metrics/loop-delay.ts';
 export { openFileLimit } from './metrics/open-files.ts';
 export { type Percentiles, percentilesOf } from './metrics/percentiles.ts';
 export {
-  isAgentAddress,
+  agentAddressOf,
   isUnder,
   locationOf,
   poolMatches,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isUnder, parseAddress, poolMatches, tryParseAddress } from './address.ts';
+import { agentAddressOf, isUnder, parseAddress, poolMatches, tryParseAddress } from './address.ts';
 
 describe('an address', () => {
   it.each([
@@ -116,4 +116,15 @@ describe('poolMatches', () => {
   ])('*.fame.fabric and %s: %s', (host, expected) => {
     expect(poolMatches('*.fame.fabric', host)).toBe(expected);
   });
+});
+
+it.each([
+  ['chat@fame.fabric', 'chat@fame.fabric'],
+  ['chat@*.fame.fabric', 'chat@fame.fabric'],
+  ['chat-replica@fame.fabric', 'chat-replica@fame.fabric'],
+  ['chat-replica-0123456789abcDEF@fame.fabric', undefined],
+  ['__sys__@/S/N', undefined],
+  ['__rpc__x@/S/N', undefined],
+])('the agent behind %s is called at %s', (address, agent) => {
+  expect(agentAddressOf(address)).toBe(agent);
 });

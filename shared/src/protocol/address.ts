@@ -27,12 +27,14 @@ export const REPLY_PREFIX = '__rpc__';
 export const REPLICA_MARK = '-replica-';
 const REPLICA = /-replica-[0-9A-Za-z]{16}@/;
 
-/** True for the address of one agent: not a pool, not the own address of a replica, and not a mailbox of a node. */
-export const isAgentAddress = (address: string): boolean =>
-  !address.includes('@*.') &&
-  !REPLICA.test(address) &&
-  !address.startsWith(`${SYSTEM_PARTICIPANT}@`) &&
-  !address.startsWith(REPLY_PREFIX);
+/**
+ * Returns the address at which callers reach the agent behind a bound address: that of a pool without its `*.`. Returns `undefined` for the
+ * own address of a replica, and for the mailboxes of a node.
+ */
+export const agentAddressOf = (address: string): string | undefined => {
+  const isMailbox = address.startsWith(`${SYSTEM_PARTICIPANT}@`) || address.startsWith(REPLY_PREFIX);
+  return isMailbox || REPLICA.test(address) ? undefined : address.replace('@*.', '@');
+};
 
 /** Parses an address. @throws {ADDRESS_INVALID} when it does not follow the grammar or is longer than 256 bytes */
 export function parseAddress(text: string): Address {
