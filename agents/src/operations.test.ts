@@ -16,6 +16,7 @@ import { SqliteStore } from './store/sqlite/sqlite-store.ts';
 import { type AbilityDef, reply as forModel } from './team/ability.ts';
 import { loadTeam } from './team/load-team.ts';
 import { TeamAgent } from './team/team-agent.ts';
+import { replicaPair } from './testing/replica-pair.ts';
 import { callTools, reply } from './testing/script.ts';
 import { tool } from './tools/tool.ts';
 import { ToolSet } from './tools/tool-set.ts';
@@ -26,12 +27,13 @@ const budgetOf = ({ prices, hasOneCall }: AgentParts) => ({
 /** A budget whose limit is the price of one reply of the scripted model. */
 const ONE_CALL = { limitUsd: 0.005, prices: { scripted: { input: 0, output: 1_000 } } };
 
-const chat: AgentKind = {
-  name: 'chat',
-  address: 'chat@fame.fabric',
+const chatAt = (name: string, address: string): AgentKind => ({
+  name,
+  address,
   build: (parts) => {
     const { model, store, tools, models } = parts;
     return new ChatAgent({
+      address,
       model,
       store,
       tools: tools && new ToolSet(tools.map((one) => tool(one))),
@@ -55,6 +57,21 @@ const chat: AgentKind = {
     'metadata',
   ],
   hasTools: true,
+});
+
+const chat = chatAt('chat', 'chat@fame.fabric');
+/** One of several processes that serve the chat agent, without the others. */
+const replica = chatAt('chat replica', 'chat@*.fame.fabric');
+/** Two of them. Each call reaches the other one than the call before. */
+const replicas: AgentKind = {
+  ...replica,
+  name: 'two chat replicas',
+  passesCalls: true,
+  async build(parts) {
+    const store = new MemoryStore({ sharedWith: parts.store as MemoryStore });
+    const agents = [await replica.build(parts), await replica.build({ ...parts, store })] as const;
+    return replicaPair(agents, () => store.close());
+  },
 };
 
 const team: AgentKind = {
@@ -131,3 +148,4 @@ function sqlite(): StoreKind {
 
 for (const kind of [chat, team, refine])
   for (const store of [memory(), sqlite()]) operationsConformance(kind, store);
+for (const kind of [replica, replicas]) operationsConformance(kind, memory());

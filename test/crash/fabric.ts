@@ -24,6 +24,9 @@ import { JournalView } from './journal-view.ts';
 
 export type Victim = 'agent' | 'sentinel' | 'client';
 
+/** Arguments and variables of a replica: a short lease, and the address of a pool. */
+const REPLICA = { leaseMs: '3000', env: { FAME_CHAT_ADDRESS: 'chat@*.fame.fabric' } } as const;
+
 /** Gates at which the model's answers to one turn wait. */
 export interface Gates {
   /** Before the first byte of each answer. */
@@ -37,6 +40,8 @@ export interface FabricOptions {
   respond?: (request: WireRequest) => Scripted<ServerReply>;
   /** @default true */
   hasClient?: boolean;
+  /** Number of agent processes that serve the agent together. @default 1, which is no replica */
+  replicas?: number;
   /** Time that the sentinel waits for a lost node, in ms. @default 1_000 */
   resumeWindowMs?: number;
 }
@@ -86,18 +91,24 @@ export class Fabric {
   #sentinel!: OurSentinel;
   #proxy!: TcpProxy;
   #agent!: Proc;
+  /** The replicas; empty if the agent is one process. */
+  readonly replicas: Proc[] = [];
   #client: Proc | undefined;
   #sentinelEnv: Record<string, string> = {};
 
   static async start(options: FabricOptions = {}): Promise<Fabric> {
     const fabric = new Fabric();
     const { respond = (request) => fabric.#answer(request), hasClient = true } = options;
-    const { resumeWindowMs = 1_000 } = options;
+    const { resumeWindowMs = 1_000, replicas = 1 } = options;
     fabric.#sentinelEnv = { FAME_RESUME_WINDOW_MS: String(resumeWindowMs) };
     fabric.#model = await startModel({ respond, apiKey: API_KEY });
     fabric.#sentinel = await startOurSentinel({ env: fabric.#sentinelEnv });
     fabric.#proxy = await TcpProxy.to(fabric.#sentinel.port);
-    await Promise.all([fabric.restart('agent'), hasClient ? fabric.restart('client') : undefined]);
+    if (replicas > 1) {
+      for (let n = 0; n < replicas; n++) fabric.spawnReplica(n);
+      await Promise.all(fabric.replicas.map((proc) => proc.waitFor(/ is served through /, 20_000)));
+    } else await fabric.restart('agent');
+    if (hasClient) await fabric.restart('client');
     return fabric;
   }
 
@@ -141,9 +152,20 @@ export class Fabric {
 
   /** Starts the agent without waiting for it. */
   spawnAgent(): void {
-    this.#agent = startNode([...FLAGS, programPath('agent'), this.toolDir], {
-      name: 'agent',
+    this.#agent = this.#spawn('agent');
+  }
+
+  /** Starts a replica in place of the one with this index, without waiting for it. */
+  spawnReplica(index: number): void {
+    this.replicas[index] = this.#spawn(`replica ${index}`, [REPLICA.leaseMs], REPLICA.env);
+    this.#agent = this.replicas[index]!;
+  }
+
+  #spawn(name: string, args: readonly string[] = [], env: Record<string, string> = {}): Proc {
+    return startNode([...FLAGS, programPath('agent'), this.toolDir, ...args], {
+      name,
       env: {
+        ...env,
         FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
         FAME_DATA_DIR: this.dataDir,
         OPENAI_API_KEY: API_KEY,
@@ -312,6 +334,7 @@ export class Fabric {
   async stop(): Promise<void> {
     this.journal.close();
     await Promise.all((['client', 'agent', 'sentinel'] as const).map((one) => this.kill(one)));
+    await Promise.all(this.replicas.map((proc) => proc.kill()));
     await this.#proxy.close();
     await this.#model.close();
   }

@@ -1,5 +1,5 @@
-// `npm run kill-storm [-- --agent 1000 --sentinel 300 --conversations 50 --seed 1]`: kills the agent, then the sentinel,
-// at random moments during conversations, and reports lost and doubled turns.
+// `npm run kill-storm [-- --agent 1000 --sentinel 300 --replica 300 --conversations 50 --seed 1]`: kills the agent, then the sentinel,
+// then one of three replicas, at random moments during conversations, and reports lost and doubled turns.
 import { parseArgs } from 'node:util';
 import { runStorm, type StormReport } from './storm.ts';
 
@@ -7,16 +7,17 @@ const { values } = parseArgs({
   options: {
     agent: { type: 'string', default: '1000' },
     sentinel: { type: 'string', default: '300' },
+    replica: { type: 'string', default: '300' },
     conversations: { type: 'string', default: '50' },
     seed: { type: 'string', default: '1' },
   },
 });
 
 /** Longest life of a process: long enough to be killed in every state, its start included. */
-const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000 };
+const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000, replica: 2_000 };
 
 let faults = 0;
-for (const victim of ['agent', 'sentinel'] as const) {
+for (const victim of ['agent', 'sentinel', 'replica'] as const) {
   const kills = Number(values[victim]);
   if (kills === 0) continue;
   const report: StormReport = await runStorm({

@@ -10,7 +10,8 @@ import { answerOf, Fabric, lookSlowly, newNonce, nonceOf, slowly, stepOf } from 
 import type { JournalRow } from './journal-view.ts';
 
 export interface StormOptions {
-  victim: 'agent' | 'sentinel';
+  /** With `replica`, three processes serve the agent, and every fifth is paused for longer than its lease instead of killed. */
+  victim: 'agent' | 'sentinel' | 'replica';
   kills: number;
   /** Conversations that run turns at the same time. @default 50 */
   conversations?: number;
@@ -47,6 +48,9 @@ interface SentTurn {
   outcome: 'completed' | 'TURN_CRASH_LOOP' | undefined;
 }
 
+const REPLICAS = 3;
+/** Pause of a replica, in ms: longer than its lease. */
+const FREEZE_MS = 4_000;
 /** Turns of one conversation, after which the next one begins. */
 const TURNS_A_CONVERSATION = 25;
 /** Earlier turns in a model call. */
@@ -60,6 +64,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   const beganAt = performance.now();
   const fabric = await Fabric.start({
     hasClient: false,
+    replicas: victim === 'replica' ? REPLICAS : 1,
     respond: (request) => respond(request, random, faults),
   });
   const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
@@ -115,9 +120,10 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   const running = Array.from({ length: conversations }, runConversations);
   for (let count = 1; count <= kills; count++) {
     await new Promise((resolve) => setTimeout(resolve, random() * longestLifeMs));
-    await fabric.kill(victim);
+    if (victim === 'replica') await strike(fabric, Math.floor(random() * REPLICAS), count % 5 === 0);
+    else await fabric.kill(victim);
     if (victim === 'agent') fabric.spawnAgent();
-    else await fabric.restart('sentinel');
+    else if (victim === 'sentinel') await fabric.restart('sentinel');
     options.onKill?.(count, sentTurns.length);
   }
   isOver = true;
@@ -135,6 +141,19 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     faults,
     seconds: Math.round((performance.now() - beganAt) / 1000),
   };
+}
+
+/** Kills a replica and starts another one, or pauses it until others have its conversations. */
+async function strike(fabric: Fabric, index: number, isPaused: boolean): Promise<void> {
+  const replica = fabric.replicas[index]!;
+  if (!isPaused) {
+    await replica.kill();
+    fabric.spawnReplica(index);
+    return;
+  }
+  replica.child.kill('SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, FREEZE_MS));
+  replica.child.kill('SIGCONT');
 }
 
 function newTurn(conversationId: string, random: () => number): SentTurn {

@@ -31,7 +31,7 @@ import { PROGRESS_KINDS } from './turn-progress.ts';
 const CHAT_ADDRESS = 'chat@fame.fabric';
 
 export interface ChatAgentOptions
-  extends HostOptions,
+  extends Omit<HostOptions, 'isReplica'>,
     Pick<OperationsOptions, 'opening' | 'received' | 'maxMessageChars'>,
     Pick<AgentOptions, 'name' | 'version' | 'capabilities' | 'card' | 'immediateLimits'> {
   /** Operations beside those of conversations. One with the name of such an operation replaces it. @default none */

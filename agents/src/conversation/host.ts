@@ -97,8 +97,8 @@ export interface HostOptions extends SchedulerOptions {
   isReplica?: boolean | undefined;
 }
 
-/** Lease of a replica, in ms. Others take over its turns when it expires, so it is short. */
-const REPLICA_LEASE_MS = 3_000;
+/** Lease of a replica, in ms. Stores notice a dead process sooner; the lease of one that is paused or cut off must expire. */
+const REPLICA_LEASE_MS = 5_000;
 /** Pause between two polls of the store for the end of a conversation that another replica may end, in ms. */
 const END_POLL_MS = 1_000;
 
@@ -173,7 +173,8 @@ export class ConversationHost {
       {
         leaseMs: this.#leaseMs,
         leaseWaitMs: isReplica ? 0 : (options.leaseWaitMs ?? 20_000),
-        maxIdle: options.maxIdle ?? 1_000,
+        // Another replica may run the next turn, so an idle conversation in memory would soon be out of date.
+        maxIdle: isReplica ? 0 : (options.maxIdle ?? 1_000),
         maxIdleChars: options.maxIdleChars ?? 67_108_864,
         maxWindowTokens: options.maxWindowTokens,
       },
@@ -207,6 +208,7 @@ export class ConversationHost {
       clock: this.#clock,
       maxWindowTokens: options.maxWindowTokens,
       stopping: this.#stopping.signal,
+      isShared: isReplica,
       checkOpen: () => this.#mustBeOpen(),
     });
     this.#recovery = new Recovery({
@@ -587,6 +589,8 @@ export class ConversationHost {
   /** Releases turns that wait for a person, now and later, because a stopping agent accepts no answers. Ends all followers. */
   drain(): void {
     this.#stopping.abort(stopped());
+    // The other replicas continue the turns of those that have died.
+    if (this.placement) this.#recovery.close();
     this.#conversations.releaseWaiting();
   }
 

@@ -55,8 +55,9 @@ export function progressConformance(kind: AgentKind, store: StoreKind): void {
       await held.reached;
       const both = stream(turn_id, { include: ['reasoning', 'waiting'] });
       const waits = stream(turn_id, { include: ['waiting', 'waiting'] });
-      // The others have joined once a later read of the same conversation is answered.
-      await subject.call('get_turn', { conversation_id: id, turn_id });
+      // The others have joined once a later read of the same conversation is answered. A call that is passed on takes longer.
+      const reads = kind.passesCalls ? 50 : 1;
+      for (let n = 0; n < reads; n++) await subject.call('get_turn', { conversation_id: id, turn_id });
       held.open();
       const events = await plain.ended;
       expect(types(events)).toEqual(['text', 'done']);

@@ -57,6 +57,8 @@ export interface AgentKind {
   takes: readonly (keyof TurnOptions)[];
   /** True if `AgentParts.tools` has an effect. */
   hasTools: boolean;
+  /** True if a call may be passed to another process. @default false */
+  passesCalls?: boolean;
 }
 
 export interface StoreKind {

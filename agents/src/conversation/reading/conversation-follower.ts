@@ -24,6 +24,8 @@ export interface FollowerDeps {
   readonly clock: Clock;
   /** Aborts when the agent begins to stop. */
   readonly stopping: AbortSignal;
+  /** True if other replicas write conversations of the agent. The pause between two polls does not grow then. */
+  readonly isShared: boolean;
 }
 
 /** Limits of one read of the store. Thousands of readers may each hold a page for a slow caller. */
@@ -104,7 +106,8 @@ export class ConversationFollower {
    * @throws {NODE_GONE} when the agent begins to stop: a reader may stay for days, and must not delay the stop
    */
   async *events(): AsyncGenerator<RecordedEvent, void> {
-    const { store, stopping } = this.#deps;
+    const { store, stopping, isShared } = this.#deps;
+    const maxPollMs = isShared ? POLL_MS : MAX_POLL_MS;
     const wake = (): void => this.#change.notify();
     const stopListening = [onAbort(this.#signal, wake), onAbort(stopping, wake)];
     try {
@@ -131,7 +134,7 @@ export class ConversationFollower {
           if (end) yield end;
           return;
         }
-        pollMs = this.#cursor === before ? Math.min(2 * pollMs, MAX_POLL_MS) : POLL_MS;
+        pollMs = this.#cursor === before ? Math.min(2 * pollMs, maxPollMs) : POLL_MS;
         await this.#untilLoaded(pollMs);
       }
     } finally {

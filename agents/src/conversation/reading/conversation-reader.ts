@@ -35,6 +35,8 @@ export interface ReaderDeps {
   readonly maxWindowTokens: number | undefined;
   /** Aborts when the agent begins to stop. */
   readonly stopping: AbortSignal;
+  /** True if other replicas write conversations of the agent. */
+  readonly isShared: boolean;
   /** @throws {NODE_GONE} after the agent has stopped */
   checkOpen(): void;
 }
