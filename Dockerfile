@@ -22,7 +22,7 @@ COPY client client
 COPY doors doors
 COPY console console
 COPY bin bin
-RUN node node_modules/typescript/bin/tsc -b bin
+RUN node node_modules/typescript/bin/tsc -b bin && node bin/bundle.mjs
 RUN node node_modules/vite/bin/vite.js build console
 # npm installs packages that workspaces cannot share below their workspace, so the image copies all remaining folders.
 RUN npm prune --omit=dev --ignore-scripts

@@ -247,7 +247,7 @@ const OUTWARD = [
 /** Files that may read single variables, and files that may pass the environment as a whole: the starts of processes. */
 const ENVIRONMENT = {
   variable: /\/config\.ts$/,
-  whole: /^bin\/fame\.ts$|\/main\.ts$|\/config\.ts$|^agents\/src\/process\//,
+  whole: /^bin\/command\.ts$|\/main\.ts$|\/config\.ts$|^agents\/src\/process\//,
 };
 
 /** The files that read wall time, which jumps, each with its purpose. Intervals use `Clock.monotonic`. */
@@ -318,6 +318,7 @@ const TIMERS: Readonly<Record<string, string>> = {
   'shared/src/link/web-transport.ts': 'the limit of a dial, which has no clock in browsers',
   'sentinel/src/door/listener.ts': 'the limit of a close: a clock of tests may have stopped by then',
   'sentinel/src/main.ts': 'the start of the log of a process',
+  'bin/fame.ts': 'the compile cache of a process, before any code of ours is loaded',
 };
 
 // --- The rules and their planted faults ----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // The port of doors in a separate process, with the limits of a sentinel's port.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, FabricError, type Logger } from '@fame-fabric/shared';
@@ -8,6 +8,7 @@ import {
   ConnectionSlots,
   HTTP_IDLE_MS,
   type HttpDoors,
+  http,
   isLoopback,
   isLoopbackAddress,
   limitServer,
@@ -51,7 +52,7 @@ export class DoorPort {
     this.#options = options;
     this.#clients = new ClientAddresses(options.trustedProxies);
     this.#slots = new ConnectionSlots(options.maxConnectionsPerAddress);
-    this.#server = createServer(SERVER_OPTIONS, (request, response) => this.#answer(request, response));
+    this.#server = http.createServer(SERVER_OPTIONS, (request, response) => this.#answer(request, response));
     limitServer(this.#server);
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('clientError', refuseMalformed);

@@ -39,6 +39,7 @@ export {
   isNetwork,
 } from './http/client-address.ts';
 export { closeWith, refusalBody, refusalBytes, refuseMalformed, refuseOn } from './http/http-refusal.ts';
+export { http } from './http/node-http.ts';
 export { HTTP_IDLE_MS, limitServer, SERVER_OPTIONS } from './http/server-limits.ts';
 export { newId } from './ids.ts';
 export { LOG_LEVELS, silentLog } from './log.ts';

@@ -1,12 +1,13 @@
 // Serves `/metrics` of an agent process, if FAME_METRICS_PORT is set. It needs no key: the metrics name no caller and quote no text,
 // and the port is on the loopback interface unless FAME_METRICS_HOST names another one.
 import { readFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
 import { addProcessMetrics, Registry } from '@fame-fabric/shared/metrics';
 import {
+  http,
   isLoopback,
   limitServer,
   originFault,
@@ -36,7 +37,10 @@ export class MetricsServer {
     this.#host = host;
     this.observer = new TurnMetrics(this.#registry, clock);
     addProcessMetrics(this.#registry, ownVersion());
-    this.#server = createServer(SERVER_OPTIONS, (request, response) => void this.#answer(request, response));
+    this.#server = http.createServer(
+      SERVER_OPTIONS,
+      (request, response) => void this.#answer(request, response),
+    );
     this.#server.maxConnections = MAX_CONNECTIONS;
     limitServer(this.#server);
   }

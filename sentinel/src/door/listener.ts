@@ -1,7 +1,7 @@
 // The port. Checks each upgrade (path, Origin, Host), creates the socket of the node, and passes it to admission. Plain HTTP
 // requests go to the handler that the wiring passes in.
 import { randomInt } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@fame-fabric/shared';
@@ -13,6 +13,7 @@ import {
   DEFAULT_CONNECTIONS_PER_ADDRESS,
   FabricError,
   HTTP_IDLE_MS,
+  http,
   isLoopback,
   isLoopbackAddress,
   LIMITS,
@@ -109,7 +110,7 @@ export class Listener {
       deps.onRequest(this.#httpServer, request, response);
     };
     this.#httpServer =
-      deps.tls?.createServer(SERVER_OPTIONS, onRequest) ?? createServer(SERVER_OPTIONS, onRequest);
+      deps.tls?.createServer(SERVER_OPTIONS, onRequest) ?? http.createServer(SERVER_OPTIONS, onRequest);
     limitServer(this.#httpServer);
     // `closeTimeout` is documented by ws and missing in its types.
     const wsOptions: ServerOptions & { closeTimeout: number } = {

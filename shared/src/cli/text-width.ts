@@ -1,6 +1,7 @@
 // Columns that text takes on a terminal. Escape control characters first.
 
-const segmenter = new Intl.Segmenter();
+/** Created at its first use: it loads tables of ICU, which takes 10 ms. */
+let segmenter: Intl.Segmenter | undefined;
 const ASCII = /^[\u0020-\u007e]*$/;
 /** Emoji that are shown as pictures, and the blocks of East Asian wide and fullwidth characters (UAX #11). */
 const WIDE =
@@ -8,8 +9,11 @@ const WIDE =
 const INVISIBLE = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 
 /** Splits text into what a reader sees as one character. */
-export const graphemes = (text: string): string[] =>
-  ASCII.test(text) ? text.split('') : Array.from(segmenter.segment(text), ({ segment }) => segment);
+export function graphemes(text: string): string[] {
+  if (ASCII.test(text)) return text.split('');
+  segmenter ??= new Intl.Segmenter();
+  return Array.from(segmenter.segment(text), ({ segment }) => segment);
+}
 
 /** Columns of one grapheme: 0, 1 or 2. */
 export function graphemeWidth(grapheme: string): number {

@@ -1,7 +1,7 @@
 // Refusals over HTTP: one JSON shape, `{ error: { code, message } }`, also on a bare socket without a request to answer.
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ErrorCode } from '../errors/codes.ts';
+import { http } from './node-http.ts';
 
 export const refusalBody = (code: ErrorCode, message: string) => ({ error: { code, message } });
 
@@ -14,7 +14,7 @@ export function refusalBytes(
 ): Buffer {
   const body = JSON.stringify(refusalBody(code, message));
   return Buffer.from(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
+    `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\n` +
       (retryAfterMs === undefined ? '' : `Retry-After: ${Math.ceil(retryAfterMs / 1_000)}\r\n`) +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
