@@ -114,13 +114,21 @@ const KEYS = (
 /** The key that followed each key in the last message. Nodes write their keys in a fixed order, so this guess is mostly right. */
 const next = new Uint8Array(KEYS.length + 1);
 
+// The same in typed arrays, which take less time to read than objects.
+const FIRST = Int32Array.from(KEYS, ({ first }) => first);
+const MIDDLE = Int32Array.from(KEYS, ({ middle }) => middle);
+const LAST = Int32Array.from(KEYS, ({ last }) => last);
+const MIDDLE_AT = Uint8Array.from(KEYS, ({ middleAt }) => middleAt);
+const LENGTH = Uint8Array.from(KEYS, ({ length }) => length);
+const FIELD = Uint16Array.from(KEYS, ({ field }) => field);
+
 const isKeyAt = (at: number, end: number, k: number): boolean => {
-  const { first, middle, last, middleAt, length } = KEYS[k]!;
+  const last = at + LENGTH[k]! - 4;
   return (
-    scan.wordAt(at) === first &&
-    at + length < end &&
-    scan.wordAt(at + middleAt) === middle &&
-    scan.wordAt(at + length - 4) === last
+    scan.wordAt(at) === FIRST[k] &&
+    last + 4 < end &&
+    scan.wordAt(at + MIDDLE_AT[k]!) === MIDDLE[k] &&
+    scan.wordAt(last) === LAST[k]
   );
 };
 
@@ -192,8 +200,8 @@ export function readHeader(buffer: Buffer, header: Header): boolean {
     if (bytes[at] !== QUOTE || at + 5 > end) return false;
     key = keyAt(++at, end, key);
     if (key < 0) return false;
-    const { field, length } = KEYS[key]!;
-    at += length;
+    const field = FIELD[key]!;
+    at += LENGTH[key]!;
     if (field === FRAME) {
       header.locateId(bytes, idAt, idEnd);
       header.to = textAt(scan, toAt, toEnd);

@@ -164,7 +164,26 @@ export class Scan {
   /** Returns the position of the closing quote of the string whose content begins at `at`, or MALFORMED. */
   endOfString(at: number): number {
     const { bytes } = this;
-    const limit = Math.min(bytes.length, at + this.#checkedBytes);
+    const words = this.#words;
+    const base = this.#base | 0;
+    const limit = Math.min(bytes.length, (at + this.#checkedBytes) | 0);
+    let i = at | 0;
+    for (; ((i + 4) | 0) <= limit; i = (i + 4) | 0) {
+      const word = words.getInt32((base + i) | 0, true);
+      const flipped = word ^ FLIP;
+      const slash = word ^ BACKSLASHES;
+      const marks = ((((flipped - ABOVE_QUOTE) | 0) & ~flipped) | (((slash - ONES) | 0) & ~slash)) & TOPS;
+      if (marks === 0) continue;
+      i = (i + firstOf(marks)) | 0;
+      if (bytes[i] === QUOTE) return i;
+      break;
+    }
+    return this.#endOfLong(i, limit);
+  }
+
+  // The rest of `endOfString`, for strings with escapes or faults and for long ones.
+  #endOfLong(at: number, limit: number): number {
+    const { bytes } = this;
     let i = at;
     for (;;) {
       i = this.#endOf(i, limit, IS_SPECIAL, 0);
@@ -247,6 +266,8 @@ export class Scan {
     const close = this.endOfString(at + 1);
     if (close < 0) return MALFORMED;
     if (onKey !== undefined && !onKey(bytes, at + 1, close)) return MALFORMED;
+    // The compact form needs no search for blanks.
+    if (bytes[close + 1] === COLON && bytes[close + 2]! > 32) return close + 2;
     const colon = skipBlanks(bytes, close + 1);
     return bytes[colon] === COLON ? skipBlanks(bytes, colon + 1) : MALFORMED;
   }

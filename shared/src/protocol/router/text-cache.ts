@@ -36,7 +36,8 @@ export function textAt(scan: Scan, from: number, to: number): string {
     if (i >= end) return texts[slot]!;
   }
   const text = (scan.bytes as Bytes).latin1Slice(from, to);
-  scan.bytes.copy(kept, at, from, to);
+  for (let i = 0; i < length - 4; i += 4) keptWords.setInt32(at + i, scan.wordAt(from + i), true);
+  keptWords.setInt32(at + length - 4, last, true);
   lengths[slot] = length;
   texts[slot] = text;
   return text;
