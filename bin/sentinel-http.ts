@@ -26,6 +26,8 @@ export interface NodeList {
   uplinks?: readonly Uplink[] | undefined;
   /** Absent if the sentinel is in no cluster. */
   cluster?: ClusterView | undefined;
+  /** Ids of sentinels of the cluster whose nodes are not listed, because they did not answer. */
+  missing?: readonly string[] | undefined;
 }
 
 /** The cluster as the sentinel sees it. */
@@ -101,13 +103,17 @@ const REPLY_TIMEOUT_MS = 5_000;
 const READY_TIMEOUT_MS = 2_000;
 
 /**
- * Requests the nodes of the sentinel.
+ * Requests the nodes of the sentinel, with `isOfCluster` also those of the other sentinels of its cluster.
  * @throws {LINK_TIMEOUT} if no server answers
  * @throws {LINK_REFUSED} if the server is not a sentinel
  * @throws {AUTH_MISSING | AUTH_INVALID} without its key. @throws {AUTH_FORBIDDEN} if the role of the key is not sufficient
  */
-export async function getNodes(sentinel: SentinelHttp, timeoutMs = REPLY_TIMEOUT_MS): Promise<NodeList> {
-  const response = await request(sentinel, '/fame/v1/nodes', AbortSignal.timeout(timeoutMs));
+export async function getNodes(
+  sentinel: SentinelHttp,
+  { timeoutMs = REPLY_TIMEOUT_MS, isOfCluster = false } = {},
+): Promise<NodeList> {
+  const path = isOfCluster ? '/fame/v1/nodes?scope=cluster' : '/fame/v1/nodes';
+  const response = await request(sentinel, path, AbortSignal.timeout(timeoutMs));
   try {
     return (await response.json()) as NodeList;
   } catch (cause) {

@@ -177,6 +177,8 @@ const LIBRARIES = {
     'shared/src/link/ws-transport.ts',
   ],
   fastify: ['doors/src/fastify.ts', 'sentinel/src/http/fastify.ts'],
+  '@nats-io/jetstream': ['sentinel/src/cluster/kv-owners.ts'],
+  '@nats-io/kv': ['sentinel/src/cluster/kv-owners.ts'],
   '@nats-io/transport-node': ['sentinel/src/cluster/nats-bus.ts'],
   openai: ['agents/src/model/openai/openai-model.ts'],
   pg: ['agents/src/store/postgres/connection.ts'],

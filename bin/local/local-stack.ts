@@ -199,7 +199,9 @@ export class LocalStack {
     const fix =
       'Stop it, or choose another port: `make start FAME_LISTENER_PORT=8001` (and the same for `make run`).';
     try {
-      const { sentinel } = await getNodes(localSentinelOf(config, config.local), IDENTIFY_TIMEOUT_MS);
+      const { sentinel } = await getNodes(localSentinelOf(config, config.local), {
+        timeoutMs: IDENTIFY_TIMEOUT_MS,
+      });
       const id = escapeLine(String(sentinel.id));
       return `Port ${port} is taken by a Fame sentinel that \`make start\` did not start: ${id}, ${name}. ${fix}`;
     } catch (error) {

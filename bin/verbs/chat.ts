@@ -279,7 +279,8 @@ class ChatProcess {
         openConversation: (id) => client.conversation(address, { turnTimeoutMs, id, isResumed: true }),
         readMessages: (id) => readMessages(client.conversations(address), id),
         model: this.#mode.model,
-        listAgents: async () => describeNodes(await getNodes(sentinelOf(this.#config))),
+        listAgents: async () =>
+          describeNodes(await getNodes(sentinelOf(this.#config), { isOfCluster: true })),
         fork: (id, at) => client.conversations(address).fork(id, { at }, { turnTimeoutMs }),
         saveFile: (path, text) => writeFile(path, text, { flag: 'wx', mode: 0o600 }),
         trace: this.#trace,

@@ -28,7 +28,7 @@ export async function run({ env: given, flags }: VerbInput): Promise<number> {
   const log = createLog('doors', settings.logLevel, undefined, settings.logFormat);
   const sentinel = sentinelOf(config);
   const listAddresses = async (): Promise<ServedAddress[]> => {
-    const { nodes } = await getNodes(sentinel);
+    const { nodes } = await getNodes(sentinel, { isOfCluster: true });
     return nodes.flatMap(({ id, path, since, addresses }) =>
       addresses
         .flatMap((address) => agentAddressOf(address) ?? [])

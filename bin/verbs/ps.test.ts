@@ -43,6 +43,15 @@ test('D10: agents are marked, and a node with many addresses shows the first fou
 });
 
 test('a peer that is not reached is listed with the reason', () => {
+  const members = [{ id: 'b', path: '/b', software: 'fame-fabric/0.2.0' }];
+  const inCluster = { name: 'prod', state: 'connected', members };
+  expect(describeNodes({ sentinel, nodes: [], cluster: inCluster, missing: ['c'] })).toMatch(
+    /\ncluster prod, linked to b\nno answer from c: their nodes are not listed$/,
+  );
+  const alone = { name: 'prod', state: 'alone', reason: 'ECONNREFUSED', members: [] };
+  expect(describeNodes({ sentinel, nodes: [], cluster: alone })).toContain(
+    'cluster prod, NATS is not reached: ECONNREFUSED',
+  );
   const uplinks = [{ kind: 'peer', url: 'ws://b/peer', state: 'connecting', reason: 'ECONNREFUSED' }];
   expect(describeNodes({ sentinel, nodes: [], uplinks })).toContain(
     'peer ws://b/peer, not reached: ECONNREFUSED',

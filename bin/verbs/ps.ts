@@ -1,4 +1,4 @@
-// `fame ps`: the nodes attached to the sentinel, their addresses and their queues.
+// `fame ps`: the nodes attached to the sentinel and to the others of its cluster, their addresses and their queues.
 import { escapeLine, formatTable } from '@fame-fabric/shared/internal';
 import { readClientConfig, sentinelOf } from '../config.ts';
 import { durationText } from '../duration.ts';
@@ -7,7 +7,7 @@ import { clusterText, getNodes, type NodeList, uplinkText } from '../sentinel-ht
 import type { VerbInput } from '../verb.ts';
 
 export async function run({ flags, env }: VerbInput): Promise<number> {
-  const list = await getNodes(sentinelOf(readClientConfig(env)));
+  const list = await getNodes(sentinelOf(readClientConfig(env)), { isOfCluster: true });
   if (flags.json) writeJson(list);
   else writeOut(`${describeNodes(list)}\n`);
   return 0;
@@ -31,13 +31,14 @@ const shownCapability = (name: string): string =>
       : name;
 
 /** The list as a table, safe to print. Addresses and capabilities of the protocol itself are left out. */
-export function describeNodes({ sentinel, nodes, uplinks = [], cluster }: NodeList): string {
+export function describeNodes({ sentinel, nodes, uplinks = [], cluster, missing = [] }: NodeList): string {
   const attached = nodes.filter(({ state }) => state === 'attached').length;
   const head = escapeLine(
     `Sentinel ${sentinel.id} (${sentinel.version}), up ${durationText(sentinel.uptimeMs)}, ${attached} attached`,
   );
   const lines = uplinks.map((uplink) => `${uplink.kind} ${uplinkText(uplink)}`);
   if (cluster !== undefined) lines.push(`cluster ${clusterText(cluster)}`);
+  if (missing.length > 0) lines.push(`no answer from ${missing.join(', ')}: their nodes are not listed`);
   const links = lines.map((line) => `\n${escapeLine(line)}`).join('');
   if (nodes.length === 0) return `${head}. Agents attach with \`npx fame-fabric agent\`.${links}`;
   const rows = nodes.map((node) => [

@@ -199,7 +199,7 @@ export class Bindings {
    */
   provider(
     capabilities: readonly string[],
-    except: Session,
+    except: Session | undefined,
     messageId: string,
     mayCall?: (address: string, provider: Session) => boolean,
   ): Session | undefined {

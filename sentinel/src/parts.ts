@@ -99,6 +99,8 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     cluster: deps.joinCluster && {
       bound: (address) => cluster?.bound(address),
       unbound: (address) => cluster?.unbound(address),
+      advertised: (capability) => cluster?.advertised(capability),
+      withdrawn: (capability) => cluster?.withdrawn(capability),
     },
   });
   const listener: SessionListener = {
@@ -120,6 +122,9 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     identity,
     clock,
     sessions,
+    table,
+    calls,
+    trace,
     bindings,
     challenge,
     listener,

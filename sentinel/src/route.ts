@@ -55,6 +55,8 @@ const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 interface RemoteSentinels {
   /** The session of the sentinel that serves an address, if it is known. */
   find(address: string, except: Session, messageId: string): Session | undefined;
+  /** The key of the nodes that have all of these capabilities, for `find` and `ask`. */
+  keyOf(capabilities: readonly string[]): string;
   /** Keeps a message until it is known who serves its address. Returns the outcome if that is known at once. */
   ask(from: Session, address: string, bytes: Buffer): Outcome | undefined;
   /** A sentinel refused a call to this address, because its node is gone. */
@@ -98,6 +100,8 @@ export class Router {
   #isCharged = false;
   /** The quota of the sender, if credit for the message at hand must wait for its rate. */
   #holder: PrincipalQuota | undefined;
+  /** Key of the capabilities that the message at hand is routed by, for the cluster. */
+  #capabilityKey = '';
   /** What the cluster answered about the address of the message at hand, if the message waited for that. */
   #outcome: Outcome | undefined;
   #isDraining = false;
@@ -197,6 +201,7 @@ export class Router {
     this.#destination = header.to === '' ? LOGICAL : this.#destinations.of(header.to);
     this.#routes = ALL_ROUTES;
     this.#forbidden = '';
+    this.#capabilityKey = '';
     // A message that waited was charged when it arrived.
     this.#isCharged = this.#outcome !== undefined;
     this.#holder = undefined;
@@ -248,6 +253,7 @@ export class Router {
       this.#refuse(from, header, 'NO_ROUTE', reason, bytes.length);
       return;
     }
+    if (header.to === '') this.#capabilityKey = this.#deps.cluster?.keyOf(capabilities!) ?? '';
     let forwarded = bytes;
     if (header.flowId === '') {
       header.flowId = `${this.#deps.identity.flowId}-${from.systemId}`;
@@ -309,12 +315,28 @@ export class Router {
   #provider(from: Session, capabilities: readonly string[], messageId: string): Session | undefined {
     const { bindings, guard, table } = this.#deps;
     const { permissions } = guard;
-    if (!permissions.restricts(from)) return bindings.provider(capabilities, from, messageId) ?? table.parent;
+    if (!permissions.restricts(from)) {
+      return (
+        bindings.provider(capabilities, from, messageId) ??
+        this.#remoteProvider(from, messageId) ??
+        table.parent
+      );
+    }
     const mayCall = (address: string, provider: Session): boolean =>
       (permissions.routes(from, address) & routeTo(provider)) !== 0;
     const provider = bindings.provider(capabilities, from, messageId, mayCall);
     if (provider !== undefined) return provider;
+    const remote = this.#remoteProvider(from, messageId);
+    if (remote !== undefined) return remote;
     return (permissions.routes(from, '') & ROUTE.up) !== 0 ? table.parent : undefined;
+  }
+
+  // Finds the sentinel of a node with the capabilities, if it is known and the sender may call nodes at other sentinels.
+  #remoteProvider(from: Session, messageId: string): Session | undefined {
+    const { cluster, guard } = this.#deps;
+    if (cluster === undefined || from.kind === 'member' || this.#capabilityKey === '') return undefined;
+    if ((guard.permissions.routes(from, '') & ROUTE.peer) === 0) return undefined;
+    return cluster.find(this.#capabilityKey, from, messageId);
   }
 
   // Finds the receiver. A path decides first: an attached node, a child sentinel, or a peer. Any other address goes to the node
@@ -426,20 +448,21 @@ export class Router {
 
   // Asks the cluster who serves the address of a message without a receiver. Returns `true` if the message waits or was refused.
   #waitsForCluster(from: Session, header: Header, bytes: Buffer): boolean {
-    const { cluster } = this.#deps;
+    const { cluster, guard } = this.#deps;
     const { to } = header;
     // Another sentinel asked before it sent the message here, and a path names its sentinel.
-    if (cluster === undefined || from.kind === 'member' || to === '' || this.#destination.path !== '')
-      return false;
-    if ((this.#routes & ROUTE.peer) === 0) return false;
-    const outcome = this.#outcome ?? cluster.ask(from, to, bytes);
+    if (cluster === undefined || from.kind === 'member' || this.#destination.path !== '') return false;
+    const key = to === '' ? this.#capabilityKey : to;
+    const routes = to === '' ? guard.permissions.routes(from, '') : this.#routes;
+    if (key === '' || (routes & ROUTE.peer) === 0) return false;
+    const outcome = this.#outcome ?? cluster.ask(from, key, bytes);
     if (outcome === undefined) return true;
     if (outcome === 'none') return false;
     if (outcome === 'away') {
-      const reason = `The sentinel of the node that serves ${to} is gone`;
+      const reason = `The sentinel of the node that serves ${to || 'these capabilities'} is gone`;
       this.#refuse(from, header, 'NODE_GONE', reason, bytes.length);
     } else {
-      const reason = `The cluster cannot tell now which sentinel serves ${to}. Try again.`;
+      const reason = `The cluster cannot tell now which sentinel serves ${to || 'these capabilities'}. Try again.`;
       this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
     }
     return true;

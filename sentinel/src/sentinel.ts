@@ -127,7 +127,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const { nodeId = newId(), addressHoldMs = DEFAULT_ADDRESS_HOLD_MS } = options;
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
-  const bus = await openBus(options, { clock, log: baseLog }, nodeId);
+  const bus = await openBus(partsOptions, { clock, log: baseLog }, nodeId);
   const deps = { access, audit, clock, log: baseLog, policy, signatures, tls, joinCluster: bus?.join };
   const clients = new ClientAddresses(options.trustedProxies ?? []);
   const parts = { access, clients, clock, ...makeParts(deps, partsOptions) };
@@ -224,12 +224,16 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
 // Loads the client of NATS only for a cluster.
 async function openBus(
-  { cluster, resumeWindowMs }: Pick<SentinelOptions, 'cluster' | 'resumeWindowMs'>,
+  { cluster, ...times }: Pick<SentinelOptions, 'cluster' | 'resumeWindowMs'> & { addressHoldMs: number },
   deps: BusDeps,
   id: string,
 ): Promise<OpenBus | undefined> {
   if (cluster === undefined) return undefined;
-  return (await import('./cluster/open-bus.ts')).openBus(cluster, deps, { id, resumeWindowMs });
+  return (await import('./cluster/open-bus.ts')).openBus(cluster, deps, {
+    id,
+    resumeWindowMs: times.resumeWindowMs,
+    addressHoldMs: times.addressHoldMs,
+  });
 }
 
 // Loads the signing of envelopes only for the profile that needs it.

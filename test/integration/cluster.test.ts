@@ -18,7 +18,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
   const start = (id: string): Promise<OurSentinel> => startOurSentinel({ env: clusterEnv(nats, id) });
 
   beforeAll(async () => {
-    nats = await startNats();
+    nats = await startNats({ hasJetStream: true });
     [near, far] = await Promise.all([start('near'), start('far')]);
     await serve(far, 'math', mathService());
   });
@@ -190,10 +190,38 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     expect(agent.path).toMatch(/^\/near\//);
   });
 
+  test('the address of a killed sentinel stays with its key, and a wiped JetStream loses nothing', async () => {
+    const third = await start('third');
+    const owner = await connectLink(third.url, { token: localKey(third.dataDir), backoffMinMs: 60_000 });
+    extra.add(owner);
+    await owner.bind('kept@fame.fabric', mathService());
+    await third.proc.kill();
+    const stranger = await connectLink(near.url);
+    extra.add(stranger);
+    const refused = expect(stranger.bind('kept@fame.fabric', mathService())).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+    });
+    const successor = await connectLink(far.url, { token: localKey(far.dataDir) });
+    extra.add(successor);
+    await successor.bind('kept@fame.fabric', mathService());
+    await refused;
+    await nats.kill();
+    nats.wipe();
+    await nats.start();
+    const link = await caller(near);
+    await eventually(async () =>
+      expect(await link.call('kept@fame.fabric', 'echo', { args: [1] }, { timeoutMs: 1_000 })).toBe(1),
+    );
+    await expect(stranger.bind('kept@fame.fabric', mathService())).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+    });
+  });
+
   test('`fame ps` and /readyz show the cluster', async () => {
     expect(await readiness(near)).toEqual({ status: 'ready', cluster: 'connected' });
     const { stdout } = await runFame({ url: near.url, env: { FAME_DATA_DIR: near.dataDir } }, ['ps']);
     expect(stdout).toContain('cluster test, linked to far');
+    expect(stdout).toMatch(/^\/far\/\S+ .*math@fame\.fabric/m);
   });
 
   test('a sentinel that stops ends the calls to its nodes within seconds, and takes part again when it goes on', async () => {

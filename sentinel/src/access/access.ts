@@ -166,10 +166,11 @@ export const agentView = ({ id, roles, claims, rights }: Principal): Principal =
 });
 
 /** True if the principal sent a credential. */
-export const isKeyed = ({ id }: Principal): boolean => id !== ANONYMOUS.id;
+export const isKeyed = ({ id }: Pick<Principal, 'id'>): boolean => id !== ANONYMOUS.id;
 
 /** True if both principals sent the same credential. */
-export const haveSameKey = (a: Principal, b: Principal): boolean => isKeyed(a) && a.id === b.id;
+export const haveSameKey = (a: Pick<Principal, 'id'>, b: Pick<Principal, 'id'>): boolean =>
+  isKeyed(a) && a.id === b.id;
 
 export const refused = (reason: string): Authentication => ({
   ok: false,

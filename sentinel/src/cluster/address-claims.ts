@@ -1,12 +1,14 @@
 // Exclusive addresses have one owner in the cluster. A sentinel asks the others before it binds an address for a node: without
 // responders the address is free. The sentinel of the owner decides as it does between its own nodes (`address-challenge.ts`): a live owner
-// keeps the address, and a node with the same key takes it over from one that is gone or drained. Of two claims at the same time, and of two
+// keeps the address, and a node with the same key takes it over from one that is gone or drained. The table of owners (`owner-table.ts`)
+// decides for sentinels that are gone: their addresses are reserved for the resume window, and then for their keys. Of two claims at the same time, and of two
 // owners after NATS was away, the older one wins.
 //
 // Invariants: C1 a sentinel answers claims for each address that one of its nodes has, is about to bind, or holds for its key. C2 a claim is
 // decided within `MAX_WAIT_MS`.
 import type { Clock, Logger, Principal, Timer } from '@fame-fabric/shared';
 import { readPrincipal } from '@fame-fabric/shared/internal';
+import { haveSameKey, isKeyed } from '../access/access.ts';
 import type { AddressChallenge } from '../address-challenge.ts';
 import type { Bindings } from '../bindings.ts';
 import type { Identity } from '../identity.ts';
@@ -14,12 +16,15 @@ import type { Session } from '../session/session.ts';
 import type { SessionListener } from '../session/sessions.ts';
 import type { Bus, BusMessage, BusSubscription } from './bus.ts';
 import type { Inbox } from './inbox.ts';
+import type { OwnerRecord, OwnerTable } from './owner-table.ts';
 import type { Subjects } from './subjects.ts';
 
 /** Longest wait for a decision, in ms. Nodes of other implementations wait 20 s for the ack of a bind. */
 const MAX_WAIT_MS = 18_000;
 /** Time in which other sentinels may object after one has granted a claim, in ms. */
 const OBJECTION_MS = 50;
+/** Pause before a claim is repeated that must wait, in ms. */
+const RETRY_MS = 1_000;
 /** Silence after which a sentinel is gone, in ms. The resume window of its nodes begins then. */
 const SILENT_MS = 3_000;
 /** Time in which the node that got an address of another sentinel binds it, in ms. */
@@ -36,7 +41,17 @@ export interface AddressClaimsDeps {
   bindings: Bindings;
   challenge: AddressChallenge;
   listener: SessionListener;
+  /** The table of owners while it is available. */
+  owners: () => OwnerTable | undefined;
+  /** Monotonic time in ms of the last frame of a sentinel; undefined without a link to it. */
+  heardAt: (id: string) => number | undefined;
   log: Logger;
+}
+
+export interface AddressClaimsOptions {
+  readonly resumeWindowMs: number;
+  /** Time for which an address without a node belongs to the key of its last holder. */
+  readonly addressHoldMs: number;
 }
 
 /** Receives the decision: the reason for a refusal, or `undefined` if the claim is granted. */
@@ -44,10 +59,14 @@ export type OnClaimed = (refusal: string | undefined) => void;
 
 interface Claim {
   readonly epoch: number;
+  /** Monotonic time of the first question, in ms. */
+  readonly askedAt: number;
   readonly onClaimed: OnClaimed[];
   readonly timers: Timer[];
-  /** True if the sentinel of an owner decides. */
+  /** True if the sentinel of an owner decides, or the table of owners. Then this claim objects to no other one. */
   hasOwner: boolean;
+  /** True if an owner gave the address up for this claim. */
+  isGivenUp: boolean;
   end: () => void;
 }
 
@@ -61,13 +80,14 @@ interface ClaimMessage {
 }
 
 interface Verdict {
-  readonly verdict: 'wait' | 'granted' | 'refused';
+  /** `clear`: the sentinel has no owner, and does not object. `granted`: its owner gave the address up. */
+  readonly verdict: 'wait' | 'clear' | 'granted' | 'refused';
   readonly reason?: string | undefined;
 }
 
 export class AddressClaims {
   readonly #deps: AddressClaimsDeps;
-  readonly #resumeWindowMs: number;
+  readonly #options: AddressClaimsOptions;
   readonly #pending = new Map<string, Claim>();
   /** Epochs of the addresses that nodes of this sentinel have: wall time of the claim, in ms. */
   readonly #epochs = new Map<string, number>();
@@ -77,9 +97,9 @@ export class AddressClaims {
   /** Addresses that were given up to a node at another sentinel, each with the end of the time in which that node binds. Monotonic, in ms. */
   readonly #givenUp = new Map<string, number>();
 
-  constructor(deps: AddressClaimsDeps, options: { resumeWindowMs: number }) {
+  constructor(deps: AddressClaimsDeps, options: AddressClaimsOptions) {
     this.#deps = deps;
-    this.#resumeWindowMs = options.resumeWindowMs;
+    this.#options = options;
   }
 
   /**
@@ -99,44 +119,129 @@ export class AddressClaims {
     }
     const claim: Claim = {
       epoch: clock.now(),
+      askedAt: clock.monotonic(),
       onClaimed: [onClaimed],
       timers: [],
       hasOwner: false,
+      isGivenUp: false,
       end: () => {},
     };
     this.#pending.set(address, claim);
     // Before the question: of two claims at the same time, at least one sentinel learns of the other.
     this.#listen(address);
+    claim.timers.push(
+      clock.after(MAX_WAIT_MS, () =>
+        this.#decide(address, claim, `${address} belongs to a sentinel of the cluster that does not answer`),
+      ),
+    );
     this.#ask(address, from, claim);
   }
 
-  #ask(address: string, { path, terms }: Session, claim: Claim): void {
+  #ask(address: string, from: Session, claim: Claim): void {
+    const { path, terms } = from;
     const { bus, clock, identity, inbox, subjects } = this.#deps;
     const { epoch } = claim;
     const { id, roles } = terms.principal;
     const message: ClaimMessage = { id: identity.id, path, epoch, principal: { id, roles } };
     let isAnswered = false;
+    let hasObjectionTime = false;
     claim.end = inbox.ask(subjects.claim(address), Buffer.from(JSON.stringify(message)), (answer) => {
       isAnswered = true;
       const verdict = answer && readVerdict(answer);
-      if (answer === undefined) this.#decide(address, claim, undefined);
+      if (answer === undefined) this.#register(address, from, claim);
       else if (verdict?.verdict === 'refused') this.#decide(address, claim, verdict.reason ?? 'It is in use');
       else if (verdict?.verdict === 'wait') claim.hasOwner = true;
-      else if (verdict?.verdict === 'granted')
-        claim.timers.push(clock.after(OBJECTION_MS, () => this.#decide(address, claim, undefined)));
+      else if (verdict !== undefined) {
+        claim.isGivenUp ||= verdict.verdict === 'granted';
+        if (hasObjectionTime) return;
+        hasObjectionTime = true;
+        claim.timers.push(clock.after(OBJECTION_MS, () => this.#register(address, from, claim)));
+      }
     });
     claim.timers.push(
-      clock.after(SILENT_MS + this.#resumeWindowMs, () => {
-        if (!isAnswered) this.#decide(address, claim, undefined, bus.isConnected ? TAKEN_OVER : epoch);
+      clock.after(SILENT_MS + this.#options.resumeWindowMs, () => {
+        if (isAnswered) return;
+        if (bus.isConnected) this.#register(address, from, claim, TAKEN_OVER);
+        else this.#decide(address, claim, undefined);
       }),
-      clock.after(MAX_WAIT_MS, () =>
-        this.#decide(
-          address,
-          claim,
-          `Another sentinel of the cluster did not decide about ${address} in time`,
-        ),
-      ),
     );
+  }
+
+  // Writes a claim to which no sentinel objects into the table of owners.
+  #register(address: string, from: Session, claim: Claim, epoch = claim.epoch): void {
+    const owners = this.#deps.owners();
+    claim.end();
+    if (owners === undefined) {
+      this.#decide(address, claim, undefined, epoch);
+      return;
+    }
+    const { clock, identity } = this.#deps;
+    const record = { sentinel: identity.id, principal: from.terms.principal.id, epoch };
+    const isTaken = claim.isGivenUp || epoch === TAKEN_OVER;
+    this.#write(owners, address, record, { isTaken, askedAt: claim.askedAt }).then(
+      (outcome) => {
+        if (outcome === 'written') this.#decide(address, claim, undefined, epoch);
+        else if (outcome !== 'wait') this.#decide(address, claim, outcome.refusal);
+        else {
+          claim.hasOwner = true;
+          claim.timers.push(clock.after(RETRY_MS, () => this.#askAgain(address, from, claim)));
+        }
+      },
+      // Without the table the answers of the living sentinels decide.
+      () => this.#decide(address, claim, undefined, epoch),
+    );
+  }
+
+  #askAgain(address: string, from: Session, claim: Claim): void {
+    if (this.#pending.get(address) === claim) this.#ask(address, from, claim);
+  }
+
+  async #write(
+    owners: OwnerTable,
+    address: string,
+    record: OwnerRecord,
+    { isTaken, askedAt }: { readonly isTaken: boolean; readonly askedAt: number },
+  ): Promise<'written' | 'wait' | { readonly refusal: string }> {
+    const { heardAt, identity } = this.#deps;
+    const { record: owner, revision } = await owners.get(address);
+    // If the sentinel sent something after it did not answer for the address, its record is out of date.
+    const isGone =
+      owner !== undefined && owner.sentinel !== identity.id && (heardAt(owner.sentinel) ?? -1) <= askedAt;
+    if (isGone && !isTaken && !haveSameKey({ id: owner.principal }, { id: record.principal })) {
+      const { addressHoldMs, resumeWindowMs } = this.#options;
+      const goneMs = (await owners.leaseAgeMs(owner.sentinel)) - SILENT_MS;
+      if (goneMs < resumeWindowMs) return 'wait';
+      if (goneMs < addressHoldMs && isKeyed({ id: owner.principal })) {
+        return {
+          refusal: `${address} belongs to the key "${owner.principal}". Attach with that key, or wait until ${addressHoldMs / 1_000} s after its node has left (FAME_ADDRESS_HOLD_MS).`,
+        };
+      }
+    }
+    return (await owners.put(address, record, revision)) ? 'written' : 'wait';
+  }
+
+  /** Writes all addresses of this sentinel into a new table of owners. Returns those that a node at another sentinel has for longer. */
+  async restore(owners: OwnerTable): Promise<readonly string[]> {
+    const { bindings, identity } = this.#deps;
+    const lost: string[] = [];
+    for (const [address, epoch] of [...this.#epochs]) {
+      const principal = bindings.ownOwner(address)?.terms.principal.id;
+      if (principal === undefined) continue;
+      const { record, revision } = await owners.get(address);
+      const { id } = identity;
+      const isTheirs =
+        record !== undefined && record.sentinel !== id && this.#deps.heardAt(record.sentinel) !== undefined;
+      if (isTheirs && isOlder({ epoch: record.epoch, id: record.sentinel }, { epoch, id }))
+        lost.push(address);
+      else await owners.put(address, { sentinel: id, principal, epoch }, revision);
+    }
+    return lost;
+  }
+
+  async #removeFrom(owners: OwnerTable, address: string): Promise<void> {
+    const { record, revision } = await owners.get(address);
+    const isOurs = record?.sentinel === this.#deps.identity.id && !this.#epochs.has(address);
+    if (isOurs) await owners.remove(address, revision);
   }
 
   #decide(address: string, claim: Claim, refusal: string | undefined, epoch = claim.epoch): void {
@@ -200,11 +305,11 @@ export class AddressClaims {
     const pending = this.#pending.get(address);
     if (pending !== undefined && bindings.ownOwner(address) === undefined) {
       const isOurs = !pending.hasOwner && isOlder({ epoch: pending.epoch, id: identity.id }, message);
-      answer(isOurs ? { verdict: 'refused', reason: inUse(address) } : { verdict: 'granted' });
+      answer(isOurs ? { verdict: 'refused', reason: inUse(address) } : { verdict: 'clear' });
       return;
     }
     if (bindings.ownOwner(address) === undefined && !bindings.isHeld(address)) {
-      answer({ verdict: 'granted' });
+      answer({ verdict: 'clear' });
       return;
     }
     let isDecided = false;
@@ -245,6 +350,9 @@ export class AddressClaims {
       this.#lingering.delete(address);
       this.#subscriptions.get(address)?.unsubscribe();
       this.#subscriptions.delete(address);
+      const owners = this.#deps.owners();
+      // A record that stays is out of date, and the next owner replaces it.
+      if (owners !== undefined) void this.#removeFrom(owners, address).catch(() => {});
     }
   }
 
@@ -276,7 +384,8 @@ function readClaim(payload: Uint8Array): ClaimMessage | undefined {
 
 function readVerdict(payload: Uint8Array): Verdict | undefined {
   const { verdict, reason } = readObject(payload);
-  if (verdict !== 'wait' && verdict !== 'granted' && verdict !== 'refused') return undefined;
+  if (verdict !== 'wait' && verdict !== 'clear' && verdict !== 'granted' && verdict !== 'refused')
+    return undefined;
   return { verdict, reason: typeof reason === 'string' ? reason : undefined };
 }
 

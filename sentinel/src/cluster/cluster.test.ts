@@ -2,7 +2,9 @@
 import type { AddressBindAck, Envelope, Principal } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
+import type { TraceEntry } from '../http/trace.ts';
 import { MemoryBusServer } from '../testing/memory-bus.ts';
+import { MemoryOwnerStore } from '../testing/memory-owners.ts';
 import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 
 const OURS = { capabilities: ['fame.capability.cancel', 'fame.capability.pair-flows'] };
@@ -13,14 +15,16 @@ async function settle(): Promise<void> {
 }
 
 /** Linked sentinels with these ids, on one clock. */
-async function clusterOf<Id extends string>(ids: readonly Id[], options: TestOptions = {}) {
-  const clock = new ManualClock();
+async function clusterOf<Id extends string>(
+  ids: readonly Id[],
+  { clock = new ManualClock(), store, ...options }: TestOptions & { store?: MemoryOwnerStore } = {},
+) {
   const server = new MemoryBusServer();
   const buses = {} as Record<Id, ReturnType<MemoryBusServer['connect']>>;
   const sentinels = {} as Record<Id, ReturnType<typeof makeTestParts>>;
   for (const id of ids) {
     buses[id] = server.connect();
-    sentinels[id] = makeTestParts({ ...options, id, clock, bus: buses[id] });
+    sentinels[id] = makeTestParts({ ...options, id, clock, bus: buses[id], owners: store?.tableOf(id) });
   }
   await settle();
   return {
@@ -374,6 +378,45 @@ test('a node can be called by its path at another sentinel', async () => {
   expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
 });
 
+test('a call by capabilities reaches a node at another sentinel that has all of them', async () => {
+  const { A, B, C, clock } = await clusterOf(['A', 'B', 'C']);
+  const advertise = (node: FakeNode, ...capabilities: string[]) =>
+    node.send({ type: 'CapabilityAdvertise', address: 'able@fame.fabric', capabilities }, { corrId: 'adv' });
+  const half = B.attach('half', OURS);
+  await bind(half, 'able@fame.fabric');
+  advertise(half, 'x.count');
+  const whole = C.attach('whole', OURS);
+  await bind(whole, 'other@fame.fabric');
+  whole.send(
+    { type: 'CapabilityAdvertise', address: 'other@fame.fabric', capabilities: ['x.count', 'x.add'] },
+    { corrId: 'adv' },
+  );
+  await settle();
+  whole.transport.take();
+  const caller = A.attach('caller', OURS);
+  const ask = (corrId: string, ...capabilities: string[]): Envelope[] =>
+    caller.send(
+      { type: 'Data', payload: { jsonrpc: '2.0', id: corrId, method: 'add', params: {} } },
+      { capabilities, corrId, rtype: 2, replyTo: replyTo(caller) },
+    );
+  ask('c1', 'x.count', 'x.add');
+  const [request] = await received(whole);
+  expect(request).toMatchObject({ corrId: 'c1' });
+  whole.reply(request!, 3);
+  expect(await received(caller)).toMatchObject([{ corrId: 'c1', frame: { payload: { result: 3 } } }]);
+  ask('c2', 'x.absent');
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+  // The sentinels with the first capability answer that no node has both.
+  ask('c3', 'x.count', 'x.absent');
+  expect(await received(caller)).toEqual([]);
+  clock.advance(1_000);
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+  whole.lose(1000);
+  await settle();
+  ask('c4', 'x.add');
+  expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
+});
+
 test('a node cannot answer a call at another sentinel that it was not called by', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
@@ -403,8 +446,46 @@ test('the callee learns the principal of a caller at another sentinel, with the 
   });
 });
 
+test('the nodes of all sentinels are listed, in pages, and sentinels that do not answer are named', async () => {
+  const { A, B, C, buses, clock } = await clusterOf(['A', 'B', 'C'], { maxSessions: 5_000 });
+  for (let i = 0; i < 900; i++) B.attach(`node-${i}`, OURS);
+  await bind(C.attach('agent', OURS), 'math@fame.fabric');
+  const all = await A.cluster!.nodes();
+  expect(all.missing).toEqual([]);
+  const paths = all.nodes.map((node) => (node as { path: string }).path);
+  expect(paths).toEqual([...Array.from({ length: 900 }, (_, i) => `/B/node-${i}`), '/C/agent']);
+  expect(all.nodes.at(-1)).toMatchObject({ kind: 'node', addresses: ['math@fame.fabric'] });
+  buses.C.connect(false);
+  const rest = A.cluster!.nodes();
+  await settle();
+  clock.advance(2_000);
+  expect(await rest).toMatchObject({ missing: ['C'] });
+});
+
+test('the live trace has the messages of all sentinels while it is read', async () => {
+  const { A, B, server, pass } = await clusterOf(['A', 'B', 'C']);
+  const agent = B.attach('agent', OURS);
+  await bind(agent, 'math@fame.fabric');
+  const caller = B.attach('caller', OURS);
+  const entries: TraceEntry[] = [];
+  const stop = A.cluster!.watch((batch) => entries.push(...batch));
+  await settle();
+  caller.call('math@fame.fabric', 'c1');
+  await pass(1);
+  expect(entries).toMatchObject([{ dir: 'forward', from: '/B/caller', via: '/B/agent', corrId: 'c1' }]);
+  stop();
+  await pass(4);
+  expect(B.trace.isActive).toBe(false);
+  const count = server.published.length;
+  caller.call('math@fame.fabric', 'c2');
+  await settle();
+  expect(entries).toHaveLength(1);
+  expect(server.published).toHaveLength(count);
+});
+
 describe('exclusive addresses', () => {
   const ADA: Principal = { id: 'ada', roles: ['agent'] };
+  const CAROL: Principal = { id: 'carol', roles: ['agent'] };
   const BOB: Principal = { id: 'bob', roles: ['agent'] };
 
   test('a live owner keeps its address against nodes at other sentinels', async () => {
@@ -496,6 +577,117 @@ describe('exclusive addresses', () => {
     expect(second.transport.closed).toMatchObject({ code: 1012 });
     expect(first.transport.closed).toBeUndefined();
     expect(A.bindings.ownOwner('chat@fame.fabric')).toBe(first.session);
+  });
+
+  describe('with a table of owners', () => {
+    const withOwners = async () => {
+      const clock = new ManualClock();
+      const store = new MemoryOwnerStore(clock);
+      return { store, ...(await clusterOf(['A', 'B', 'C'], { clock, store })) };
+    };
+
+    test('the address of a lost sentinel stays reserved for its key', async () => {
+      const { A, B, C, buses, clock, pass } = await withOwners();
+      await bind(A.attach('owner', { ...OURS, principal: ADA }), 'chat@fame.fabric');
+      buses.A.connect(false);
+      const rival = B.attach('rival', { ...OURS, principal: BOB });
+      expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+      await pass(7);
+      expect(await bindResult(rival)).toBe('waits');
+      // Neither a claim that waits nor its wait reserves the address.
+      const another = C.attach('another', { ...OURS, principal: CAROL });
+      expect(await bind(another, 'chat@fame.fabric')).toBe('waits');
+      clock.advance(100);
+      expect(await bindResult(another)).toBe('waits');
+      const successor = C.attach('successor', { ...OURS, principal: ADA });
+      await pass(3);
+      expect(await bindResult(rival)).toBe('ADDRESS_IN_USE');
+      expect(await bindResult(another)).toBe('ADDRESS_IN_USE');
+      expect(await bind(successor, 'chat@fame.fabric')).toBeUndefined();
+    });
+
+    test('the key of a lost sentinel gets its address while another claim waits', async () => {
+      const { A, B, C, buses, clock } = await withOwners();
+      await bind(A.attach('owner', { ...OURS, principal: ADA }), 'chat@fame.fabric');
+      buses.A.connect(false);
+      const rival = B.attach('rival', { ...OURS, principal: BOB });
+      expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+      const successor = C.attach('successor', { ...OURS, principal: ADA });
+      requestBind(successor, 'chat@fame.fabric');
+      await settle();
+      clock.advance(100);
+      expect(await bindResult(successor)).toBeUndefined();
+      clock.advance(1_000);
+      expect(await bindResult(rival)).toBe('ADDRESS_IN_USE');
+    });
+
+    test('the address of a lost sentinel without a key is free after the resume window', async () => {
+      const { A, B, buses, pass } = await withOwners();
+      await bind(A.attach('owner', OURS), 'chat@fame.fabric');
+      buses.A.connect(false);
+      const rival = B.attach('rival', { ...OURS, principal: BOB });
+      expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+      await pass(7);
+      expect(await bindResult(rival)).toBe('waits');
+      await pass(4);
+      expect(await bindResult(rival)).toBeUndefined();
+    });
+
+    test('an address that a node gave up is free', async () => {
+      const { A, B, store, pass } = await withOwners();
+      const owner = A.attach('owner', OURS);
+      await bind(owner, 'chat@fame.fabric');
+      expect(store.entries.get('chat@fame.fabric')?.record).toMatchObject({ sentinel: 'A' });
+      owner.lose(1000);
+      await pass(1);
+      expect(store.entries.get('chat@fame.fabric')?.record).toBeUndefined();
+      expect(await bind(B.attach('next', { ...OURS, principal: BOB }), 'chat@fame.fabric')).toBeUndefined();
+    });
+
+    test('a record that no sentinel answers for is replaced', async () => {
+      const { B, store, pass } = await withOwners();
+      store.entries.set('chat@fame.fabric', {
+        record: { sentinel: 'A', principal: 'anonymous', epoch: 1 },
+        revision: 1,
+      });
+      const next = B.attach('next', { ...OURS, principal: BOB });
+      expect(await bind(next, 'chat@fame.fabric')).toBe('waits');
+      await pass(1);
+      expect(await bindResult(next)).toBeUndefined();
+      expect(store.entries.get('chat@fame.fabric')?.record).toMatchObject({
+        sentinel: 'B',
+        principal: 'bob',
+      });
+    });
+
+    test('a wiped table is written again', async () => {
+      const { A, B, store, pass } = await withOwners();
+      await bind(A.attach('one', OURS), 'one@fame.fabric');
+      await bind(B.attach('two', OURS), 'two@fame.fabric');
+      store.wipe();
+      await pass(2);
+      expect(
+        [...store.entries].map(([address, { record }]) => [address, record?.sentinel]).toSorted(),
+      ).toEqual([
+        ['one@fame.fabric', 'A'],
+        ['two@fame.fabric', 'B'],
+      ]);
+    });
+
+    test('without the table the other sentinels are asked, and the sentinel says so', async () => {
+      const { A, B, store, pass } = await withOwners();
+      expect(A.cluster!.status.recordsOwners).toBe(true);
+      store.isAvailable = false;
+      await pass(2);
+      expect(A.cluster!.status.recordsOwners).toBe(false);
+      expect(A.log.messages('warn')).toContainEqual(expect.stringMatching(/^JetStream is not available/));
+      await bind(A.attach('owner', { ...OURS, principal: ADA }), 'chat@fame.fabric');
+      const rival = B.attach('rival', { ...OURS, principal: BOB });
+      expect(await bind(rival, 'chat@fame.fabric')).toBe('ADDRESS_IN_USE');
+      store.isAvailable = true;
+      await pass(2);
+      expect(store.entries.get('chat@fame.fabric')?.record).toMatchObject({ sentinel: 'A' });
+    });
   });
 
   test('without the bus a node gets its address at once', async () => {

@@ -3,26 +3,35 @@
 // While the bus is away, the sentinel serves its own nodes; the links return by themselves.
 import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
-import { ANONYMOUS } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, errorMessage } from '@fame-fabric/shared/internal';
 import { newId } from '@fame-fabric/shared/router';
 import type { AddressChallenge } from '../address-challenge.ts';
 import type { Bindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
+import type { TraceListener, TraceTap } from '../http/trace.ts';
 import type { Identity } from '../identity.ts';
+import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
+import type { SessionTable } from '../session/session-table.ts';
 import type { SessionListener, Sessions } from '../session/sessions.ts';
 import { AddressClaims, type OnClaimed } from './address-claims.ts';
 import type { Bus } from './bus.ts';
 import { Inbox } from './inbox.ts';
+import { NodeLists } from './member-nodes.ts';
+import { MemberTraces } from './member-traces.ts';
+import type { OwnerTable } from './owner-table.ts';
 import { BEAT_MS, type Member, Pair, type PairListener } from './pair.ts';
 import type { PairTransport } from './pair-transport.ts';
 import { type Changes, type Outcome, RemoteRoutes } from './remote-routes.ts';
 import { readChanges, ServedAddresses } from './served-addresses.ts';
-import { Subjects } from './subjects.ts';
+import type { ClusterStatus, ClusterView, MemberNodes } from './status.ts';
+import { capabilityKey, Subjects } from './subjects.ts';
 
 /** Beats between two announcements of this sentinel. */
 const PRESENCE_BEATS = 5;
+/** Beats between two renewals of the lease of this sentinel. */
+const LEASE_BEATS = 2;
 /** Sentinels of one cluster. Each has a link to every other one. */
 const MAX_MEMBERS = 64;
 /** Largest number of a first link. Later ones count up from it. */
@@ -32,6 +41,9 @@ export interface ClusterDeps {
   identity: Identity;
   clock: Clock;
   sessions: Sessions;
+  table: SessionTable;
+  calls: OpenCalls;
+  trace: TraceTap;
   bindings: Bindings;
   challenge: AddressChallenge;
   listener: SessionListener;
@@ -47,17 +59,9 @@ export interface ClusterOptions {
   /** Name of the cluster. */
   readonly name: string;
   readonly resumeWindowMs: number;
-}
-
-/** State of the cluster as this sentinel sees it, for people. */
-export interface ClusterStatus {
-  readonly name: string;
-  /** `alone` while the bus is not connected: only nodes of this sentinel can be reached. */
-  readonly state: 'connected' | 'alone';
-  /** Why the bus is not connected. */
-  readonly reason?: string | undefined;
-  /** The other sentinels that this one has a link to. */
-  readonly members: readonly Member[];
+  readonly addressHoldMs: number;
+  /** @default ownership is checked by asking the other sentinels only */
+  readonly owners?: OwnerTable | undefined;
 }
 
 interface Presence {
@@ -66,7 +70,7 @@ interface Presence {
   readonly process: string;
 }
 
-export class Cluster {
+export class Cluster implements ClusterView {
   readonly #deps: ClusterDeps;
   readonly #bus: Bus;
   readonly #name: string;
@@ -77,22 +81,40 @@ export class Cluster {
   readonly #claims: AddressClaims;
   readonly #served: ServedAddresses;
   readonly #routes: RemoteRoutes;
+  readonly #lists: NodeLists;
+  readonly #traces: MemberTraces;
   readonly #timer: Timer;
+  readonly #owners: OwnerTable | undefined;
+  /** True while the table of owners is available. Undefined before the first attempt. */
+  #hasOwners: boolean | undefined;
+  #isRenewing = false;
   #beats = 0;
   #wasConnected = false;
   #isDraining = false;
   #isClosed = false;
   #hasTwin = false;
 
-  constructor(bus: Bus, deps: ClusterDeps, { name, resumeWindowMs }: ClusterOptions) {
+  constructor(bus: Bus, deps: ClusterDeps, options: ClusterOptions) {
+    const { name, owners, resumeWindowMs } = options;
     const { bindings, clock, identity } = deps;
     this.#deps = deps;
     this.#bus = bus;
     this.#name = name;
+    this.#owners = owners;
     const subjects = new Subjects(name);
     this.#subjects = subjects;
     const inbox = new Inbox(bus, subjects, this.#process);
-    this.#claims = new AddressClaims({ ...deps, bus, subjects, inbox }, { resumeWindowMs });
+    this.#claims = new AddressClaims(
+      {
+        ...deps,
+        bus,
+        subjects,
+        inbox,
+        owners: () => (this.#hasOwners ? owners : undefined),
+        heardAt: (id) => this.#pairs.get(id)?.heardAt,
+      },
+      options,
+    );
     this.#served = new ServedAddresses({
       bus,
       subjects,
@@ -104,6 +126,8 @@ export class Cluster {
       { ...deps, bus, subjects, inbox, sessionOf: (id) => this.#sessionOf(id) },
       { resumeWindowMs },
     );
+    this.#lists = new NodeLists({ ...deps, bus, subjects, inbox });
+    this.#traces = new MemberTraces({ ...deps, bus, subjects });
     bus.subscribe(subjects.pairsOf(identity.id), ({ subject, payload }) => {
       this.#pairOf(subjects.senderOf(subject))?.receive(bufferOf(payload));
     });
@@ -120,9 +144,8 @@ export class Cluster {
   get status(): ClusterStatus {
     const members = [...this.#pairs.values()].flatMap(({ member }) => member ?? []);
     const { isConnected, reason } = this.#bus;
-    return isConnected
-      ? { name: this.#name, state: 'connected', members }
-      : { name: this.#name, state: 'alone', reason, members };
+    const status = { name: this.#name, recordsOwners: this.#hasOwners === true, members };
+    return isConnected ? { ...status, state: 'connected' } : { ...status, state: 'alone', reason };
   }
 
   /**
@@ -131,6 +154,32 @@ export class Cluster {
    */
   claim(address: string, from: Session, onClaimed: OnClaimed): void {
     this.#claims.claim(address, from, onClaimed);
+  }
+
+  /** Asks the other sentinels for their nodes, for at most 2 s. */
+  nodes(): Promise<MemberNodes> {
+    return this.#lists.of(this.status.members.map(({ id }) => id));
+  }
+
+  /** Adds a reader of the live traces of the other sentinels; returns a function that removes it. */
+  watch(listener: TraceListener): () => void {
+    return this.#traces.listen(listener);
+  }
+
+  /** The key of the nodes that have all of these capabilities. */
+  keyOf(capabilities: readonly string[]): string {
+    return capabilityKey(capabilities);
+  }
+
+  /** A node of this sentinel is the first with a capability. */
+  advertised(capability: string): void {
+    const key = capabilityKey([capability]);
+    if (key !== '') this.#served.bound(key);
+  }
+
+  /** No node of this sentinel has the capability any more. */
+  withdrawn(capability: string): void {
+    this.#served.unbound(capabilityKey([capability]));
   }
 
   /** A node below this sentinel bound an address. */
@@ -145,7 +194,7 @@ export class Cluster {
     this.#served.unbound(address);
   }
 
-  /** The session of the sentinel that serves an address, if it is known. */
+  /** The session of the sentinel that serves an address, or has a node with the capabilities of a key, if it is known. */
   find(address: string, except: Session, messageId: string): Session | undefined {
     return this.#routes.find(address, except, messageId);
   }
@@ -171,6 +220,7 @@ export class Cluster {
     this.#isClosed = true;
     this.#timer.stop();
     this.#claims.close();
+    this.#traces.close();
     this.#served.close();
     for (const pair of this.#pairs.values()) pair.close();
     this.#routes.close();
@@ -187,6 +237,7 @@ export class Cluster {
       return;
     }
     log.info('connected to the cluster', { cluster: this.#name });
+    void this.#renewLease();
     this.#announce();
     this.#served.announceAll();
     for (const pair of this.#pairs.values()) pair.reconnected();
@@ -218,8 +269,37 @@ export class Cluster {
   #beat(): void {
     for (const pair of this.#pairs.values()) pair.tick();
     this.#routes.sweep();
+    this.#traces.beat();
     this.#claims.sweep();
     if (++this.#beats % PRESENCE_BEATS === 0) this.#announce();
+    if (this.#beats % LEASE_BEATS === 0) void this.#renewLease();
+  }
+
+  // Never rejects.
+  async #renewLease(): Promise<void> {
+    const owners = this.#owners;
+    if (owners === undefined || !this.#bus.isConnected || this.#isRenewing || this.#isClosed) return;
+    const { log } = this.#deps;
+    this.#isRenewing = true;
+    try {
+      const isNew = await owners.renew();
+      // What was bound while the table was away is not in it.
+      const isIncomplete = isNew || this.#hasOwners === false;
+      if (this.#hasOwners !== true) log.info('owners of addresses are recorded in JetStream');
+      this.#hasOwners = true;
+      if (!isIncomplete) return;
+      for (const address of await this.#claims.restore(owners)) this.#yield(address, 'another one');
+    } catch (error) {
+      if (this.#hasOwners !== false && !this.#isClosed) {
+        log.warn(
+          'JetStream is not available: owners of addresses are checked only by asking the other sentinels, and addresses of a lost sentinel are free at once',
+          { reason: errorMessage(error) },
+        );
+      }
+      this.#hasOwners = false;
+    } finally {
+      this.#isRenewing = false;
+    }
   }
 
   #announce(): void {

@@ -3,6 +3,7 @@ import type { Clock, Logger } from '@fame-fabric/shared';
 import { configInvalid, errorMessage } from '@fame-fabric/shared/internal';
 import { readBoundedFile } from '@fame-fabric/shared/router';
 import { Cluster, type ClusterDeps } from './cluster.ts';
+import { KvOwners } from './kv-owners.ts';
 import { NatsBus } from './nats-bus.ts';
 import type { ClusterSettings } from './settings.ts';
 
@@ -25,12 +26,13 @@ export interface OpenBus {
 export function openBus(
   { name, natsUrls, credentialsFile }: ClusterSettings,
   { clock, log }: BusDeps,
-  { id, resumeWindowMs }: { readonly id: string; readonly resumeWindowMs: number },
+  { id, ...times }: { readonly id: string; readonly resumeWindowMs: number; readonly addressHoldMs: number },
 ): OpenBus {
   const credentials = credentialsFile === undefined ? undefined : readCredentials(credentialsFile);
   const bus = new NatsBus({ clock, log }, { urls: natsUrls, credentials, name: `fame sentinel ${id}` });
   return {
-    join: (deps) => new Cluster(bus, deps, { name, resumeWindowMs }),
+    join: (deps) =>
+      new Cluster(bus, deps, { name, ...times, owners: new KvOwners(bus, { cluster: name, id }) }),
     async whenConnected(timeoutMs) {
       if (await bus.whenConnected(timeoutMs)) return;
       log.warn('cannot connect to NATS; only nodes of this sentinel can be reached until it can', {

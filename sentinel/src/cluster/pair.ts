@@ -113,6 +113,11 @@ export class Pair {
     return this.#isTheirsDraining;
   }
 
+  /** Monotonic time in ms of the last frame of the other side, while the link is up. */
+  get heardAt(): number | undefined {
+    return this.isUp ? this.#heardAt : undefined;
+  }
+
   /** Time since the last frame of the other side, in ms. */
   get silentMs(): number {
     return this.#deps.clock.monotonic() - this.#heardAt;

@@ -11,7 +11,7 @@ import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
 import type { Bus } from './bus.ts';
 import type { Inbox } from './inbox.ts';
-import type { Subjects } from './subjects.ts';
+import { capabilitiesIn, type Subjects } from './subjects.ts';
 
 /** Longest wait for an answer, in ms. */
 const ANSWER_MS = 1_000;
@@ -35,7 +35,7 @@ export type Outcome = 'found' | 'none' | 'away' | 'unknown';
 export interface RouteAnswer {
   /** Id of the sentinel. */
   readonly id: string;
-  /** Path of the node, for people. */
+  /** Path of the node, for people; empty if none of its nodes has all of the capabilities. */
   readonly path: string;
   /** True if other sentinels may serve the address too. */
   readonly isPool: boolean;
@@ -80,6 +80,8 @@ interface Question {
   /** Sentinels that answered and have no session yet. */
   readonly expected: Map<string, RouteAnswer>;
   isAnswered: boolean;
+  /** A sentinel has no node with all of the capabilities. */
+  isDenied: boolean;
 }
 
 export class RemoteRoutes {
@@ -140,6 +142,7 @@ export class RemoteRoutes {
       end: () => {},
       expected: new Map(),
       isAnswered: false,
+      isDenied: false,
     };
     this.#questions.set(address, question);
     this.#open.add(question);
@@ -157,6 +160,10 @@ export class RemoteRoutes {
 
   #answered(question: Question, answer: RouteAnswer | undefined): void {
     if (answer === undefined) return;
+    if (answer.path === '') {
+      question.isDenied = true;
+      return;
+    }
     question.expected.set(answer.id, answer);
     this.#join(question, answer);
   }
@@ -213,8 +220,11 @@ export class RemoteRoutes {
         if (session === undefined || sessions.has(session)) this.#routes.delete(served);
   }
 
-  // The cached routes of an address, or of a pool.
+  // The cached routes of an address, of a pool, or of a capability.
   #matching(address: string): [string, Route][] {
+    const [capability] = capabilitiesIn(address);
+    if (capability !== undefined)
+      return [...this.#routes].filter(([key]) => capabilitiesIn(key).includes(capability));
     const at = address.lastIndexOf('@') + 1;
     if (!address.startsWith('*.', at)) {
       const route = this.#routes.get(address);
@@ -246,7 +256,7 @@ export class RemoteRoutes {
   }
 
   #expire(question: Question): void {
-    this.#settle(question, 'unknown');
+    this.#settle(question, question.isDenied ? 'none' : 'unknown');
     this.#forget(question);
   }
 

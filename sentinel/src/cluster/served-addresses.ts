@@ -1,11 +1,11 @@
-// The addresses of the nodes below this sentinel, as the cluster sees them: a subscription for each answers the question who serves it,
+// The addresses and capabilities of the nodes below this sentinel, as the cluster sees them: a subscription for each answers the question who serves it,
 // and each change is announced, so that other sentinels ask again.
 import type { Bindings } from '../bindings.ts';
 import type { Identity } from '../identity.ts';
 import type { Session } from '../session/session.ts';
 import type { Bus, BusMessage, BusSubscription } from './bus.ts';
 import type { Changes, RouteAnswer } from './remote-routes.ts';
-import type { Subjects } from './subjects.ts';
+import { capabilitiesIn, type Subjects } from './subjects.ts';
 
 /** Addresses in one announcement. An address has at most 256 bytes, and a message of the bus at most 1 MiB. */
 const MAX_ANNOUNCED = 1_024;
@@ -86,10 +86,21 @@ export class ServedAddresses {
   #answer({ payload, reply }: BusMessage): void {
     const { bindings, bus, identity } = this.#deps;
     const address = Buffer.from(payload).toString('utf8');
+    const names = capabilitiesIn(address);
     const owner = bindings.ownOwner(address);
-    const session: Session | undefined = owner ?? bindings.poolMember(address, undefined, address);
-    if (reply === '' || session === undefined || session.kind !== 'node') return;
-    const answer: RouteAnswer = { id: identity.id, path: session.path, isPool: owner === undefined };
+    const session: Session | undefined =
+      names.length > 0
+        ? bindings.provider(names, undefined, address)
+        : (owner ?? bindings.poolMember(address, undefined, address));
+    if (reply === '') return;
+    const isServed = session?.kind === 'node';
+    // A node may have the first capability of several, and not the others.
+    if (!isServed && names.length < 2) return;
+    const answer: RouteAnswer = {
+      id: identity.id,
+      path: isServed ? session.path : '',
+      isPool: owner === undefined,
+    };
     bus.publish(reply, Buffer.from(JSON.stringify(answer)));
   }
 

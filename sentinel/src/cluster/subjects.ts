@@ -1,6 +1,16 @@
 // The subjects of a cluster on its bus. Tokens of NATS may not contain dots, spaces, `*` and `>`.
 import { tryParseAddress } from '@fame-fabric/shared/router';
 
+/**
+ * Key of the nodes that have all of these capabilities, in place of an address. It begins with a space, which no address has. Empty if a
+ * name has a space.
+ */
+export const capabilityKey = (names: readonly string[]): string =>
+  names.length === 0 || names.some((name) => name.includes(' ')) ? '' : ` ${names.join(' ')}`;
+
+/** The names in a key of capabilities; empty for an address. */
+export const capabilitiesIn = (key: string): string[] => (key.startsWith(' ') ? key.slice(1).split(' ') : []);
+
 // Sentinel ids have letters, digits, dots, underscores and hyphens.
 const tokenOf = (id: string): string => id.replaceAll('.', '~');
 
@@ -50,24 +60,47 @@ export class Subjects {
     return Number(subject.slice(subject.lastIndexOf('.') + 1));
   }
 
+  #capability(name: string): string {
+    return `${this.#root}.k.${Buffer.from(name).toString('base64url')}`;
+  }
+
+  /** Requests of sentinels whose users read the live trace. */
+  get watchers(): string {
+    return `${this.#root}.w`;
+  }
+
+  /** Entries of the live trace for one sentinel. */
+  traceFor(id: string): string {
+    return `${this.#root}.t.${tokenOf(id)}`;
+  }
+
+  /** Questions for the nodes of a sentinel. */
+  nodesOf(id: string): string {
+    return `${this.#root}.n.${tokenOf(id)}`;
+  }
+
   /** Claims of an exact address. */
   claim(address: string): string {
     const at = address.lastIndexOf('@');
     return `${this.#root}.c.${hostTokens(address.slice(0, at), address.slice(at + 1))}`;
   }
 
-  /** The question which sentinel serves an address. Undefined for addresses that nodes cannot bind. */
+  /** The question which sentinel serves an address, or a key of capabilities. Undefined for addresses that nodes cannot bind. */
   question(address: string): string | undefined {
+    const [capability] = capabilitiesIn(address);
+    if (capability !== undefined) return this.#capability(capability);
     const parsed = tryParseAddress(address);
     if (parsed?.host === undefined || parsed.path !== undefined) return undefined;
     return `${this.#root}.a.${hostTokens(parsed.participant, parsed.host)}`;
   }
 
   /**
-   * The subjects on which a sentinel answers for an address that it serves. A pool needs two: one for its own host, one for the hosts
+   * The subjects on which a sentinel answers for an address that it serves, or for the key of one capability. A pool needs two: one for its own host, one for the hosts
    * below it, whose labels are in reverse order for that.
    */
   served(address: string): string[] {
+    const [capability] = capabilitiesIn(address);
+    if (capability !== undefined) return [this.#capability(capability)];
     const parsed = tryParseAddress(address);
     if (parsed?.host === undefined) return [];
     const { host, participant } = parsed;

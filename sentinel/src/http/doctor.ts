@@ -4,7 +4,7 @@ import { timeText } from '@fame-fabric/shared/internal';
 import { type Doors, isLoopback, openFileLimit } from '@fame-fabric/shared/router';
 import type { Access } from '../access/access.ts';
 import type { Bindings } from '../bindings.ts';
-import type { ClusterStatus } from '../cluster/cluster.ts';
+import type { ClusterView } from '../cluster/status.ts';
 import type { MemoryCeiling } from '../memory-ceiling.ts';
 import type { History } from '../observe/history.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
@@ -29,7 +29,7 @@ export interface DoctorDeps {
   history: History;
   uplinks: readonly { readonly status: UplinkStatus }[];
   /** @default this sentinel is in no cluster */
-  cluster?: { readonly status: ClusterStatus } | undefined;
+  cluster?: ClusterView | undefined;
   isReady: () => boolean;
   doors: Doors | undefined;
   clock: { now(): number };
@@ -146,9 +146,13 @@ function uplink({ kind, url, state, reason }: UplinkStatus): Check {
 
 function cluster({ cluster }: DoctorDeps): Check[] {
   if (cluster === undefined) return [];
-  const { members, name, reason, state } = cluster.status;
-  if (state === 'connected')
-    return [ok('cluster', `Linked to ${members.length} other sentinels of the cluster "${name}".`)];
+  const { members, name, reason, recordsOwners, state } = cluster.status;
+  if (state === 'connected') {
+    const linked = `Linked to ${members.length} other sentinels of the cluster "${name}".`;
+    if (recordsOwners) return [ok('cluster', linked)];
+    const text = `${linked} Owners of addresses are not recorded, so addresses of a lost sentinel are free at once.`;
+    return [warning('cluster', text, 'Start nats-server with JetStream (--jetstream).')];
+  }
   const message = `NATS is not reached: ${reason}. Only nodes of this sentinel can be called.`;
   return [failure('cluster', message, 'Start NATS, or correct FAME_CLUSTER_NATS and restart the sentinel.')];
 }

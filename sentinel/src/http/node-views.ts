@@ -1,7 +1,7 @@
 // The nodes of the sentinel as its HTTP routes describe them.
 import type { Clock } from '@fame-fabric/shared';
 import type { Bindings } from '../bindings.ts';
-import type { ClusterStatus } from '../cluster/cluster.ts';
+import type { ClusterView } from '../cluster/status.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
@@ -21,7 +21,7 @@ export interface NodeViewsDeps {
   /** Connections to a parent and to peers. */
   uplinks: readonly { readonly status: UplinkStatus }[];
   /** @default this sentinel is in no cluster */
-  cluster?: { readonly status: ClusterStatus } | undefined;
+  cluster?: ClusterView | undefined;
 }
 
 export class NodeViews {
@@ -39,6 +39,20 @@ export class NodeViews {
       uplinks: this.uplinks(),
       cluster: this.#deps.cluster?.status,
       nodes: Array.from(table.all(), (session) => this.nodeOf(session)),
+    };
+  }
+
+  /** The same with the nodes of the other sentinels of the cluster. */
+  async listCluster() {
+    const list = this.list();
+    const { cluster } = this.#deps;
+    if (cluster === undefined) return list;
+    const { nodes, missing } = await cluster.nodes();
+    return {
+      ...list,
+      nodes: [...list.nodes, ...nodes],
+      /** Ids of sentinels whose nodes are not listed, because they did not answer. */
+      missing,
     };
   }
 

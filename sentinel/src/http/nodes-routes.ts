@@ -42,8 +42,10 @@ export function nodesRoutes(
     keepAliveMs: KEEP_ALIVE_MS,
   });
 
-  app.get<{ Querystring: { follow?: string } }>(NODES_PATH, async (request, reply) => {
-    if (request.query.follow !== 'true' || request.method === 'HEAD') return views.list();
+  app.get<{ Querystring: { follow?: string; scope?: string } }>(NODES_PATH, async (request, reply) => {
+    const { follow, scope } = request.query;
+    if (follow !== 'true' || request.method === 'HEAD')
+      return scope === 'cluster' ? views.listCluster() : views.list();
     return streams.open({ request, reply, caller: callerOf(request) }, (stream) => feed.follow(stream));
   });
 

@@ -13,6 +13,7 @@ import type { Audit } from '../access/audit-log.ts';
 import type { PolicySource } from '../access/permissions.ts';
 import type { Bus } from '../cluster/bus.ts';
 import { Cluster } from '../cluster/cluster.ts';
+import type { OwnerTable } from '../cluster/owner-table.ts';
 import type { Signatures } from '../overlay/overlay.ts';
 import { makeParts, type PartsDeps, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
@@ -63,6 +64,8 @@ export interface TestOptions extends Partial<PartsOptions> {
   signatures?: Signatures;
   /** Bus of a cluster. @default the sentinel is in no cluster */
   bus?: Bus;
+  /** Table of owners of the cluster. @default none */
+  owners?: OwnerTable | undefined;
 }
 
 export function makeTestParts({
@@ -73,6 +76,7 @@ export function makeTestParts({
   policy,
   audit,
   bus,
+  owners,
   ...given
 }: TestOptions = {}) {
   const log = new CaptureLog();
@@ -80,7 +84,12 @@ export function makeTestParts({
   const deps: PartsDeps = { access, audit, clock, log, policy, rssBytes, signatures };
   if (bus !== undefined) {
     deps.joinCluster = (parts) =>
-      new Cluster(bus, parts, { name: 'test', resumeWindowMs: options.resumeWindowMs });
+      new Cluster(bus, parts, {
+        name: 'test',
+        resumeWindowMs: options.resumeWindowMs,
+        addressHoldMs: options.addressHoldMs,
+        owners,
+      });
   }
   const parts = makeParts(deps, options);
   const { admission, peerIds, table } = parts;

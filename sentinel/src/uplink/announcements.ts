@@ -26,6 +26,8 @@ export interface AnnouncementDeps {
 interface ClusterAnnouncer {
   bound(address: string): void;
   unbound(address: string): void;
+  advertised(capability: string): void;
+  withdrawn(capability: string): void;
 }
 
 /** Key of an announcement. The parent's answer has the same fields. */
@@ -67,6 +69,7 @@ export class Announcements implements Announcer {
   }
 
   advertised(capability: string, address: string): void {
+    this.#deps.cluster?.advertised(capability);
     const { parent } = this.#deps.table;
     if (parent === undefined) return;
     this.#advertised.set(capability, address);
@@ -74,6 +77,7 @@ export class Announcements implements Announcer {
   }
 
   withdrawn(capability: string): void {
+    this.#deps.cluster?.withdrawn(capability);
     const address = this.#advertised.get(capability);
     if (address === undefined) return;
     this.#advertised.delete(capability);

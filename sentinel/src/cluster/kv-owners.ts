@@ -1,0 +1,107 @@
+// The table of owners as a key-value bucket of JetStream. Ages of leases are differences between times of the server, so the clocks of the
+// sentinels do not matter.
+import { JetStreamApiError, jetstream } from '@nats-io/jetstream';
+import { type KV, Kvm } from '@nats-io/kv';
+import type { NatsBus } from './nats-bus.ts';
+import type { OwnerEntry, OwnerRecord, OwnerTable } from './owner-table.ts';
+
+/** Time limit of one request to JetStream, in ms. */
+const TIMEOUT_MS = 1_000;
+/** Code of JetStream for an entry that has another revision. */
+const WRONG_REVISION = 10_071;
+
+export class KvOwners implements OwnerTable {
+  readonly #bus: NatsBus;
+  readonly #bucket: string;
+  readonly #leaseKey: string;
+  #table: KV | undefined;
+
+  /** @param cluster name of the cluster @param id id of this sentinel */
+  constructor(bus: NatsBus, { cluster, id }: { readonly cluster: string; readonly id: string }) {
+    this.#bus = bus;
+    this.#bucket = `fame_${cluster}`;
+    this.#leaseKey = leaseKey(id);
+  }
+
+  async get(address: string): Promise<OwnerEntry> {
+    const entry = await this.#open.get(addressKey(address));
+    if (entry === null) return { record: undefined, revision: 0 };
+    const record = entry.operation === 'PUT' ? readRecord(entry.string()) : undefined;
+    return { record, revision: entry.revision };
+  }
+
+  async put(address: string, record: OwnerRecord, revision: number): Promise<boolean> {
+    try {
+      await this.#open.put(addressKey(address), JSON.stringify(record), { previousSeq: revision });
+      return true;
+    } catch (error) {
+      if (isWrongRevision(error)) return false;
+      throw error;
+    }
+  }
+
+  async remove(address: string, revision: number): Promise<void> {
+    try {
+      await this.#open.delete(addressKey(address), { previousSeq: revision });
+    } catch (error) {
+      if (!isWrongRevision(error)) throw error;
+    }
+  }
+
+  async renew(): Promise<boolean> {
+    const table = this.#table;
+    if (table !== undefined) {
+      try {
+        await table.put(this.#leaseKey, '');
+        return false;
+      } catch {
+        // The bucket may have been wiped with the directory of the server: open it again.
+        this.#table = undefined;
+      }
+    }
+    const { connection } = this.#bus;
+    if (connection === undefined) throw new Error('NATS is not connected');
+    // Reads come from the leader of the bucket: an owner that was just written must be seen.
+    const opened = await new Kvm(jetstream(connection, { timeout: TIMEOUT_MS })).create(this.#bucket, {
+      history: 1,
+      allow_direct: false,
+    });
+    await opened.put(this.#leaseKey, '');
+    this.#table = opened;
+    return true;
+  }
+
+  async leaseAgeMs(sentinel: string): Promise<number> {
+    const [own, theirs] = await Promise.all([
+      this.#open.get(this.#leaseKey),
+      this.#open.get(leaseKey(sentinel)),
+    ]);
+    if (own === null || theirs === null) return Number.POSITIVE_INFINITY;
+    return own.created.getTime() - theirs.created.getTime();
+  }
+
+  get #open(): KV {
+    if (this.#table === undefined) throw new Error('the table of owners is not open');
+    return this.#table;
+  }
+}
+
+// Keys have letters, digits and `-_=./`; ids of sentinels and addresses have other characters, too.
+const keyOf = (kind: string, text: string): string => `${kind}.${Buffer.from(text).toString('base64url')}`;
+const leaseKey = (id: string): string => keyOf('s', id);
+const addressKey = (address: string): string => keyOf('a', address);
+
+const isWrongRevision = (error: unknown): boolean =>
+  error instanceof JetStreamApiError && error.code === WRONG_REVISION;
+
+function readRecord(text: string): OwnerRecord | undefined {
+  try {
+    const { sentinel, principal, epoch } = JSON.parse(text) as Partial<OwnerRecord>;
+    const isValid =
+      typeof sentinel === 'string' && typeof principal === 'string' && typeof epoch === 'number';
+    return isValid ? { sentinel, principal, epoch } : undefined;
+  } catch {
+    // Not written by a sentinel: the next owner replaces it.
+    return undefined;
+  }
+}
