@@ -32,8 +32,8 @@ export interface AppRow extends RunFigures {
   readonly cpuUs: number;
   /** Maximum resident memory of all server processes during the run, in MB. */
   readonly rssMb: number;
-  /** The part of `rssMb` that is not mapped from files. Most of the rest is the binary of Node, which the processes share. */
-  readonly anonMb: number;
+  /** The same, with the pages that are mapped from files counted for one process only: most are the binary of Node, which they share. */
+  readonly sharedOnceMb: number;
   /** The sentinel's share of CPU time and memory; 0 for plain. */
   readonly sentinelCpuUs: number;
   readonly sentinelRssMb: number;
@@ -258,10 +258,13 @@ export class ApplicationBench {
     const all = [...pids, users.pid, this.#model.pid];
     const before = all.map((pid) => cpuUs(pid));
     const rss = pids.map(() => 0);
-    let anonMb = 0;
+    let sharedOnceMb = 0;
     const readMemory = (): void => {
-      for (const [i, pid] of pids.entries()) rss[i] = Math.max(rss[i]!, rssKb(pid) / 1_024);
-      anonMb = Math.max(anonMb, sum(pids.map((pid) => rssKb(pid, 'RssAnon') / 1_024)));
+      const now = pids.map((pid) => rssKb(pid) / 1_024);
+      const anonymous = pids.map((pid) => rssKb(pid, 'RssAnon') / 1_024);
+      for (const [i, mb] of now.entries()) rss[i] = Math.max(rss[i]!, mb);
+      const files = Math.max(...now.map((mb, i) => mb - anonymous[i]!));
+      sharedOnceMb = Math.max(sharedOnceMb, sum(anonymous) + files);
     };
     const memoryTimer = setInterval(readMemory, MEMORY_EVERY_MS);
     const run = { cmd: 'run', chunks, perSecond, turnsEach, spreadMs, together } as const;
@@ -274,7 +277,7 @@ export class ApplicationBench {
       ...figures,
       cpuUs: sum(cpu.slice(0, pids.length)),
       rssMb: sum(rss),
-      anonMb,
+      sharedOnceMb,
       sentinelCpuUs: sum(cpu.slice(1, pids.length)),
       sentinelRssMb: sum(rss.slice(1)),
       usersCpuUs: cpu.at(-2)!,

@@ -338,7 +338,7 @@ async function measureGrowth(): Promise<void> {
 /** Goal 22: the cost of a message at a sentinel that asks for keys and has a policy of 100 rules, to an open sentinel. */
 async function measureGate(): Promise<void> {
   const gated = gatedSentinel();
-  const ratios = await compareRouters(OURS, gated, { sets: 3, rounds: 16, warmMessages: WARM_MESSAGES });
+  const ratios = await compareRouters(OURS, gated, { sets: 3, rounds: 12, warmMessages: WARM_MESSAGES });
   recordGoal(22, 'us/msg with keys and a policy of 100 rules, to open', median(ratios), 1.03);
 }
 

@@ -54,6 +54,8 @@ interface Load {
   readonly agentLoop: number;
   /** Share of all cores that was busy, from 0 to 1. */
   readonly machine: number;
+  /** CPU time of processes that are no part of this bench. */
+  readonly others: number;
 }
 
 interface Figures {
@@ -96,14 +98,17 @@ function meterLoad(): () => Load {
   return () => {
     const after = read();
     const us = (after.at - before.at) * 1_000;
-    const [agent, sentinel, model, usersShare] = after.cpu.map((cpu, i) => (cpu - before.cpu[i]!) / us);
+    const own = after.cpu.map((cpu, i) => (cpu - before.cpu[i]!) / us);
+    const [agent, sentinel, model, usersShare] = own;
+    const machine = (after.machine.busy - before.machine.busy) / (after.machine.total - before.machine.total);
     return {
       agent: agent!,
       sentinel: sentinel!,
       model: model!,
       users: usersShare!,
       agentLoop: (after.loop - before.loop) / us,
-      machine: (after.machine.busy - before.machine.busy) / (after.machine.total - before.machine.total),
+      machine,
+      others: Math.max(0, CORES * machine - own.reduce((sum, share) => sum + share, 0)),
     };
   };
 }
@@ -152,8 +157,8 @@ async function measure(
 
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 const ms = (value: number): string => `${value.toFixed(1)} ms`;
-const shares = ({ agent, sentinel, model, users: usersShare }: Load): string =>
-  `agent ${percent(agent)} of a core, sentinel ${percent(sentinel)}, model server ${percent(model)}, users ${percent(usersShare)}`;
+const shares = ({ agent, sentinel, model, users: usersShare, others }: Load): string =>
+  `agent ${percent(agent)} of a core, sentinel ${percent(sentinel)}, model server ${percent(model)}, users ${percent(usersShare)}, others ${percent(others)}`;
 
 function printFigures(figures: Figures): void {
   const { conversations, chunksPerSecond, delayP50, delayP99, firstP50, firstP99, failures, load } = figures;
@@ -169,6 +174,9 @@ function printFigures(figures: Figures): void {
   for (const failure of failures.slice(0, 3)) console.log(`      ${failure}`);
 }
 
+const passes = ({ failures, delayP99 }: Figures): boolean =>
+  failures.length === 0 && delayP99 < SEARCH_SHARE * DELAY_MS;
+
 /** Searches the largest number of conversations that stays below the limit in a short window. Returns also the figures above it. */
 async function search(): Promise<{ conversations: number; above: Figures }> {
   let good = 0;
@@ -176,10 +184,14 @@ async function search(): Promise<{ conversations: number; above: Figures }> {
   let next = Number(flags.from);
   while (above === undefined || above.conversations / good > PRECISION) {
     await resize(next);
-    const figures = await measure(next, WINDOW_MS);
+    let figures = await measure(next, WINDOW_MS);
     printFigures(figures);
-    const holds = figures.failures.length === 0 && figures.delayP99 < SEARCH_SHARE * DELAY_MS;
-    if (holds) good = next;
+    if (!passes(figures)) {
+      // A window may contain a disturbance of the machine, so a number fails only if a second one misses the limit, too.
+      figures = await measure(next, WINDOW_MS);
+      printFigures(figures);
+    }
+    if (passes(figures)) good = next;
     else above = figures;
     if (above !== undefined && above.conversations <= 8)
       throw new Error('Even 8 conversations miss the limit.');

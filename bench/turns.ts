@@ -70,6 +70,13 @@ const addedOf = ({ plain, fabric }: AppRows, figure: keyof AppRow): number =>
 const medianOf = (rows: readonly AppRow[], figure: keyof AppRow): number =>
   median(rows.map((row) => row[figure]));
 
+/** Runs turns at any speed and at a set rate, so that the code of all processes is compiled. */
+async function warmUp(bench: ApplicationBench, conversations: number): Promise<void> {
+  await bench.run({ ...FAST, conversations: 16, turnsEach: 5, alternations: 1 });
+  const paced = { chunks: 75, perSecond: PER_SECOND, turnsEach: 1, spreadMs: 500, alternations: 1 };
+  await bench.run({ ...paced, conversations });
+}
+
 /** Measures goals 17 to 19, or briefly 18 and 19. */
 export async function measureTurns(report: Report, quick: boolean): Promise<Record<string, AppRows>> {
   const bench = await ApplicationBench.start(['plain', ...(quick ? [] : FLOORS), 'fabric']);
@@ -84,8 +91,7 @@ export async function measureTurns(report: Report, quick: boolean): Promise<Reco
     return rows;
   };
   try {
-    // A warm-up round, so that the code of all processes is compiled.
-    await bench.run({ ...FAST, conversations: 16, turnsEach: quick ? 4 : 10, alternations: 1 });
+    await warmUp(bench, quick ? 20 : 50);
     for (const { limit, floorRounds, ...paced } of quick ? QUICK_CELLS : PACED_CELLS) {
       const cell = { ...paced, perSecond: PER_SECOND, turnsEach: 1, isTogether: true };
       const rows = await run(cell, floorRounds);
@@ -98,6 +104,10 @@ export async function measureTurns(report: Report, quick: boolean): Promise<Reco
         figure: 'rssMb',
         limit: 1.2,
       });
+      const once = ratioOf(rows, 'sharedOnceMb').toFixed(2);
+      report.print(
+        `    figure  18c: the same with the binary of Node counted once: ${once}x${floorsOf(rows, 'sharedOnceMb')}`,
+      );
       recordPlaces(report, rows, cell.conversations);
       recordFirstChunk(report, rows, cell);
     }
@@ -165,7 +175,7 @@ function printCell({ print }: Pick<Report, 'print'>, cell: AppCell, rows: AppRow
         `chunk ${ms('delayP50')}, p99 ${ms('delayP99')}`,
         `${at('events')} events`,
         `${at('peak')} at once`,
-        `${at('rssMb')} MB${part('sentinelRssMb')}, ${at('anonMb')} MB without files`,
+        `${at('rssMb')} MB${part('sentinelRssMb')}, ${at('sharedOnceMb')} MB with shared pages once`,
       ].join(' | '),
     );
     label = '';
@@ -180,10 +190,14 @@ function recordRatio(
 ): void {
   const { number, label, figure, limit } = goal;
   report.goal(number, `${label}, to plain`, ratioOf(rows, figure), limit, 'x', 2 * limit);
+  if (FLOORS.some((kind) => rows[kind].length > 0))
+    report.print(`    floors  ${label}, to plain${floorsOf(rows, figure)}`);
+}
+
+/** The ratios of the floors to plain, if they were measured. */
+function floorsOf(rows: AppRows, figure: keyof AppRow): string {
   const measured = FLOORS.filter((kind) => rows[kind].length > 0);
-  if (measured.length === 0) return;
-  const floors = measured.map((kind) => `${kind} ${ratioOf(rows, figure, kind).toFixed(2)}x`);
-  report.print(`    floors  ${label}, to plain: ${floors.join(', ')}`);
+  return measured.map((kind) => `, ${kind} ${ratioOf(rows, figure, kind).toFixed(2)}x`).join('');
 }
 
 /** Goal 19. */
@@ -213,7 +227,7 @@ const COMPARED = ['cpuUs', 'turnP50', 'firstP50', 'firstP99', 'delayP50', 'delay
 async function compareCells(cells: readonly AppCell[], kinds: readonly AppKind[], other?: string) {
   const bench = await ApplicationBench.start(kinds, { other });
   try {
-    await bench.run({ ...FAST, conversations: 16, turnsEach: 10, alternations: 1 });
+    await warmUp(bench, 50);
     for (const cell of cells) {
       const rows = await bench.run(cell);
       printCell({ print: console.log }, cell, rows);
