@@ -77,7 +77,7 @@ class Replica {
   }
 }
 
-const postgres = inject('postgres' as never) as { url?: string; reason?: string };
+const postgres = inject('postgres');
 let schemas = 0;
 
 /** Opens a store that shares its conversations with those that `open` has returned for the same key. */

@@ -18,12 +18,13 @@ const PAGE = 1_024;
 /** The same limits for one of several replicas: their users wait for the turns. */
 const SHARED_AT_ONCE = 512;
 const SHARED_PAGE = 256;
-/** Conversations that a replica takes before it pauses. */
+/** Part of the found conversations that a replica takes before it pauses, and the maximum number of them. */
+const SHARE = 1 / 4;
 const BATCH = 16;
 /** Longest pause between two batches, and longest wait after a notification of the store, in ms. */
-const PAUSE_MS = 80;
-/** Longest pause between two searches, in ms. */
-const SEARCH_MS = 1_000;
+const PAUSE_MS = 150;
+/** Longest pause between two searches, in ms. The replica that finds the turns first must not have taken all of them by then. */
+const SEARCH_MS = 500;
 
 export interface RecoveryDeps {
   readonly store: ConversationStore;
@@ -105,8 +106,8 @@ export class Recovery {
         return !loads.has(id) && (conversations.get(id)?.open.length ?? 0) === 0;
       });
       if (fresh.length === 0) break;
-      log.info('unfinished turns found', { conversations: fresh.length });
-      for (const id of isShared ? someOf(fresh, BATCH) : fresh) {
+      if (loads.size === 0 || !isShared) log.info('unfinished turns found', { conversations: fresh.length });
+      for (const id of isShared ? someOf(fresh, Math.min(BATCH, Math.ceil(fresh.length * SHARE))) : fresh) {
         while (this.#recovering >= atOnce && this.#state === 'open') await this.#freePlace();
         if (this.#state === 'closed') return;
         const load = this.#recover(id).then((isLoaded) => {

@@ -1,0 +1,79 @@
+import { FabricError } from '@fame-fabric/shared';
+import { ManualClock } from '@fame-fabric/shared/testing';
+import { expect, test } from 'vitest';
+import type { OperationContext } from '../../agent/operation.ts';
+import { CallTrip } from './call-trip.ts';
+import { CallNotPassed } from './pass.ts';
+
+function trip(of: { elsewhere?: () => string | undefined; isStopping?: boolean } = {}) {
+  const clock = new ManualClock();
+  const leaving = new AbortController();
+  const placement = {
+    own: 'me',
+    isStopping: of.isStopping ?? false,
+    elsewhere: async () => of.elsewhere?.(),
+  };
+  const context = { signal: leaving.signal, callId: 'call' } as OperationContext;
+  const one = new CallTrip(
+    { placement: placement as never, clock },
+    { context, conversation: 'c', holder: 'a' },
+  );
+  const next = async (error: unknown): Promise<void> => {
+    const found = one.next(error);
+    clock.advance(400);
+    await found;
+  };
+  return { one, next, clock, leaving };
+}
+const conflict = (holder?: string) =>
+  new FabricError('STORE_CONFLICT', 'Held.', holder === undefined ? {} : { details: { holder } });
+
+test('the holder that an error names comes before a search of the store', async () => {
+  const { one, next } = trip({ elsewhere: () => 'c' });
+  await next(new CallNotPassed({ holder: 'b' }));
+  expect(one.holder).toBe('b');
+  await next(conflict('me'));
+  expect(one.holder).toBeUndefined();
+  await next(conflict());
+  expect(one.holder).toBe('c');
+  // The one that was just asked may be wrong about itself.
+  await next(conflict('c'));
+  expect(one.holder).toBe('c');
+});
+
+test('each attempt has a call id of its own, and the first one that of the caller', async () => {
+  const { one, next } = trip();
+  const ids = [one.callId];
+  for (let n = 0; n < 2; n++) {
+    await next(new CallNotPassed());
+    ids.push(one.callId);
+  }
+  expect(ids).toEqual(['call', 'call~1', 'call~2']);
+  expect(one.here.callId).toBe('call~2');
+});
+
+test('an answer ends the trip: any other error, the end of the call, or of the agent', async () => {
+  const answer = new FabricError('TURN_CONFLICT', 'Used.');
+  await expect(trip().next(answer)).rejects.toBe(answer);
+  const left = trip();
+  left.leaving.abort(new FabricError('CALL_CANCELLED', 'Left.'));
+  await expect(left.next(new CallNotPassed())).rejects.toMatchObject({ code: 'NODE_GONE' });
+  const stopping = trip({ isStopping: true });
+  await expect(stopping.next(conflict())).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+});
+
+test('attempts that fail for more than 30 s end with NODE_GONE; one that lasted long, or an event, begins anew', async () => {
+  const { one, next, clock } = trip({ elsewhere: () => 'a' });
+  const fail = async (seconds: number): Promise<void> => {
+    for (let n = 0; n < seconds; n++) {
+      clock.advance(600);
+      await next(new CallNotPassed());
+    }
+  };
+  await fail(25);
+  one.received();
+  await fail(25);
+  clock.advance(20_001);
+  await fail(25);
+  await expect(fail(10)).rejects.toMatchObject({ code: 'NODE_GONE', retryable: true });
+});
