@@ -1,13 +1,28 @@
-// Cost of the journal: accepted turns per second when many conversations share commits, the time that the journal adds to one
-// turn, the time to load a short and a long conversation, and memory over many turns. Run: npm run bench-journal
+// Cost of the journal: accepted turns per second when many conversations share commits, the same with PostgreSQL, the time that the
+// journal adds to one turn, the time to load a short and a long conversation, and memory over many turns. Run: npm run bench-journal
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChatModel, type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
-import { ConversationHost, noUsage, Sweeper, type TurnRunner } from '@fame-fabric/agents/internal';
-import { percentile } from './median.ts';
+import {
+  ConversationHost,
+  noUsage,
+  openDatabaseStore,
+  Sweeper,
+  type TurnRunner,
+} from '@fame-fabric/agents/internal';
+import { median, percentile } from './median.ts';
 
-const GOALS = { acceptedPerSecond: 3_000, addedP50Ms: 1, addedP99Ms: 5, loadFactor: 2 };
+const GOALS = {
+  acceptedPerSecond: 3_000,
+  addedP50Ms: 1,
+  addedP99Ms: 5,
+  loadFactor: 2,
+  // Of the time with SQLite.
+  postgresFactor: 3,
+  postgresPerSecond: 1_000,
+};
+const POSTGRES_ROUNDS = 5;
 const SOAK_TURNS = 10_000;
 
 /** Answers at once, so that the figures contain no model time. */
@@ -43,8 +58,7 @@ const runTurn = async (host: ConversationHost, id: string, n: number): Promise<v
 };
 
 /** Measures the rate at which turns of many conversations are accepted, that is, on disk. None of them is answered. */
-async function acceptedPerSecond(): Promise<number> {
-  const store = await open('accept');
+async function acceptedPerSecond(store: ConversationStore): Promise<number> {
   const never = new Promise<never>(() => {});
   const waiting: TurnRunner = {
     modelName: 'waiting',
@@ -67,6 +81,58 @@ async function acceptedPerSecond(): Promise<number> {
   await host.close();
   await store.close();
   return perSecond;
+}
+
+/** The server of the tests. Its file belongs to another project of TypeScript. */
+interface PostgresKit {
+  noPostgres(): string | undefined;
+  readonly PostgresServer: { start(): Promise<{ readonly url: string; close(): Promise<void> }> };
+}
+
+/** Compares PostgreSQL over a local socket with SQLite, in rounds of both. Returns `undefined` if PostgreSQL is not installed. */
+async function besidePostgres(): Promise<
+  { perSecond: number; factor: number; oneFactor: number } | undefined
+> {
+  const kit: PostgresKit = await import(new URL('../test/kit/postgres.ts', import.meta.url).href);
+  if (kit.noPostgres() !== undefined) return undefined;
+  const server = await kit.PostgresServer.start();
+  try {
+    const rates: number[] = [];
+    const factors: number[] = [];
+    const oneFactors: number[] = [];
+    for (let round = 0; round < POSTGRES_ROUNDS; round++) {
+      const one = await Promise.all([
+        open(`one-${round}`),
+        openDatabaseStore(server.url, { schema: `one_${round}` }),
+      ]);
+      const [sqliteMs, postgresMs] = [await oneTurnMs(one[0]), await oneTurnMs(one[1])];
+      oneFactors.push(postgresMs / sqliteMs);
+      const sqlite = await acceptedPerSecond(await open(`beside-${round}`));
+      const postgres = await acceptedPerSecond(
+        await openDatabaseStore(server.url, { schema: `beside_${round}` }),
+      );
+      rates.push(postgres);
+      factors.push(sqlite / postgres);
+    }
+    return { perSecond: median(rates), factor: median(factors), oneFactor: median(oneFactors) };
+  } finally {
+    await server.close();
+  }
+}
+
+/** Median time of one turn at a time, in ms. */
+async function oneTurnMs(store: ConversationStore): Promise<number> {
+  const host = hostOn(store);
+  await start(host, 'c');
+  const times: number[] = [];
+  for (let n = 0; n < 200; n++) {
+    const at = performance.now();
+    await runTurn(host, 'c', n);
+    times.push(performance.now() - at);
+  }
+  await host.close();
+  await store.close();
+  return percentile(times.slice(50), 0.5);
 }
 
 /** Runs turns one after the other, in memory and in a file. The difference is the cost of the journal. */
@@ -137,13 +203,28 @@ const printFigure = (label: string, value: string, goal: string, isMet: boolean)
   process.stdout.write(`${isMet ? 'ok    ' : 'MISSED'} ${label}: ${value} (${goal})\n`);
 };
 try {
-  const perSecond = await acceptedPerSecond();
+  const perSecond = await acceptedPerSecond(await open('accept'));
   printFigure(
     'turns accepted, 256 conversations at once',
     `${Math.round(perSecond)}/s`,
     '>= 3,000/s',
     perSecond >= GOALS.acceptedPerSecond,
   );
+  const postgres = await besidePostgres();
+  if (postgres) {
+    printFigure(
+      'turns accepted with PostgreSQL, 256 conversations at once',
+      `${Math.round(postgres.perSecond)}/s, ${postgres.factor.toFixed(1)} times the time with SQLite`,
+      '>= 1,000/s and <= 3 times',
+      postgres.perSecond >= GOALS.postgresPerSecond && postgres.factor <= GOALS.postgresFactor,
+    );
+    printFigure(
+      'one turn at a time with PostgreSQL',
+      `${postgres.oneFactor.toFixed(1)} times the time with SQLite`,
+      '<= 3 times',
+      postgres.oneFactor <= GOALS.postgresFactor,
+    );
+  } else process.stdout.write('PostgreSQL is not installed: not measured\n');
   // The best of three, because other load on the machine only slows down the disk.
   const rounds = [await addedMs(1), await addedMs(2), await addedMs(3)];
   const p50 = Math.min(...rounds.map((one) => one.p50));

@@ -5,15 +5,14 @@ import { FabricError } from '@fame-fabric/shared';
 import { joins, MAX_RETRIES } from '../retry.ts';
 import {
   type Append,
-  type EndedTurnState,
   type EventBody,
   endOfTurn,
   marksChange,
   type NewEvent,
   type RetryRequest,
-  type StoredState,
+  type TurnState,
 } from '../store.ts';
-import { together } from './connection.ts';
+import { type Sql, together } from './connection.ts';
 import type { Job, Outcome } from './lane.ts';
 import type { Room } from './room.ts';
 import type { Row } from './rows.ts';
@@ -57,7 +56,8 @@ export const retryName = ({ agent, principal, key }: RetryRequest): string =>
 const RETRIES_PER_CHECK = 64;
 
 interface TurnRow {
-  conversation: number;
+  /** Id of its conversation. */
+  id: string;
   turn_id: string;
   state: string;
 }
@@ -70,15 +70,46 @@ interface KeptRetry {
   readonly conversation: number;
 }
 
+/** A turn that a batch accepts, or ends, or both. */
+interface WrittenTurn {
+  readonly key: number;
+  readonly turnId: string;
+  /** Seq of its acceptance; 0 if an earlier batch accepted it. */
+  readonly acceptedSeq: number;
+  state: TurnState;
+  endedSeq: number;
+  inHistory: boolean;
+}
+
 /** What a batch writes. */
 class Writes {
   readonly events: { key: number; seq: number; event: GivenEvent }[] = [];
-  readonly accepted: { key: number; turnId: string; seq: number }[] = [];
-  readonly ended: { key: number; turnId: string; seq: number; state: EndedTurnState; inHistory: boolean }[] =
-    [];
+  /** By `nameOf`. */
+  readonly turns = new Map<string, WrittenTurn>();
   readonly changes = new Map<number, Change>();
   readonly retries = new Map<string, KeptRetry>();
 }
+
+/** One statement for all tables, because each statement costs the client more than the rows. */
+const WRITE = `WITH events AS (
+    INSERT INTO event (conversation, seq, at, kind, turn_id, chars, approval, body)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[])
+  ), turns AS (
+    SELECT * FROM unnest($9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::boolean[])
+      AS t (key, turn_id, state, accepted_seq, ended_seq, in_history)
+  ), accepted AS (
+    INSERT INTO turn SELECT key, turn_id, state, accepted_seq, ended_seq, in_history FROM turns WHERE accepted_seq > 0
+  ), ended AS (
+    UPDATE turn SET state = turns.state, ended_seq = turns.ended_seq, in_history = turns.in_history
+    FROM turns WHERE turns.accepted_seq = 0 AND turn.conversation = turns.key AND turn.turn_id = turns.turn_id
+  )
+  UPDATE conversation SET state = c.state, changed_at = coalesce(c.changed_at, conversation.changed_at),
+    last_seq = c.last_seq, turns = c.turns, chars = c.chars, totals = c.totals, lease_until = c.lease_until,
+    dormant_fence = c.dormant_fence, last_outcome = c.last_outcome
+  FROM unnest($15::bigint[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::text[], $22::bigint[],
+      $23::bigint[], $24::text[])
+    AS c (key, state, changed_at, last_seq, turns, chars, totals, lease_until, dormant_fence, last_outcome)
+  WHERE conversation.key = c.key`;
 
 export class Appends {
   readonly #room: Room;
@@ -88,17 +119,28 @@ export class Appends {
     this.#room = room;
   }
 
-  async run(tx: Transaction, jobs: readonly Job<GivenAppend>[], stopsWhenFull: boolean): Promise<Outcome[]> {
+  /** Reads the turns and retry keys that a batch names. */
+  async prefetch(sql: Sql, jobs: readonly Job<GivenAppend>[]): Promise<AppendReads> {
     const appends = jobs.map(({ given }) => given);
-    const [turns, retries] = await together<[Map<string, string>, Map<string, RetryRow>]>([
-      turnsOf(tx, appends),
-      retriesOf(tx, appends),
+    const [turns, retries] = await together<[AppendReads['turns'], AppendReads['retries']]>([
+      turnsOf(sql, appends),
+      retriesOf(sql, appends),
     ]);
+    return { turns, retries };
+  }
+
+  async run(
+    tx: Transaction,
+    jobs: readonly Job<GivenAppend>[],
+    reads: AppendReads,
+    stopsWhenFull: boolean,
+  ): Promise<Outcome[]> {
+    const appends = jobs.map(({ given }) => given);
     const writes = new Writes();
     const outcomes: Outcome[] = [];
     for (const append of appends) {
       try {
-        await this.#append(tx, append, turns, retries, writes);
+        await this.#append(tx, append, reads, writes);
         outcomes.push({ value: undefined });
       } catch (error) {
         if (!(error instanceof FabricError)) throw error;
@@ -106,15 +148,14 @@ export class Appends {
         outcomes.push({ fault: error });
       }
     }
-    await this.#write(tx, writes);
+    this.#write(tx, writes);
     return outcomes;
   }
 
   async #append(
     tx: Transaction,
     given: GivenAppend,
-    turns: Map<string, string>,
-    retries: Map<string, RetryRow>,
+    { turns, retries }: AppendReads,
     writes: Writes,
   ): Promise<void> {
     const row = tx.row(given.conversationId);
@@ -130,7 +171,7 @@ export class Appends {
       if (event.kind !== 'turn_accepted') continue;
       this.#room.assertNotFull(tx);
       await this.#room.assertOwnerRoom(tx, row.principal, row.id, false);
-      if (turns.has(nameOf(row.key, event.turnId!)))
+      if (turns.has(nameOf(row.id, event.turnId!)))
         throw new FabricError('STORE_CONFLICT', 'The conversation has a turn with that id already.');
     }
     if (given.retry) keepRetry(tx, row, given.retry, retries, writes);
@@ -151,98 +192,62 @@ export class Appends {
   }
 
   #addEvent(row: Row, event: GivenEvent, turns: Map<string, string>, writes: Writes): void {
-    const { key, last_seq: seq } = row;
+    const { id, key, last_seq: seq } = row;
     writes.events.push({ key, seq, event });
     const turnId = event.turnId ?? '';
-    const name = nameOf(key, turnId);
+    const name = nameOf(id, turnId);
     if (event.kind === 'turn_accepted') {
       row.turns += 1;
       turns.set(name, 'open');
-      writes.accepted.push({ key, turnId, seq });
+      const open = { state: 'open' as const, endedSeq: 0, inHistory: false };
+      writes.turns.set(name, { key, turnId, acceptedSeq: seq, ...open });
     }
     const state = endOfTurn(event.kind);
     if (state === undefined || turns.get(name) !== 'open') return;
     turns.set(name, state);
     row.last_outcome = state;
-    writes.ended.push({ key, turnId, seq, state, inHistory: event.inHistory });
+    const turn = writes.turns.get(name) ?? { key, turnId, acceptedSeq: 0 };
+    writes.turns.set(name, { ...turn, state, endedSeq: seq, inHistory: event.inHistory });
   }
 
-  async #write(tx: Transaction, writes: Writes): Promise<void> {
-    const { events, accepted, ended } = writes;
-    const changes = [...writes.changes.values()];
-    if (changes.length === 0) return;
-    const column = <T, V>(list: readonly T[], get: (one: T) => V): V[] => list.map(get);
-    const statements: Promise<unknown>[] = [];
-    const { sql } = tx;
-    if (events.length > 0) {
-      statements.push(
-        sql.run(
-          `INSERT INTO event (conversation, seq, at, kind, turn_id, chars, approval, body)
-           SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[])`,
-          column(events, ({ key }) => key),
-          column(events, ({ seq }) => seq),
-          column(events, ({ event }) => event.at),
-          column(events, ({ event }) => event.kind),
-          column(events, ({ event }) => event.turnId ?? null),
-          column(events, ({ event }) => event.json.length),
-          column(events, ({ event }) => event.approval),
-          column(events, ({ event }) => event.json),
-        ),
-      );
-    }
-    if (accepted.length > 0) {
-      statements.push(
-        sql.run(
-          `INSERT INTO turn SELECT key, turn_id, 'open', seq, 0, false
-           FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS t (key, turn_id, seq)`,
-          column(accepted, ({ key }) => key),
-          column(accepted, ({ turnId }) => turnId),
-          column(accepted, ({ seq }) => seq),
-        ),
-      );
-    }
-    if (ended.length > 0) {
-      statements.push(
-        sql.run(
-          `UPDATE turn SET state = t.state, ended_seq = t.seq, in_history = t.in_history
-           FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::boolean[]) AS t (key, turn_id, seq, state, in_history)
-           WHERE turn.conversation = t.key AND turn.turn_id = t.turn_id`,
-          column(ended, ({ key }) => key),
-          column(ended, ({ turnId }) => turnId),
-          column(ended, ({ seq }) => seq),
-          column(ended, ({ state }): StoredState | EndedTurnState => state),
-          column(ended, ({ inHistory }) => inHistory),
-        ),
-      );
-    }
-    statements.push(
-      sql.run(
-        `UPDATE conversation SET state = c.state, changed_at = coalesce(c.changed_at, conversation.changed_at),
-           last_seq = c.last_seq, turns = c.turns, chars = c.chars, totals = c.totals, lease_until = c.lease_until,
-           dormant_fence = c.dormant_fence, last_outcome = c.last_outcome
-         FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
-           $9::bigint[], $10::text[])
-           AS c (key, state, changed_at, last_seq, turns, chars, totals, lease_until, dormant_fence, last_outcome)
-         WHERE conversation.key = c.key`,
-        column(changes, ({ row }) => row.key),
-        column(changes, ({ row }) => row.state),
-        column(changes, ({ changedAt }) => changedAt),
-        column(changes, ({ row }) => row.last_seq),
-        column(changes, ({ row }) => row.turns),
-        column(changes, ({ row }) => row.chars),
-        column(changes, ({ row }) => row.totals),
-        column(changes, ({ row }) => row.lease_until),
-        column(changes, ({ row }) => row.dormant_fence),
-        column(changes, ({ row }) => row.last_outcome),
+  #write(tx: Transaction, { events, turns: named, changes: changed, retries }: Writes): void {
+    if (changed.size === 0) return;
+    const [turns, changes] = [[...named.values()], [...changed.values()]];
+    tx.send(
+      tx.sql.run(
+        WRITE,
+        events.map(({ key }) => key),
+        events.map(({ seq }) => seq),
+        events.map(({ event }) => event.at),
+        events.map(({ event }) => event.kind),
+        events.map(({ event }) => event.turnId ?? null),
+        events.map(({ event }) => event.json.length),
+        events.map(({ event }) => event.approval),
+        events.map(({ event }) => event.json),
+        turns.map(({ key }) => key),
+        turns.map(({ turnId }) => turnId),
+        turns.map(({ state }) => state),
+        turns.map(({ acceptedSeq }) => acceptedSeq),
+        turns.map(({ endedSeq }) => endedSeq),
+        turns.map(({ inHistory }) => inHistory),
+        changes.map(({ row }) => row.key),
+        changes.map(({ row }) => row.state),
+        changes.map(({ changedAt }) => changedAt),
+        changes.map(({ row }) => row.last_seq),
+        changes.map(({ row }) => row.turns),
+        changes.map(({ row }) => row.chars),
+        changes.map(({ row }) => row.totals),
+        changes.map(({ row }) => row.lease_until),
+        changes.map(({ row }) => row.dormant_fence),
+        changes.map(({ row }) => row.last_outcome),
       ),
-      ...this.#writeRetries(tx, [...writes.retries.values()]),
     );
-    await together(statements);
+    this.#writeRetries(tx, [...retries.values()]);
   }
 
-  #writeRetries(tx: Transaction, kept: readonly KeptRetry[]): Promise<unknown>[] {
-    if (kept.length === 0) return [];
-    const statements: Promise<unknown>[] = [
+  #writeRetries(tx: Transaction, kept: readonly KeptRetry[]): void {
+    if (kept.length === 0) return;
+    tx.send(
       tx.sql.run(
         `INSERT INTO retry SELECT agent, principal, key, conversation, turn_id, $7, is_by_retry, ''
          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[])
@@ -257,12 +262,12 @@ export class Appends {
         kept.map(({ request }) => request.count > 0),
         tx.now,
       ),
-    ];
+    );
     // Checked now and then, because the check reads all keys of the owner.
     for (const { request } of kept) {
       this.#keptRetries += 1;
       if (this.#keptRetries % RETRIES_PER_CHECK !== 0) continue;
-      statements.push(
+      tx.send(
         tx.sql.run(
           `DELETE FROM retry WHERE agent = $1 AND principal = $2 AND at <= (
              SELECT at FROM retry WHERE agent = $1 AND principal = $2 ORDER BY at DESC LIMIT 1 OFFSET $3)`,
@@ -272,27 +277,36 @@ export class Appends {
         ),
       );
     }
-    return statements;
   }
 }
 
-const nameOf = (key: number, turnId: string): string => `${key} ${turnId}`;
+// Ids have no such character.
+const nameOf = (conversationId: string, turnId: string): string => `${conversationId}\0${turnId}`;
 
-/** The states of the turns that the appends accept or end, by `nameOf`. */
-async function turnsOf(tx: Transaction, appends: readonly GivenAppend[]): Promise<Map<string, string>> {
-  const wanted = appends.flatMap(({ conversationId, events }) => {
-    const row = tx.row(conversationId);
-    const turns = events.filter(({ kind }) => kind === 'turn_accepted' || endOfTurn(kind) !== undefined);
-    return row ? turns.map(({ turnId }) => ({ key: row.key, turnId: turnId ?? '' })) : [];
-  });
+/** What a batch of appends reads first. */
+interface AppendReads {
+  /** States of turns by `nameOf`. */
+  readonly turns: Map<string, string>;
+  /** Latest turns of retry keys by `retryName`. */
+  readonly retries: Map<string, RetryRow>;
+}
+
+/** The states of the turns that the appends accept or end. */
+async function turnsOf(sql: Sql, appends: readonly GivenAppend[]): Promise<AppendReads['turns']> {
+  const wanted = appends.flatMap(({ conversationId, events }) =>
+    events
+      .filter(({ kind }) => kind === 'turn_accepted' || endOfTurn(kind) !== undefined)
+      .map(({ turnId = '' }) => ({ conversationId, turnId })),
+  );
   if (wanted.length === 0) return new Map();
-  const rows = await tx.sql.all<TurnRow>(
-    `SELECT turn.conversation, turn.turn_id, turn.state FROM unnest($1::bigint[], $2::text[]) AS w (key, turn_id)
-     JOIN turn ON turn.conversation = w.key AND turn.turn_id = w.turn_id`,
-    wanted.map(({ key }) => key),
+  const rows = await sql.all<TurnRow>(
+    `SELECT conversation.id, turn.turn_id, turn.state FROM unnest($1::text[], $2::text[]) AS w (id, turn_id)
+     JOIN conversation ON conversation.id = w.id
+     JOIN turn ON turn.conversation = conversation.key AND turn.turn_id = w.turn_id`,
+    wanted.map(({ conversationId }) => conversationId),
     wanted.map(({ turnId }) => turnId),
   );
-  return new Map(rows.map((row) => [nameOf(row.conversation, row.turn_id), row.state]));
+  return new Map(rows.map((row) => [nameOf(row.id, row.turn_id), row.state]));
 }
 
 /** The latest turn of a retry key. */
@@ -313,11 +327,11 @@ export const SELECT_RETRIES = `SELECT r.agent, r.principal, r.key, conversation.
   JOIN retry r ON r.agent = w.agent AND r.principal = w.principal AND r.key = w.key
   JOIN conversation ON conversation.key = r.conversation AND conversation.trashed_at = 0`;
 
-/** The latest turns of the retry keys of the appends, by `retryName`. */
-async function retriesOf(tx: Transaction, appends: readonly GivenAppend[]): Promise<Map<string, RetryRow>> {
+/** The latest turns of the retry keys of the appends. */
+async function retriesOf(sql: Sql, appends: readonly GivenAppend[]): Promise<AppendReads['retries']> {
   const requests = appends.flatMap(({ retry }) => retry ?? []);
   if (requests.length === 0) return new Map();
-  const rows = await tx.sql.all<RetryRow>(
+  const rows = await sql.all<RetryRow>(
     SELECT_RETRIES,
     requests.map(({ agent }) => agent),
     requests.map(({ principal }) => principal),

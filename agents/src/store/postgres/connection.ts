@@ -47,6 +47,12 @@ const SETTINGS: Readonly<Record<string, string>> = {
   tcp_keepalives_count: '3',
   // Compiling a statement takes longer than any of them runs.
   jit: 'off',
+  // Planning takes longer than running, so plans are made once. A new database has no statistics, and a scan or hash of a whole table,
+  // which is the best plan for an empty one, would stay. Every statement that names rows has an index.
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
 };
 
 const { builtins } = pg.types;
@@ -60,6 +66,7 @@ const types: pg.CustomTypesConfig = {
 export class Connection implements Sql {
   readonly #client: pg.Client;
   readonly #clock: Clock;
+  readonly #schema: string;
   /** Monotonic time from which on the sessions of other writers count. */
   readonly #livingFrom: number;
   readonly #names = new Map<string, string>();
@@ -89,7 +96,7 @@ export class Connection implements Sql {
     const { address, schema, name, clock, isAgain } = options;
     this.#clock = clock;
     this.#livingFrom = isAgain ? clock.monotonic() + RETURN_MS : Number.NEGATIVE_INFINITY;
-    const settings = { ...SETTINGS, search_path: schema };
+    this.#schema = schema;
     this.#client = new pg.Client({
       host,
       port,
@@ -101,9 +108,6 @@ export class Connection implements Sql {
       connectionTimeoutMillis: CONNECT_MS,
       keepAlive: true,
       keepAliveInitialDelayMillis: 5_000,
-      options: Object.entries(settings)
-        .map(([key, value]) => `-c ${key}=${value}`)
-        .join(' '),
       types,
       pipeline: true,
     });
@@ -122,6 +126,13 @@ export class Connection implements Sql {
 
   async #connect(): Promise<void> {
     await this.#client.connect();
+    // Poolers refuse most settings in the start message.
+    const settings = { ...SETTINGS, search_path: this.#schema };
+    await this.script(
+      Object.entries(settings)
+        .map(([name, value]) => `SET ${name} = ${value}`)
+        .join(';'),
+    );
     const row = await this.get<{ is_standby: boolean; version: number }>(
       `SELECT pg_is_in_recovery() AS is_standby, current_setting('server_version_num')::int AS version`,
     );

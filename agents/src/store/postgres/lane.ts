@@ -3,7 +3,7 @@
 // also if the connection is lost while the answer to COMMIT is on its way.
 import type { Clock, FabricError } from '@fame-fabric/shared';
 import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
-import type { Connection } from './connection.ts';
+import type { Connection, Sql } from './connection.ts';
 import { closedFault, isContention, isLost, runningFault } from './faults.ts';
 import { Reconnecting, type ReconnectingOptions } from './reconnecting.ts';
 import { Transaction } from './transaction.ts';
@@ -36,7 +36,7 @@ interface Pending<Given> {
   reject(error: FabricError): void;
 }
 
-export interface LaneOptions<Given> extends ReconnectingOptions {
+export interface LaneOptions<Given, Prefetched> extends ReconnectingOptions {
   /** Number of the lane, unique for its writer. */
   readonly number: number;
   readonly holder: string;
@@ -45,11 +45,18 @@ export interface LaneOptions<Given> extends ReconnectingOptions {
   readonly slot: number;
   /** For pauses and limits of this process. */
   readonly clock: Clock;
+  /** Sends reads that all operations need, before the answers to the first statements. It awaits none before it has sent all. */
+  prefetch(sql: Sql, jobs: readonly Job<Given>[]): Promise<Prefetched>;
   /**
    * Runs operations in a transaction. Returns their outcomes in order. With `stopsWhenFull` it ends before the first one that fails
    * with STORE_FULL.
    */
-  run(tx: Transaction, jobs: readonly Job<Given>[], stopsWhenFull: boolean): Promise<Outcome[]>;
+  run(
+    tx: Transaction,
+    jobs: readonly Job<Given>[],
+    prefetched: Prefetched,
+    stopsWhenFull: boolean,
+  ): Promise<Outcome[]>;
   /** Makes room in a full store, never by the conversations `except`. Returns false if it found nothing to remove. */
   makeRoom(tx: Transaction, except: ReadonlySet<string>): Promise<boolean>;
   /** Name that `makeRoom` locks. */
@@ -58,15 +65,15 @@ export interface LaneOptions<Given> extends ReconnectingOptions {
 
 type Needs = Pick<Job<unknown>, 'now' | 'names' | 'conversations'>;
 
-export class Lane<Given> {
-  readonly #options: LaneOptions<Given>;
+export class Lane<Given, Prefetched = void> {
+  readonly #options: LaneOptions<Given, Prefetched>;
   readonly #connection: Reconnecting;
   #queue: Pending<Given>[] = [];
   #running: Promise<void> | undefined;
   #batch = 0;
   #isClosed = false;
 
-  constructor(options: LaneOptions<Given>) {
+  constructor(options: LaneOptions<Given, Prefetched>) {
     this.#options = options;
     this.#connection = new Reconnecting(options);
   }
@@ -107,7 +114,12 @@ export class Lane<Given> {
     const [{ job, until }] = batch as [Pending<Given>];
     try {
       const needs = { now: job.now, names: [roomName], conversations: [] };
-      return await this.#transact(needs, until, (tx) => makeRoom(tx, except));
+      return await this.#transact(
+        needs,
+        until,
+        async () => undefined,
+        (tx) => makeRoom(tx, except),
+      );
     } catch {
       // The operations then fail with a fault of their own.
       return false;
@@ -124,8 +136,13 @@ export class Lane<Given> {
     };
     let outcomes: Outcome[];
     try {
-      const { run } = this.#options;
-      outcomes = await this.#transact(needs, batch[0]!.until, (tx) => run(tx, jobs, stopsWhenFull));
+      const { run, prefetch } = this.#options;
+      outcomes = await this.#transact(
+        needs,
+        batch[0]!.until,
+        (sql) => prefetch(sql, jobs),
+        (tx, prefetched) => run(tx, jobs, prefetched, stopsWhenFull),
+      );
     } catch (error) {
       if (batch.length > 1 && !isLost(error)) return await this.#commitEach(batch);
       // While the server is away, each of them alone would only wait again.
@@ -152,23 +169,28 @@ export class Lane<Given> {
   }
 
   /** Runs `work` in a transaction until it is committed. @throws the error of the last attempt */
-  async #transact<T>(needs: Needs, until: number, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  async #transact<T, Read>(
+    needs: Needs,
+    until: number,
+    prefetch: (sql: Sql) => Promise<Read>,
+    work: (tx: Transaction, prefetched: Read) => Promise<T>,
+  ): Promise<T> {
     const { clock, holder, schema, slot, number: lane } = this.#options;
     this.#batch += 1;
     const batch = { holder, lane, number: this.#batch };
     /** Result of an attempt whose commit may have succeeded. */
     let sent: { readonly result: T } | undefined;
     const attempt = async (connection: Connection): Promise<T> => {
-      const tx = await Transaction.begin({ connection, schema, slot, ...needs }, batch);
-      if (!tx) {
+      const begun = await Transaction.begin({ connection, schema, slot, ...needs }, batch, prefetch);
+      if (!begun) {
         await connection.run('ROLLBACK');
         return sent!.result;
       }
       sent = undefined;
-      const result = await work(tx);
-      await tx.writeSizes();
+      const { tx, prefetched } = begun;
+      const result = await work(tx, prefetched);
       sent = { result };
-      await connection.run('COMMIT');
+      await tx.commit();
       return result;
     };
     for (let attempts = 1; ; attempts++) {

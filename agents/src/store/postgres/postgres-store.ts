@@ -49,7 +49,7 @@ import { Reconnecting } from './reconnecting.ts';
 import { remove, restore, trash } from './removal.ts';
 import { ROOM_NAME, Room } from './room.ts';
 import { prepareSchema } from './schema.ts';
-import { Session } from './session.ts';
+import { checkSessions, Session } from './session.ts';
 import { parseStoreUrl, type StoreAddress } from './store-url.ts';
 import { sweep } from './sweep.ts';
 import { SLOTS, type Transaction } from './transaction.ts';
@@ -82,9 +82,10 @@ export class PostgresStore implements ConversationStore, AgentStore {
   readonly holder = newId();
   readonly #clock: Clock | undefined;
   readonly #room: Room;
+  readonly #connect: (isAgain: boolean) => Promise<Connection>;
   readonly #session: Session;
   readonly #writes: Lane<Work>;
-  readonly #appends: readonly Lane<GivenAppend>[];
+  readonly #appends: readonly Pick<Lane<GivenAppend>, 'submit' | 'close'>[];
   readonly #readers: readonly Reconnecting[];
   readonly #reading = new Set<Promise<unknown>>();
   #nextReader = 0;
@@ -99,7 +100,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
     const address = parseStoreUrl(options.url);
     const store = new PostgresStore(address, options);
     try {
-      await store.#open(address, options.schema ?? 'fame');
+      await store.#open(options.schema ?? 'fame');
       return store;
     } catch (error) {
       await store.close();
@@ -114,6 +115,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
     this.#room = new Room({ maxBytes, ownerLimits, onRoom });
     const connect = (isAgain: boolean): Promise<Connection> =>
       Connection.open({ address, schema, name: `fame ${this.holder}`, clock: systemClock, isAgain });
+    this.#connect = connect;
     const { holder } = this;
     this.#session = new Session({ holder, schema, clock: systemClock, connect });
     const firstSlot = Math.floor(Number.parseInt(holder.slice(0, 6), 36));
@@ -127,25 +129,21 @@ export class PostgresStore implements ConversationStore, AgentStore {
       roomName: ROOM_NAME,
       makeRoom: (tx: Transaction, except: ReadonlySet<string>) => this.#room.makeRoom(tx, except),
     });
-    this.#writes = new Lane<Work>({ ...laneOf(0), run: runWorks });
+    this.#writes = new Lane<Work>({ ...laneOf(0), prefetch: async () => undefined, run: runWorks });
     this.#appends = Array.from({ length: APPEND_LANES }, (_, i) => {
       const appends = new Appends(this.#room);
-      return new Lane<GivenAppend>({
+      return new Lane({
         ...laneOf(1 + i),
-        run: (tx, jobs, stopsWhenFull) => appends.run(tx, jobs, stopsWhenFull),
+        prefetch: (sql: Sql, jobs: readonly Job<GivenAppend>[]) => appends.prefetch(sql, jobs),
+        run: (tx, jobs, prefetched, stopsWhenFull) => appends.run(tx, jobs, prefetched, stopsWhenFull),
       });
     });
     this.#readers = Array.from({ length: READERS }, () => new Reconnecting({ clock: systemClock, connect }));
   }
 
-  async #open(address: StoreAddress, schema: string): Promise<void> {
-    const connection = await Connection.open({
-      address,
-      schema,
-      name: `fame ${this.holder}`,
-      clock: systemClock,
-      isAgain: false,
-    });
+  async #open(schema: string): Promise<void> {
+    await checkSessions(systemClock, () => this.#connect(false));
+    const connection = await this.#connect(false);
     try {
       await prepareSchema(connection, { schema, place: this.place });
     } finally {
@@ -397,6 +395,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
 async function runWorks(
   tx: Transaction,
   jobs: readonly Job<Work>[],
+  _: unknown,
   stopsWhenFull: boolean,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];

@@ -4,7 +4,7 @@
 import { randomInt } from 'node:crypto';
 import { type Clock, FabricError, newId, type Timer } from '@fame-fabric/shared';
 import type { Connection } from './connection.ts';
-import { isLost } from './faults.ts';
+import { isLost, sqlState } from './faults.ts';
 import { PATIENCE_MS } from './lane.ts';
 import { deleteDead } from './living.ts';
 import { Reconnecting } from './reconnecting.ts';
@@ -27,8 +27,6 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #connection: Reconnecting;
   readonly #listeners = new Set<() => void>();
-  /** Called with each notification while the connection is checked. */
-  #onCheck: ((payload: string) => void) | undefined;
   #beat: Timer | undefined;
   #beating: Promise<void> | undefined;
   #releasing: Promise<void> | undefined;
@@ -42,36 +40,12 @@ export class Session {
     });
   }
 
-  /**
-   * Registers the writer. @throws {CONFIG_INVALID} if the connection goes through a pooler that changes its session; and errors of the
-   * server
-   */
+  /** Registers the writer. @throws errors of the server */
   async open(): Promise<void> {
-    const { clock, connect } = this.#options;
-    const nonce = `check ${newId()}`;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const limit = clock.after(CHECK_MS, () => resolve(false), { keepAlive: true });
-    this.#onCheck = (payload) => payload === nonce && resolve(true);
-    try {
-      await this.#connection.use(clock.monotonic(), async (connection) => {
-        await connection.run('SELECT 1');
-      });
-      const other = await connect(false);
-      try {
-        await other.run('SELECT pg_notify($1, $2)', this.#channel, nonce);
-      } finally {
-        await other.close();
-      }
-      if (!(await promise)) {
-        throw new FabricError(
-          'CONFIG_INVALID',
-          'FAME_STORE_URL leads to a connection pooler that does not keep sessions, so LISTEN does not work. Name the PostgreSQL server itself, or a pool in session mode.',
-        );
-      }
-    } finally {
-      limit.stop();
-      this.#onCheck = undefined;
-    }
+    const { clock } = this.#options;
+    await this.#connection.use(clock.monotonic(), async (connection) => {
+      await connection.run('SELECT 1');
+    });
     this.#beat = clock.every(BEAT_MS, () => {
       this.#beating ??= this.#signOfLife().finally(() => {
         this.#beating = undefined;
@@ -130,9 +104,8 @@ export class Session {
   }
 
   #hear(payload: string): void {
-    if (this.#onCheck) this.#onCheck(payload);
-    else if (payload !== this.#options.holder && !payload.startsWith('check'))
-      for (const listener of this.#listeners) listener();
+    if (payload === this.#options.holder) return;
+    for (const listener of this.#listeners) listener();
   }
 
   async #signOfLife(): Promise<void> {
@@ -165,6 +138,48 @@ export class Session {
       )
       // The others find them when they look.
       .catch(() => undefined);
+  }
+}
+
+/**
+ * Checks that connections keep their sessions, by a notification from one to another.
+ * @throws {CONFIG_INVALID} if a pooler is in between that gives the statements of a connection to any session
+ */
+export async function checkSessions(clock: Clock, connect: () => Promise<Connection>): Promise<void> {
+  let isKept: boolean;
+  try {
+    isKept = await isNotified(clock, connect);
+  } catch (error) {
+    if (!SESSION_MIXED.has(sqlState(error) ?? '')) throw error;
+    isKept = false;
+  }
+  if (isKept) return;
+  throw new FabricError(
+    'CONFIG_INVALID',
+    'FAME_STORE_URL leads to a connection pooler that does not keep sessions, so LISTEN does not work. Name the PostgreSQL server itself, or a pool in session mode.',
+  );
+}
+
+/** Errors about prepared statements of other connections: they share a session. */
+const SESSION_MIXED = new Set(['42P05', '26000']);
+
+/** Returns true if a notification of one connection reaches another. */
+async function isNotified(clock: Clock, connect: () => Promise<Connection>): Promise<boolean> {
+  const channel = `fame_check_${newId().toLowerCase()}`;
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const limit = clock.after(CHECK_MS, () => resolve(false), { keepAlive: true });
+  const opened = [await connect()];
+  try {
+    const [listening] = opened as [Connection];
+    listening.onNotification = () => resolve(true);
+    await listening.run(`LISTEN ${channel}`);
+    const sending = await connect();
+    opened.push(sending);
+    await sending.run('SELECT pg_notify($1, $2)', channel, '');
+    return await promise;
+  } finally {
+    limit.stop();
+    await Promise.all(opened.map((connection) => connection.close()));
   }
 }
 

@@ -42,21 +42,28 @@ export class Transaction {
   #bytesChange = 0;
   #usedChange = 0;
   readonly #ownerChanges = new Map<string, number>();
+  readonly #sent: Promise<unknown>[] = [];
 
-  /** Begins a transaction. Another one with the same `batch` waits for it. Returns `undefined` if that was committed before. */
-  static async begin(
+  /**
+   * Begins a transaction. Another one with the same `batch` waits for it. Returns `undefined` if that was committed before. `prefetch`
+   * sends reads that travel with the first statements and see the locked state.
+   */
+  static async begin<T>(
     options: TransactionOptions,
     batch: { holder: string; lane: number; number: number },
-  ): Promise<Transaction | undefined> {
+    prefetch: (sql: Connection) => Promise<T>,
+  ): Promise<{ tx: Transaction; prefetched: T } | undefined> {
     const { connection: sql, schema, conversations } = options;
     const names = [...new Set(options.names)].map((name) => `${schema}:${name}`);
-    const [, isNew, , rows, state] = await together<
-      [unknown, number, unknown, Row[], { now: number; bytes: number } | undefined]
+    const [, state, , rows, prefetched] = await together<
+      [unknown, { is_new: boolean; now: number; bytes: number } | undefined, unknown, Row[], T]
     >([
       sql.run('BEGIN'),
-      sql.run(
-        `INSERT INTO batch VALUES ($1, $2, $3)
-         ON CONFLICT (holder, lane) DO UPDATE SET number = excluded.number WHERE batch.number < excluded.number`,
+      sql.get<{ is_new: boolean; now: number; bytes: number }>(
+        `WITH batch AS (
+           INSERT INTO batch VALUES ($1, $2, $3)
+           ON CONFLICT (holder, lane) DO UPDATE SET number = excluded.number WHERE batch.number < excluded.number RETURNING 1)
+         SELECT EXISTS (SELECT 1 FROM batch) AS is_new, ${NOW} AS now, ${SIZE} AS bytes`,
         batch.holder,
         batch.lane,
         batch.number,
@@ -74,9 +81,9 @@ export class Transaction {
         : sql.all<Row>(`SELECT ${COLUMNS} FROM conversation WHERE id = ANY($1) ORDER BY key FOR UPDATE`, [
             ...new Set(conversations),
           ]),
-      sql.get<{ now: number; bytes: number }>(`SELECT ${NOW} AS now, ${SIZE} AS bytes`),
+      prefetch(sql),
     ]);
-    return isNew === 0 ? undefined : new Transaction(options, rows, state!);
+    return state!.is_new ? { tx: new Transaction(options, rows, state!), prefetched } : undefined;
   }
 
   private constructor(
@@ -138,11 +145,17 @@ export class Transaction {
     return this.#ownerChanges.get(principal) ?? 0;
   }
 
-  /** Writes the sizes. Call it last. */
-  async writeSizes(): Promise<void> {
-    const statements: Promise<unknown>[] = [];
+  /** Sends a statement whose result no operation needs. `commit` waits for it. */
+  send(statement: Promise<unknown>): void {
+    // `commit` reports the error, unless an operation fails before.
+    statement.catch(() => undefined);
+    this.#sent.push(statement);
+  }
+
+  /** Writes the sizes and commits. The statements travel together: after one that fails, the server rolls back instead. */
+  async commit(): Promise<void> {
     if (this.#bytesChange !== 0) {
-      statements.push(
+      this.send(
         this.sql.run(
           'INSERT INTO size VALUES ($1, $2) ON CONFLICT (slot) DO UPDATE SET chars = size.chars + excluded.chars',
           this.#slot,
@@ -152,7 +165,7 @@ export class Transaction {
     }
     const owners = [...this.#ownerChanges].filter(([, chars]) => chars !== 0);
     if (owners.length > 0) {
-      statements.push(
+      this.send(
         this.sql.run(
           `INSERT INTO owner SELECT principal, $1, chars FROM unnest($2::text[], $3::bigint[]) AS o (principal, chars)
            ORDER BY principal COLLATE "C" ON CONFLICT (principal, slot) DO UPDATE SET chars = owner.chars + excluded.chars`,
@@ -162,6 +175,6 @@ export class Transaction {
         ),
       );
     }
-    await together(statements);
+    await together([...this.#sent, this.sql.run('COMMIT')]);
   }
 }
