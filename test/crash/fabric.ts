@@ -15,14 +15,17 @@ import {
 } from '@fame-fabric/agents/testing';
 import type { ModelOptions, ToolResult, TurnEvent } from '@fame-fabric/client';
 import { newId } from '@fame-fabric/shared';
+import type { PostgresServer } from '../kit/postgres.ts';
 import { type Proc, startNode } from '../kit/processes.ts';
 import { admissionUrl, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';
 import { API_KEY, lastUserText, pause, startModel } from '../kit/stack.ts';
 import { TcpProxy } from '../kit/tcp-proxy.ts';
 import type { ApprovalLine, TurnRequest } from './client-program.ts';
-import { JournalView } from './journal-view.ts';
+import { type Journal, JournalView } from './journal-view.ts';
+import { PostgresJournal } from './postgres/postgres-journal.ts';
 
-export type Victim = 'agent' | 'sentinel' | 'client';
+/** `store` is the PostgreSQL server of the agent. */
+export type Victim = 'agent' | 'sentinel' | 'client' | 'store';
 
 /** Arguments and variables of a replica: a short lease, and the address of a pool. */
 const REPLICA = { leaseMs: '3000', env: { FAME_CHAT_ADDRESS: 'chat@*.fame.fabric' } } as const;
@@ -44,6 +47,8 @@ export interface FabricOptions {
   replicas?: number;
   /** Time that the sentinel waits for a lost node, in ms. @default 1_000 */
   resumeWindowMs?: number;
+  /** PostgreSQL server of the agent. The caller closes it. @default none, the agent has a SQLite file */
+  server?: PostgresServer;
 }
 
 /** A tool of the agent. */
@@ -84,7 +89,6 @@ const secondText = (nonce: string, result: string): string =>
 export class Fabric {
   readonly dataDir = temporaryDirectory();
   readonly toolDir = temporaryDirectory();
-  readonly journal = new JournalView(this.dataDir);
   readonly #gates = new Map<string, Gates>();
   readonly #turns = new Map<string, UserTurn>();
   #model!: Awaited<ReturnType<typeof startModel>>;
@@ -95,9 +99,11 @@ export class Fabric {
   readonly replicas: Proc[] = [];
   #client: Proc | undefined;
   #sentinelEnv: Record<string, string> = {};
+  readonly #server: PostgresServer | undefined;
+  readonly journal: Journal;
 
   static async start(options: FabricOptions = {}): Promise<Fabric> {
-    const fabric = new Fabric();
+    const fabric = new Fabric(options.server);
     const { respond = (request) => fabric.#answer(request), hasClient = true } = options;
     const { resumeWindowMs = 1_000, replicas = 1 } = options;
     fabric.#sentinelEnv = { FAME_RESUME_WINDOW_MS: String(resumeWindowMs) };
@@ -110,6 +116,11 @@ export class Fabric {
     } else await fabric.restart('agent');
     if (hasClient) await fabric.restart('client');
     return fabric;
+  }
+
+  private constructor(server: PostgresServer | undefined) {
+    this.#server = server;
+    this.journal = server ? new PostgresJournal(server.url) : new JournalView(this.dataDir);
   }
 
   /** The admission URL of the sentinel. */
@@ -132,11 +143,13 @@ export class Fabric {
   /** Sends SIGKILL; resolves when the process has ended. */
   kill(victim: Victim): Promise<unknown> {
     if (victim === 'agent') return this.#agent.kill();
+    if (victim === 'store') return this.#server!.stopNow();
     return victim === 'sentinel' ? this.#sentinel.proc.kill() : (this.#client?.kill() ?? Promise.resolve());
   }
 
   async restart(victim: Victim): Promise<void> {
-    if (victim === 'sentinel') {
+    if (victim === 'store') await this.#server!.resume();
+    else if (victim === 'sentinel') {
       const { port, dataDir } = this.#sentinel;
       this.#sentinel = await startOurSentinel({ port, dataDir, env: this.#sentinelEnv });
     } else if (victim === 'agent') {
@@ -168,6 +181,7 @@ export class Fabric {
         ...env,
         FAME_DIRECT_ADMISSION_URL: admissionUrl(this.#proxy.port),
         FAME_DATA_DIR: this.dataDir,
+        ...(this.#server ? { FAME_STORE_URL: this.#server.url } : {}),
         OPENAI_API_KEY: API_KEY,
         OPENAI_BASE_URL: this.#model.url,
       },

@@ -13,6 +13,9 @@ export interface JournalRow {
   body: Record<string, unknown>;
 }
 
+/** The same reads of a store of any kind. */
+export type Journal = Pick<JournalView, keyof JournalView>;
+
 export class JournalView {
   readonly #path: string;
   #db: DatabaseSync | undefined;

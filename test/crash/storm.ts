@@ -4,6 +4,7 @@ import { seeded, type WireRequest } from '@fame-fabric/agents/testing';
 import type { TurnEvent } from '@fame-fabric/client';
 import { connect } from '@fame-fabric/client/node';
 import { isFabricError, newId } from '@fame-fabric/shared';
+import type { PostgresServer } from '../kit/postgres.ts';
 import { CHAT, lastUserText } from '../kit/stack.ts';
 import { textOf } from '../kit/streamed-text.ts';
 import { answerOf, Fabric, lookSlowly, newNonce, nonceOf, slowly, stepOf } from './fabric.ts';
@@ -11,7 +12,7 @@ import type { JournalRow } from './journal-view.ts';
 
 export interface StormOptions {
   /** With `replica`, three processes serve the agent, and every fifth is paused for longer than its lease instead of killed. */
-  victim: 'agent' | 'sentinel' | 'replica';
+  victim: 'agent' | 'sentinel' | 'replica' | 'store';
   kills: number;
   /** Conversations that run turns at the same time. @default 50 */
   conversations?: number;
@@ -19,6 +20,8 @@ export interface StormOptions {
   longestLifeMs: number;
   seed?: number;
   onKill?: (count: number, turns: number) => void;
+  /** PostgreSQL server of the agent. @default none, the agent has a SQLite file */
+  server?: PostgresServer;
 }
 
 export interface StormReport {
@@ -66,6 +69,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     hasClient: false,
     replicas: victim === 'replica' ? REPLICAS : 1,
     respond: (request) => respond(request, random, faults),
+    ...(options.server ? { server: options.server } : {}),
   });
   const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
   let isOver = false;
@@ -123,7 +127,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     if (victim === 'replica') await strike(fabric, Math.floor(random() * REPLICAS), count % 5 === 0);
     else await fabric.kill(victim);
     if (victim === 'agent') fabric.spawnAgent();
-    else if (victim === 'sentinel') await fabric.restart('sentinel');
+    else if (victim !== 'replica') await fabric.restart(victim);
     options.onKill?.(count, sentTurns.length);
   }
   isOver = true;

@@ -1,5 +1,6 @@
 // Runs once before the tests of a project: starts the PostgreSQL server that their files share, each with schemas of its own.
 import type { TestProject } from 'vitest/node';
+import { ensurePooler } from './pooler.ts';
 import { noPostgres, PostgresServer } from './postgres.ts';
 
 declare module 'vitest' {
@@ -16,6 +17,7 @@ export default async function setup({ provide }: TestProject): Promise<(() => Pr
     provide('postgres', { reason });
     return undefined;
   }
+  ensurePooler();
   const server = await PostgresServer.start();
   provide('postgres', { url: server.url });
   return () => server.close();

@@ -168,7 +168,8 @@ function unprivileged(): { name: string; uid: number; gid: number } | undefined 
   return { name: 'nobody', uid: Number(uid), gid: Number(gid) };
 }
 
-function asUser(command: readonly string[]): string[] {
+/** The command that runs another one as the user of the server. */
+export function asUser(command: readonly string[]): string[] {
   const user = unprivileged();
   if (!user) return [...command];
   return ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups', ...command];

@@ -1,9 +1,12 @@
 // The PostgreSQL store on a server that stops, disappears or does not fit. Each test that harms its server has one of its own.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { type AgentStore, type ConversationStore, openDatabaseStore } from '@fame-fabric/agents/internal';
 import { afterEach, describe, expect, inject, test } from 'vitest';
+import { hasPooler, startPooler } from '../../kit/pooler.ts';
 import { PostgresServer } from '../../kit/postgres.ts';
+import { temporaryDirectory } from '../../kit/sentinel.ts';
 import { TcpProxy } from '../../kit/tcp-proxy.ts';
 
 type Store = ConversationStore & AgentStore;
@@ -234,6 +237,24 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     });
   });
 
+  test.skipIf(!hasPooler())(
+    'a pooler is refused in transaction mode, and works in session mode',
+    async () => {
+      const server = await startServer();
+      await expect(openDatabaseStore(await startPooler(server, 'transaction'))).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('pool in session mode'),
+      });
+      expect(server.sql(`SELECT count(*) FROM information_schema.tables WHERE table_name = 'event'`)).toEqual(
+        ['0'],
+      );
+      const store = await openAt(await startPooler(server, 'session'), 'fame');
+      const other = await openAt(server.url, 'fame');
+      await begin(store, 'c');
+      await expect(other.acquire('c', LEASE)).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
+    },
+  );
+
   test('several processes can create the tables at once', async () => {
     const schema = newSchema();
     const stores = await Promise.all(Array.from({ length: 6 }, () => openAt(url, schema)));
@@ -266,6 +287,24 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     await store.restore('c');
     await store.remove('c');
     expect(await bytes()).toBe(one);
+  });
+
+  test('the client of PostgreSQL is loaded with the setting only', async () => {
+    const load = async (config: object): Promise<string> => {
+      const script = `
+        const { createRequire } = await import('node:module');
+        const { openStore } = await import('@fame-fabric/agents/internal');
+        const { close } = await openStore(${JSON.stringify(config)});
+        await close();
+        console.log(Object.keys(createRequire('/').cache).some((file) => /node_modules.pg.lib/.test(file)));`;
+      const flags = ['--conditions=fame-source', '--input-type=module', '-e', script];
+      return (await promisify(execFile)(process.execPath, flags)).stdout.trim();
+    };
+    const limits = { conversationTtlDays: 1, storeMaxBytes: 0 };
+    const server = await startServer();
+    const dataDir = temporaryDirectory();
+    expect(await load({ ...limits, dataDir })).toBe('false');
+    expect(await load({ ...limits, dataDir, storeUrl: server.url })).toBe('true');
   });
 
   test('a character that PostgreSQL cannot store fails its own operation only', async () => {
