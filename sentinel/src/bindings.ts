@@ -354,9 +354,22 @@ export class Bindings {
   /** True if a node below us serves this exact address or pool. */
   isOwn(address: string): boolean {
     if (this.#own.has(address)) return true;
+    return (this.#poolOf(address)?.nodes ?? 0) > 0;
+  }
+
+  /** True if a node with a key is a member of this pool. */
+  hasKeyedMember(pool: string): boolean {
+    return (this.#poolOf(pool)?.keyed ?? 0) > 0;
+  }
+
+  /** The nodes without a key in a pool. */
+  strangersIn(pool: string): Session[] {
+    return [...(this.#poolOf(pool)?.members ?? [])].filter(isStranger);
+  }
+
+  #poolOf(address: string): Pool | undefined {
     const name = poolName(address);
-    const pool = name && this.#pools.get(name.participant)?.get(name.host);
-    return pool !== undefined && pool.nodes > 0;
+    return name && this.#pools.get(name.participant)?.get(name.host);
   }
 
   /**

@@ -24,7 +24,7 @@ import type { Identity } from './identity.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { answer, nack } from './replies.ts';
 import type { RateBrake } from './session/rate-brake.ts';
-import type { Session } from './session/session.ts';
+import { isStranger, type Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { SessionListener, Sessions } from './session/sessions.ts';
 import type { WhoIsAnswers } from './who-is.ts';
@@ -60,6 +60,8 @@ const requestOf = ({ id, corrId, traceId }: Envelope): Request => ({ id, corrId,
 interface ClusterOwners {
   /** Calls `onClaimed` with the reason for a refusal, or with `undefined` if the node may have the address. */
   claim(address: string, from: Session, onClaimed: (refusal: string | undefined) => void): void;
+  /** Claims of a node that wait. */
+  waitingCount(from: Session): number;
 }
 
 /** Announces the bindings of nodes below us to the parent and to peers. */
@@ -219,7 +221,8 @@ export class Control {
     if (!isAllowed()) return;
     const { version } = guard.permissions;
     const bound = bindings.addressesOf(from);
-    const count = (bound?.size ?? 0) + challenge.waitingCount(from);
+    const waiting = challenge.waitingCount(from) + (cluster?.waitingCount(from) ?? 0);
+    const count = (bound?.size ?? 0) + waiting;
     const limit = this.#limitOf(from);
     if (count >= limit && !bound?.has(address) && !challenge.isWaiting(address, from)) {
       refuse(
@@ -229,7 +232,7 @@ export class Control {
       return;
     }
     const isAdded = !bound?.has(address) && !challenge.isWaiting(address, from);
-    const fault = isAdded ? from.quota?.addressFault(challenge.waitingCount(from)) : undefined;
+    const fault = isAdded ? from.quota?.addressFault(waiting) : undefined;
     if (fault !== undefined) {
       refuse('QUOTA_EXCEEDED', fault);
       return;
@@ -260,7 +263,10 @@ export class Control {
       if (from.kind !== 'peer' && isNew) challenge.bound(address);
     };
     const isShared = parsed.host?.startsWith('*.') || from.kind === 'peer';
-    if (isShared) onDecision(undefined);
+    // A pool of nodes with a key is closed to strangers in the whole cluster.
+    const isOpenPool = cluster === undefined || !isStranger(from);
+    if (isShared && (isOpenPool || from.kind === 'peer')) onDecision(undefined);
+    else if (isShared) this.#claim(address, from, onDecision);
     else if (cluster === undefined) challenge.decide(address, from, onDecision);
     else {
       challenge.decide(address, from, (refusal) => {
@@ -277,6 +283,7 @@ export class Control {
     cluster?.claim(address, from, (refusal) => {
       if (from.transport !== transport || from.state !== 'attached') return;
       if (refusal !== undefined) onDecision(refusal);
+      else if (address.includes('@*.')) onDecision(undefined);
       else challenge.decide(address, from, onDecision);
     });
   }

@@ -8,6 +8,7 @@ import { clusterEnv, NATS_SERVER, type NatsServer, startNats } from '../kit/nats
 import { closeLinks, connectLink, mathService, serviceOf } from '../kit/our-node.ts';
 import { localKey, type OurSentinel, startOurSentinel } from '../kit/sentinel.ts';
 import { stopStack } from '../kit/stack.ts';
+import { TcpProxy } from '../kit/tcp-proxy.ts';
 
 // Without the package, or apt-get to fetch it, these tests are skipped with a warning. CI fails instead.
 describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
@@ -215,6 +216,40 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     await expect(stranger.bind('kept@fame.fabric', mathService())).rejects.toMatchObject({
       code: 'ADDRESS_IN_USE',
     });
+  });
+
+  test('a sentinel whose connection to NATS stands still is gone for the others, serves its own nodes, and heals', async () => {
+    const proxy = await TcpProxy.to(nats.port);
+    const env = { ...clusterEnv(nats, 'cut-off'), FAME_CLUSTER_NATS: `nats://127.0.0.1:${proxy.port}` };
+    const third = await startOurSentinel({ env });
+    const agent = await connectLink(third.url);
+    extra.add(agent);
+    const called = Promise.withResolvers<void>();
+    const wait = () => {
+      called.resolve();
+      return new Promise(() => {});
+    };
+    await agent.bind('cut-off@fame.fabric', serviceOf({ wait, echo: ([value]) => value }));
+    const link = await caller(far);
+    const echoAt = (from: Link) =>
+      from.call('cut-off@fame.fabric', 'echo', { args: [7] }, { timeoutMs: 2_000 });
+    expect(await echoAt(link)).toBe(7);
+    const waiting = link.call('cut-off@fame.fabric', 'wait', {}, { timeoutMs: 30_000 });
+    const outcome = expect(waiting).rejects.toMatchObject({ code: 'NODE_GONE' });
+    await called.promise;
+    proxy.hold('up');
+    proxy.hold('down');
+    await outcome;
+    expect(await echoAt(await caller(third))).toBe(7);
+    await eventually(async () =>
+      expect(await readiness(third)).toEqual({ status: 'ready', cluster: 'alone' }),
+    );
+    proxy.release('up');
+    proxy.release('down');
+    await eventually(async () => expect(await echoAt(link)).toBe(7));
+    expect(await readiness(third)).toEqual({ status: 'ready', cluster: 'connected' });
+    await third.proc.stop();
+    await proxy.close();
   });
 
   test('`fame ps` and /readyz show the cluster', async () => {

@@ -58,6 +58,7 @@ export interface AddressClaimsOptions {
 export type OnClaimed = (refusal: string | undefined) => void;
 
 interface Claim {
+  readonly from: Session;
   readonly epoch: number;
   /** Monotonic time of the first question, in ms. */
   readonly askedAt: number;
@@ -88,7 +89,10 @@ interface Verdict {
 export class AddressClaims {
   readonly #deps: AddressClaimsDeps;
   readonly #options: AddressClaimsOptions;
-  readonly #pending = new Map<string, Claim>();
+  /** Claims that wait, by address and principal: a node with the key of an owner must not wait behind another one. */
+  readonly #pending = new Map<string, Map<string, Claim>>();
+  /** Number of claims that wait, by node. */
+  readonly #counts = new Map<Session, number>();
   /** Epochs of the addresses that nodes of this sentinel have: wall time of the claim, in ms. */
   readonly #epochs = new Map<string, number>();
   readonly #subscriptions = new Map<string, BusSubscription>();
@@ -108,7 +112,9 @@ export class AddressClaims {
    */
   claim(address: string, from: Session, onClaimed: OnClaimed): void {
     const { bus, clock } = this.#deps;
-    const earlier = this.#pending.get(address);
+    const principal = from.terms.principal.id;
+    const ofAddress = this.#pending.get(address);
+    const earlier = ofAddress?.get(principal);
     if (earlier !== undefined) {
       earlier.onClaimed.push(onClaimed);
       return;
@@ -118,6 +124,7 @@ export class AddressClaims {
       return;
     }
     const claim: Claim = {
+      from,
       epoch: clock.now(),
       askedAt: clock.monotonic(),
       onClaimed: [onClaimed],
@@ -126,21 +133,32 @@ export class AddressClaims {
       isGivenUp: false,
       end: () => {},
     };
-    this.#pending.set(address, claim);
+    if (ofAddress === undefined) this.#pending.set(address, new Map([[principal, claim]]));
+    else ofAddress.set(principal, claim);
+    this.#counts.set(from, this.waitingCount(from) + 1);
     // Before the question: of two claims at the same time, at least one sentinel learns of the other.
-    this.#listen(address);
+    if (!isPool(address)) this.#listen(address);
     claim.timers.push(
       clock.after(MAX_WAIT_MS, () =>
         this.#decide(address, claim, `${address} belongs to a sentinel of the cluster that does not answer`),
       ),
     );
-    this.#ask(address, from, claim);
+    this.#ask(address, claim);
   }
 
-  #ask(address: string, from: Session, claim: Claim): void {
-    const { path, terms } = from;
+  /** Claims of a node that wait. */
+  waitingCount(from: Session): number {
+    return this.#counts.get(from) ?? 0;
+  }
+
+  #isPending(address: string, claim: Claim): boolean {
+    return this.#pending.get(address)?.get(claim.from.terms.principal.id) === claim;
+  }
+
+  #ask(address: string, claim: Claim): void {
     const { bus, clock, identity, inbox, subjects } = this.#deps;
-    const { epoch } = claim;
+    const { epoch, from } = claim;
+    const { path, terms } = from;
     const { id, roles } = terms.principal;
     const message: ClaimMessage = { id: identity.id, path, epoch, principal: { id, roles } };
     let isAnswered = false;
@@ -148,35 +166,35 @@ export class AddressClaims {
     claim.end = inbox.ask(subjects.claim(address), Buffer.from(JSON.stringify(message)), (answer) => {
       isAnswered = true;
       const verdict = answer && readVerdict(answer);
-      if (answer === undefined) this.#register(address, from, claim);
+      if (answer === undefined) this.#register(address, claim);
       else if (verdict?.verdict === 'refused') this.#decide(address, claim, verdict.reason ?? 'It is in use');
       else if (verdict?.verdict === 'wait') claim.hasOwner = true;
       else if (verdict !== undefined) {
         claim.isGivenUp ||= verdict.verdict === 'granted';
         if (hasObjectionTime) return;
         hasObjectionTime = true;
-        claim.timers.push(clock.after(OBJECTION_MS, () => this.#register(address, from, claim)));
+        claim.timers.push(clock.after(OBJECTION_MS, () => this.#register(address, claim)));
       }
     });
     claim.timers.push(
       clock.after(SILENT_MS + this.#options.resumeWindowMs, () => {
         if (isAnswered) return;
-        if (bus.isConnected) this.#register(address, from, claim, TAKEN_OVER);
+        if (bus.isConnected) this.#register(address, claim, TAKEN_OVER);
         else this.#decide(address, claim, undefined);
       }),
     );
   }
 
   // Writes a claim to which no sentinel objects into the table of owners.
-  #register(address: string, from: Session, claim: Claim, epoch = claim.epoch): void {
-    const owners = this.#deps.owners();
+  #register(address: string, claim: Claim, epoch = claim.epoch): void {
+    const owners = isPool(address) ? undefined : this.#deps.owners();
     claim.end();
     if (owners === undefined) {
       this.#decide(address, claim, undefined, epoch);
       return;
     }
     const { clock, identity } = this.#deps;
-    const record = { sentinel: identity.id, principal: from.terms.principal.id, epoch };
+    const record = { sentinel: identity.id, principal: claim.from.terms.principal.id, epoch };
     const isTaken = claim.isGivenUp || epoch === TAKEN_OVER;
     this.#write(owners, address, record, { isTaken, askedAt: claim.askedAt }).then(
       (outcome) => {
@@ -184,7 +202,7 @@ export class AddressClaims {
         else if (outcome !== 'wait') this.#decide(address, claim, outcome.refusal);
         else {
           claim.hasOwner = true;
-          claim.timers.push(clock.after(RETRY_MS, () => this.#askAgain(address, from, claim)));
+          claim.timers.push(clock.after(RETRY_MS, () => this.#askAgain(address, claim)));
         }
       },
       // Without the table the answers of the living sentinels decide.
@@ -192,8 +210,11 @@ export class AddressClaims {
     );
   }
 
-  #askAgain(address: string, from: Session, claim: Claim): void {
-    if (this.#pending.get(address) === claim) this.#ask(address, from, claim);
+  #askAgain(address: string, claim: Claim): void {
+    if (!this.#isPending(address, claim)) return;
+    // Another node of this sentinel got the address meanwhile: the sentinel decides between the two.
+    if (this.#epochs.has(address)) this.#decide(address, claim, undefined);
+    else this.#ask(address, claim);
   }
 
   async #write(
@@ -245,14 +266,30 @@ export class AddressClaims {
   }
 
   #decide(address: string, claim: Claim, refusal: string | undefined, epoch = claim.epoch): void {
-    if (this.#pending.get(address) !== claim) return;
+    if (!this.#isPending(address, claim)) return;
     claim.end();
     for (const timer of claim.timers) timer.stop();
-    if (refusal === undefined) this.#epochs.set(address, epoch);
-    this.#pending.delete(address);
+    if (refusal === undefined && !isPool(address) && !this.#epochs.has(address))
+      this.#epochs.set(address, epoch);
+    this.#removePending(address, claim);
     for (const onClaimed of claim.onClaimed) onClaimed(refusal);
     // The node may have lost its connection meanwhile, or may be refused for another reason.
     if (this.#deps.bindings.ownOwner(address) === undefined) this.#release(address);
+  }
+
+  #removePending(address: string, { from }: Claim): void {
+    const ofAddress = this.#pending.get(address);
+    ofAddress?.delete(from.terms.principal.id);
+    if (ofAddress?.size === 0) this.#pending.delete(address);
+    const count = this.waitingCount(from) - 1;
+    if (count > 0) this.#counts.set(from, count);
+    else this.#counts.delete(from);
+  }
+
+  /** A node with a key has bound a pool, which is closed to strangers at all sentinels then. */
+  closedPool(pool: string): void {
+    this.#lingering.delete(pool);
+    this.#listen(pool);
   }
 
   /** A node of this sentinel has bound an exact address. */
@@ -302,9 +339,16 @@ export class AddressClaims {
     if (message === undefined || reply === '') return;
     const { bindings, bus, challenge, identity } = this.#deps;
     const answer = (verdict: Verdict): void => bus.publish(reply, Buffer.from(JSON.stringify(verdict)));
+    if (isPool(address)) {
+      const isClosed = bindings.hasKeyedMember(address) && !isKeyed(message.principal);
+      answer(isClosed ? { verdict: 'refused', reason: closed(address) } : { verdict: 'clear' });
+      return;
+    }
     const pending = this.#pending.get(address);
     if (pending !== undefined && bindings.ownOwner(address) === undefined) {
-      const isOurs = !pending.hasOwner && isOlder({ epoch: pending.epoch, id: identity.id }, message);
+      const isOurs = [...pending.values()].some(
+        ({ epoch, hasOwner }) => !hasOwner && isOlder({ epoch, id: identity.id }, message),
+      );
       answer(isOurs ? { verdict: 'refused', reason: inUse(address) } : { verdict: 'clear' });
       return;
     }
@@ -358,8 +402,8 @@ export class AddressClaims {
 
   /** Refuses the claims that wait. */
   close(): void {
-    for (const [address, claim] of [...this.#pending])
-      this.#decide(address, claim, 'The sentinel is shutting down');
+    for (const [address, claims] of [...this.#pending])
+      for (const claim of [...claims.values()]) this.#decide(address, claim, 'The sentinel is shutting down');
     for (const subscription of this.#subscriptions.values()) subscription.unsubscribe();
     this.#subscriptions.clear();
   }
@@ -367,6 +411,12 @@ export class AddressClaims {
 
 const inUse = (address: string): string =>
   `${address} is bound by another node. Stop that node, or bind another address.`;
+
+const closed = (pool: string): string =>
+  `${pool} is a pool of nodes with a key. Attach with that key, or bind another address.`;
+
+/** True for the address of a pool. */
+export const isPool = (address: string): boolean => address.includes('@*.');
 
 interface Age {
   readonly epoch: number;

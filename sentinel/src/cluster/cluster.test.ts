@@ -690,6 +690,56 @@ describe('exclusive addresses', () => {
     });
   });
 
+  test('a node with the key does not wait behind a claim of another node at the same sentinel', async () => {
+    const clock = new ManualClock();
+    const store = new MemoryOwnerStore(clock);
+    const { A, B, buses, pass } = await clusterOf(['A', 'B'], { clock, store });
+    await bind(A.attach('owner', { ...OURS, principal: ADA }), 'chat@fame.fabric');
+    buses.A.connect(false);
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    expect(await bind(rival, 'chat@fame.fabric')).toBe('waits');
+    const successor = B.attach('successor', { ...OURS, principal: ADA });
+    expect(await bind(successor, 'chat@fame.fabric')).toBeUndefined();
+    await pass(18);
+    expect(await bindResult(rival)).toBe('ADDRESS_IN_USE');
+    expect(B.bindings.ownOwner('chat@fame.fabric')).toBe(successor.session);
+  });
+
+  test('claims that wait count towards the limit of addresses', async () => {
+    const { A, server } = await clusterOf(['A', 'B'], { maxAddressesPerNode: 4 });
+    server.loses = ({ subject }) => subject.startsWith('fame.test.i.') || subject.startsWith('fame.test.c.');
+    const node = A.attach('node', { ...OURS, principal: ADA });
+    const refused: unknown[] = [];
+    for (let i = 0; i < 6; i++) {
+      const envelopes = node.send(
+        { type: 'AddressBind', address: `a${i}@fame.fabric` },
+        { corrId: `b${i}`, rtype: 1, replyTo: `__sys__@${node.path}` },
+      );
+      refused.push(...envelopes.map(({ frame }) => (frame as AddressBindAck).code));
+    }
+    expect(refused).toEqual(['QUOTA_EXCEEDED', 'QUOTA_EXCEEDED']);
+  });
+
+  test('a pool of nodes with a key is closed to strangers at all sentinels', async () => {
+    const { A, B, C } = await clusterOf(['A', 'B', 'C']);
+    const early = B.attach('early', OURS);
+    expect(await bind(early, 'chat@*.fame.fabric')).toBeUndefined();
+    const replica = A.attach('replica', { ...OURS, principal: ADA });
+    expect(await bind(replica, 'chat@*.fame.fabric')).toBeUndefined();
+    await settle();
+    const late = C.attach('late', OURS);
+    requestBind(late, 'chat@*.fame.fabric');
+    await settle();
+    expect(await bindResult(late)).toBe('ADDRESS_IN_USE');
+    expect(await bind(C.attach('second', { ...OURS, principal: ADA }), 'chat@*.fame.fabric')).toBeUndefined();
+    // The stranger that was there first gets no calls any more, not even those of its own sentinel.
+    const caller = B.attach('caller', OURS);
+    for (let i = 0; i < 10; i++) caller.call('chat@fame.fabric', `c${i}`);
+    await settle();
+    expect(early.transport.take().filter(({ frame }) => frame.type === 'Data')).toEqual([]);
+    expect(codes(await received(caller))).toEqual([]);
+  });
+
   test('without the bus a node gets its address at once', async () => {
     const { A, buses } = await clusterOf(['A', 'B']);
     buses.A.connect(false);

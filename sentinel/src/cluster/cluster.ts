@@ -15,7 +15,7 @@ import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
 import type { SessionListener, Sessions } from '../session/sessions.ts';
-import { AddressClaims, type OnClaimed } from './address-claims.ts';
+import { AddressClaims, isPool, type OnClaimed } from './address-claims.ts';
 import type { Bus } from './bus.ts';
 import { Inbox } from './inbox.ts';
 import { NodeLists } from './member-nodes.ts';
@@ -182,15 +182,21 @@ export class Cluster implements ClusterView {
     this.#served.unbound(capabilityKey([capability]));
   }
 
+  /** Claims of a node that wait. */
+  waitingCount(from: Session): number {
+    return this.#claims.waitingCount(from);
+  }
+
   /** A node below this sentinel bound an address. */
   bound(address: string): void {
     if (!isPool(address)) this.#claims.bound(address);
+    else if (this.#deps.bindings.hasKeyedMember(address)) this.#claims.closedPool(address);
     this.#served.bound(address);
   }
 
   /** No node below this sentinel serves the address any more. */
   unbound(address: string): void {
-    if (!isPool(address)) this.#claims.unbound(address);
+    this.#claims.unbound(address);
     this.#served.unbound(address);
   }
 
@@ -245,11 +251,22 @@ export class Cluster implements ClusterView {
 
   #apply(changes: Changes): void {
     this.#routes.changed(changes);
+    for (const pool of changes.closed) this.#closePool(pool);
     for (const [address, epoch] of changes.bound) {
       if (epoch === null) continue;
       const outcome = this.#claims.conflict(address, changes.id, epoch);
       if (outcome === 'own') this.#served.announce(address);
       else if (outcome === 'theirs') this.#yield(address, changes.id);
+    }
+  }
+
+  // A node with a key at another sentinel is a member of the pool: strangers get no message from it any more.
+  #closePool(pool: string): void {
+    const { bindings, listener } = this.#deps;
+    for (const stranger of bindings.strangersIn(pool)) {
+      bindings.remove(pool, stranger);
+      const addresses = bindings.isOwn(pool) ? [] : [pool];
+      listener.removed(stranger, { addresses, capabilities: [] }, true);
     }
   }
 
@@ -397,8 +414,6 @@ export class Cluster implements ClusterView {
     if (!this.#isClosed) log.warn('lost a sentinel of the cluster', { sentinel: pair.id, reason });
   }
 }
-
-const isPool = (address: string): boolean => address.includes('@*.');
 
 const bufferOf = (bytes: Uint8Array): Buffer =>
   bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

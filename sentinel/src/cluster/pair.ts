@@ -5,6 +5,7 @@
 // Invariants: P1 envelopes are delivered in order and without gaps while a link is up. P2 at most `WINDOW_BYTES` and one socket bound
 // are in flight, so the bus never cuts off a slow sentinel. P3 a link that was silent for `SILENT_MS` is down.
 import type { Clock, Logger } from '@fame-fabric/shared';
+import { isUnder } from '@fame-fabric/shared/router';
 import type { Identity } from '../identity.ts';
 import type { Bus } from './bus.ts';
 import {
@@ -179,7 +180,10 @@ export class Pair {
 
   #receiveHello(link: number, frame: Buffer): void {
     const hello = readHello(frame);
-    if (hello === undefined || link === 0) return;
+    // Paths below that of this sentinel are those of its own nodes.
+    const isValid =
+      hello !== undefined && hello.id === this.id && !isUnder(hello.path, this.#deps.identity.path);
+    if (!isValid || link === 0) return;
     const isNew = link !== this.#theirLink;
     if (isNew && this.isUp) this.#end('the other sentinel opened a new link');
     this.#theirLink = link;

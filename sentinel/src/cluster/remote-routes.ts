@@ -48,6 +48,8 @@ export interface Changes {
   /** Each address with its epoch, or with null if it is a pool. */
   readonly bound: readonly (readonly [address: string, epoch: number | null])[];
   readonly unbound: readonly string[];
+  /** Pools with a node that has a key. */
+  readonly closed: readonly string[];
 }
 
 export interface RemoteRoutesDeps {

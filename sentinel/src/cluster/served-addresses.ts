@@ -65,7 +65,7 @@ export class ServedAddresses {
     this.#changed.add(address);
     if (this.#changed.size > 1) return;
     setImmediate(() => {
-      const { bus, epochOf, identity, subjects } = this.#deps;
+      const { bindings, bus, epochOf, identity, subjects } = this.#deps;
       const addresses = [...this.#changed];
       this.#changed = new Set();
       if (!bus.isConnected) return;
@@ -76,6 +76,7 @@ export class ServedAddresses {
           id: identity.id,
           bound: part.filter(isBound).map((address) => [address, epochOf(address) ?? null]),
           unbound: part.filter((address) => !isBound(address)),
+          closed: part.filter((address) => bindings.hasKeyedMember(address)),
         };
         bus.publish(subjects.changes, Buffer.from(JSON.stringify(changes)));
       }
@@ -117,8 +118,9 @@ export class ServedAddresses {
 export function readChanges(payload: Uint8Array): Changes | undefined {
   try {
     const changes = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Changes> | null;
-    const { id, bound, unbound } = changes ?? {};
-    return typeof id === 'string' && isBound(bound) && isTexts(unbound) ? { id, bound, unbound } : undefined;
+    const { id, bound, unbound, closed } = changes ?? {};
+    const isValid = typeof id === 'string' && isBound(bound) && isTexts(unbound) && isTexts(closed);
+    return isValid ? { id, bound, unbound, closed } : undefined;
   } catch {
     // Another version announces in another form; a refused call ends a stale route, too.
     return undefined;

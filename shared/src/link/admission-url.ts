@@ -114,7 +114,7 @@ export const readTokenSettings = (reader: EnvReader): TokenSettings => ({
 });
 
 /** The sentinel on this machine, as its settings describe it. */
-export interface LocalListener {
+interface LocalListener {
   readonly host: string;
   readonly port: number;
   /** True if it serves TLS. */
