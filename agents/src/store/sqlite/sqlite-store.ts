@@ -67,6 +67,9 @@ export interface SqliteStoreOptions {
 /** Reserve above `maxBytes` in which running turns can end. */
 const RESERVE_BYTES = 16_777_216;
 
+/** Tests run the sources. The build bundles the thread, whose own copies of our modules would take 4 MB. */
+const WORKER = import.meta.url.endsWith('.ts') ? './sqlite-worker.ts' : '../../bundle/sqlite-worker.js';
+
 interface Pending {
   resolve(value: never): void;
   reject(error: FabricError): void;
@@ -117,12 +120,12 @@ export class SqliteStore implements ConversationStore, AgentStore {
       ownerLimits,
       hardMaxBytes: maxBytes > 0 ? maxBytes + RESERVE_BYTES : 0,
     };
-    // Tests run the sources; otherwise both files are compiled into one directory.
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
+    this.#worker = new Worker(new URL(WORKER, import.meta.url), {
       workerData: setup,
       // The thread does not inherit the flags of the program.
       execArgv: [],
+      // Its objects live as long as one batch. V8 would let the young generation grow to 48 MB.
+      resourceLimits: { maxYoungGenerationSizeMb: 6 },
     });
     this.#worker.on('message', (answers: WorkerAnswer[]) => this.#settle(answers));
     this.#worker.on('error', (error) => this.#fail(error));
