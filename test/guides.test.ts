@@ -14,7 +14,8 @@ const MAX_LINES = 30;
 
 /**
  * Guides whose programs run elsewhere: those in Python in `npm run interop-python`, projects in `packaging/create-app.test.ts`, pages in
- * `browser/pages.test.ts`, those of OpenAI clients in `doors/openai/guide.test.ts`, settings of editors in `integration/acp.test.ts`. The guide of the MCP door has commands only.
+ * `browser/pages.test.ts`, those of OpenAI clients in `doors/openai/guide.test.ts`, settings of editors in `integration/acp.test.ts`, the cluster in
+ * `crash/cluster-guide.test.ts`. The guide of the MCP door has commands only.
  */
 const OTHER_GUIDES = [
   'docs/guides/python.md',
@@ -25,6 +26,7 @@ const OTHER_GUIDES = [
   'docs/guides/openai.md',
   'docs/guides/responses.md',
   'docs/guides/editors.md',
+  'docs/guides/cluster.md',
 ];
 
 test('there is a guide for each style of agents', () => {
