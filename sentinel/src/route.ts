@@ -419,7 +419,8 @@ export class Router {
       opens = undefined;
     }
 
-    if (!outbound.enqueue(bytes, header.flowId, call !== undefined)) {
+    const isItem = call?.isStream === true && !isAnswer;
+    if (!outbound.enqueue(bytes, header.flowId, call !== undefined, isItem)) {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;
     }
