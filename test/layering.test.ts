@@ -119,8 +119,13 @@ const SINGLES: readonly Single[] = [
     name: 'asynchronous queue',
     pattern: /\bnext\(\): Promise<IteratorResult</,
     home: 'shared/src/async/channel.ts',
-    // The items of one call: the credit of the call bounds the queue.
-    also: ['shared/src/link/call-iterator.ts', 'shared/src/link/stream-call.ts'],
+    also: [
+      // The items of one call: the credit of the call bounds the queue.
+      'shared/src/link/call-iterator.ts',
+      'shared/src/link/stream-call.ts',
+      // The chunks of one read of a socket. There is no producer to queue for: it reads when the next chunk is requested.
+      'agents/src/model/openai/attempt.ts',
+    ],
   },
   {
     name: 'broadcast',

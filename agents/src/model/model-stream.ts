@@ -12,14 +12,17 @@ const DONE: IteratorResult<ModelChunk> = { done: true, value: undefined };
  */
 export function modelStream(
   outer: AbortSignal | undefined,
-  produce: (signal: AbortSignal) => AsyncGenerator<ModelChunk, void>,
+  produce: (signal: AbortSignal) => AsyncIterator<ModelChunk, void>,
 ): AsyncIterable<ModelChunk> {
   const inner = new AbortController();
-  let source: AsyncGenerator<ModelChunk, void> | undefined;
+  let source: AsyncIterator<ModelChunk, void> | undefined;
   let stopListening = (): void => {};
   let isOver = false;
+  /** Calls of `next()` that have not settled, and the last call. A call waits for the one before it. */
+  let openReads = 0;
+  let lastRead: Promise<IteratorResult<ModelChunk>> | undefined;
 
-  const start = (): AsyncGenerator<ModelChunk, void> => {
+  const start = (): AsyncIterator<ModelChunk, void> => {
     stopListening = onAbort(outer, () => inner.abort(outer?.reason));
     return produce(inner.signal);
   };
@@ -29,25 +32,33 @@ export function modelStream(
     return DONE;
   };
 
-  const iterator: AsyncIterator<ModelChunk> = {
-    async next() {
+  const read = async (): Promise<IteratorResult<ModelChunk>> => {
+    try {
       if (isOver) return DONE;
       source ??= start();
-      try {
-        const result = await source.next();
-        return result.done ? end() : result;
-      } catch (error) {
-        if (isOver) return DONE;
-        end();
-        throw error;
-      }
+      const result = await source.next();
+      return result.done ? end() : result;
+    } catch (error) {
+      if (isOver) return DONE;
+      end();
+      throw error;
+    } finally {
+      openReads -= 1;
+    }
+  };
+
+  const iterator: AsyncIterator<ModelChunk> = {
+    next() {
+      openReads += 1;
+      lastRead = openReads > 1 && lastRead ? lastRead.then(read, read) : read();
+      return lastRead;
     },
     async return() {
       if (isOver) return DONE;
       end();
       inner.abort(new DOMException('The consumer left the stream.', 'AbortError'));
       // The source rejects with this abort, which the consumer caused itself.
-      await source?.return(undefined).catch(() => {});
+      await source?.return?.().catch(() => {});
       return DONE;
     },
   };

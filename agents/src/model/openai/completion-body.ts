@@ -1,12 +1,14 @@
 // Reads the body of a Chat Completions response: bytes in, chunks out. Tolerates the fields that servers of this API add, omit
 // or spell differently.
+import type { Readable } from 'node:stream';
 import type { Clock } from '@fame-fabric/shared';
 import type { FinishReason, ModelChunk, ToolCallDelta, Usage } from '../model.ts';
+import { type ByteReader, byteReader } from './byte-reader.ts';
 import { EventParser, type WireEvent } from './event-parser.ts';
 
 /** The part of a response that is read here. The platform's `Response` and `NodeResponse` both have it. */
 interface CompletionResponse {
-  readonly body: AsyncIterable<Uint8Array> | null;
+  readonly body: Readable | AsyncIterable<Uint8Array> | null;
 }
 
 /**
@@ -14,7 +16,7 @@ interface CompletionResponse {
  * end returns its connection for the next request.
  */
 export class CompletionBody {
-  readonly #reader: AsyncIterator<Uint8Array> | undefined;
+  readonly #reader: ByteReader | undefined;
   readonly #decoder = new TextDecoder();
   readonly #parser = new EventParser();
   /** True once the server sent `[DONE]`: only the end of the HTTP body follows. */
@@ -24,7 +26,7 @@ export class CompletionBody {
   readonly #progress: Progress = { hasChoice: false, hasAnswer: false, hasCalls: false, hasFinish: false };
 
   constructor(response: CompletionResponse) {
-    this.#reader = response.body?.[Symbol.asyncIterator]();
+    this.#reader = response.body ? byteReader(response.body) : undefined;
   }
 
   /**
@@ -34,10 +36,14 @@ export class CompletionBody {
   async next(): Promise<ModelChunk[] | undefined> {
     if (this.#failure) throw this.#failure;
     if (this.complete || this.#ended || !this.#reader) return undefined;
-    const { done, value } = await this.#reader.next();
-    this.#ended = done === true;
-    if (!done) return this.#read(this.#parser.push(this.#decoder.decode(value, { stream: true })));
-    return this.#read([...this.#parser.push(this.#decoder.decode()), ...this.#parser.end()]);
+    const pieces = await this.#reader.next();
+    if (!pieces) {
+      this.#ended = true;
+      return this.#read([...this.#parser.push(this.#decoder.decode()), ...this.#parser.end()]);
+    }
+    let text = '';
+    for (const piece of pieces) text += this.#decoder.decode(piece, { stream: true });
+    return this.#read(this.#parser.push(text));
   }
 
   /** Returns the chunks before a fault first; the next call throws the fault. Text that arrived together becomes one chunk. */
@@ -80,7 +86,7 @@ export class CompletionBody {
     if (!reader || this.#ended) return;
     const timer = clock.after(withinMs, () => request.abort());
     const drain = async (): Promise<void> => {
-      while (!(await reader.next()).done);
+      while (await reader.next());
     };
     // The answer is complete, so a failure of its connection has no effect.
     drain().then(

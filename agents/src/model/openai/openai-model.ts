@@ -1,14 +1,14 @@
 // Model client for the OpenAI Chat Completions API and compatible servers. It always streams. It retries only before the first
-// chunk, because a delivered chunk cannot be withdrawn. It closes the HTTP request as soon as the reader aborts or leaves. The
+// chunk, because a delivered chunk cannot be withdrawn. `attempt.ts` has one request and its answer. The
 // `openai` package builds the request and its errors; docs/decisions/0015 lists the parts that it does not do.
 import { type Clock, FabricError, type Logger, silentLog, systemClock } from '@fame-fabric/shared';
-import { LONGEST_TIMER_MS, onAbort, pause, timeText, untilAborted } from '@fame-fabric/shared/internal';
+import { LONGEST_TIMER_MS, pause, untilAborted } from '@fame-fabric/shared/internal';
 import type { OpenAI } from 'openai';
 import type { ChatModel, ModelChunk, ModelRequest, ModelStreamOptions } from '../model.ts';
 import { modelStream } from '../model-stream.ts';
 import { allowedTokens } from './answer-limit.ts';
+import { Attempt } from './attempt.ts';
 import { isAzure, OPENAI_BASE_URL } from './base-url.ts';
-import { CompletionBody } from './completion-body.ts';
 import { Dialects } from './dialect.ts';
 import { type FailureContext, isFailedSample, modelFailure } from './model-failure.ts';
 import { delayMs, MAX_ATTEMPTS } from './model-retry.ts';
@@ -16,10 +16,7 @@ import { nodeFetch } from './node-fetch.ts';
 import { providerOf } from './provider-name.ts';
 import { requestBody } from './request-body.ts';
 import { readServerError } from './server-error.ts';
-import { SilenceTimer } from './silence-timer.ts';
 
-/** Longest wait for the usage report after the finish reason, and for the end of the body after that. */
-const TRAILER_TIMEOUT_MS = 2_000;
 /** Maximum corrections of one request. Each follows a refusal. */
 const MAX_CORRECTIONS = 8;
 /** The package's own timer is longer than ours: ours counts the server's silence, the package's the whole request. */
@@ -115,117 +112,86 @@ export function openaiModel(options: OpenAIModelOptions): ChatModel {
     return allowed === undefined ? undefined : { ...request, max_tokens: allowed };
   }
 
-  /** Sends the request until it is answered, refused for good, or out of attempts. */
-  async function* answer(
+  /** Sends the request until it is answered, refused for good, or out of attempts. Then yields the rest of the answer. */
+  function answer(
     original: ModelRequest,
     signal: AbortSignal,
     onWait: ModelStreamOptions['onWait'],
-  ): AsyncGenerator<ModelChunk, void> {
-    let request = original;
-    let corrections = 0;
-    let hasSampledAgain = false;
-    for (let attempt = 1; ; ) {
-      signal.throwIfAborted();
-      let delivered = false;
-      try {
-        for await (const chunk of attemptOnce(request, signal)) {
-          delivered = true;
-          yield chunk;
-        }
-        return;
-      } catch (thrown) {
-        if (signal.aborted) throw signal.reason;
-        const next = delivered || corrections >= MAX_CORRECTIONS ? undefined : corrected(request, thrown);
-        if (next) {
-          request = next;
-          corrections += 1;
-          continue;
-        }
-        if (!delivered && !hasSampledAgain && isFailedSample(readServerError(thrown))) {
-          hasSampledAgain = true;
-          continue;
-        }
-        const failure = modelFailure(thrown, contextOf(request), delivered);
-        if (delivered || !failure.isTransient || attempt >= MAX_ATTEMPTS) throw failure.error;
-        const waitMs = delayMs(attempt, failure.retryAfterMs, random);
-        log.warn('model request failed, retrying', {
-          code: failure.error.code,
-          status: failure.error.details?.status,
-          attempt,
-          waitMs: Math.round(waitMs),
-        });
-        attempt += 1;
-        const { reason, message } = failure;
-        onWait?.({ reason, waitMs: Math.round(waitMs), attempt, attempts: MAX_ATTEMPTS, message });
-        await pause(clock, waitMs, signal);
-      }
-    }
-  }
+  ): AsyncIterator<ModelChunk, void> {
+    let latest: Attempt | undefined;
+    let isAnswered = false;
 
-  /** Sends one request. Throws errors of the network and the server unchanged, and MODEL_TIMEOUT for a silent server. */
-  async function* attemptOnce(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelChunk, void> {
-    const connection = new AbortController();
-    const stopListening = onAbort(signal, () => connection.abort(signal.reason));
-    let phase: 'sent' | 'answering' | 'finished' = 'sent';
-    let hasFinish = false;
-    let isSilent = false;
-    const silence = new SilenceTimer(clock, () => {
-      isSilent = true;
-      connection.abort();
-    });
-    const awaitServer = (): void =>
-      silence.expect(phase === 'finished' ? Math.min(timeoutMs, TRAILER_TIMEOUT_MS) : timeoutMs);
-    // After an abort the package throws an error of its own; this throws the reason of the abort instead.
-    const checkAborted = (): void => {
-      signal.throwIfAborted();
-      if (isSilent && phase !== 'finished') throw timedOut(server.url, timeoutMs, phase);
+    const attemptOf = (request: ModelRequest): Attempt =>
+      new Attempt(
+        {
+          send: (connection) => send(request, connection),
+          url: server.url,
+          timeoutMs,
+          clock,
+          failureOf: (thrown) => modelFailure(thrown, contextOf(request), true).error,
+        },
+        signal,
+      );
+
+    const firstChunk = async (): Promise<IteratorResult<ModelChunk, void>> => {
+      let request = original;
+      let corrections = 0;
+      let hasSampledAgain = false;
+      for (let attempt = 1; ; ) {
+        signal.throwIfAborted();
+        latest = attemptOf(request);
+        try {
+          const first = await latest.next();
+          isAnswered = true;
+          return first;
+        } catch (thrown) {
+          if (signal.aborted) throw signal.reason;
+          const next = corrections >= MAX_CORRECTIONS ? undefined : corrected(request, thrown);
+          if (next) {
+            request = next;
+            corrections += 1;
+            continue;
+          }
+          if (!hasSampledAgain && isFailedSample(readServerError(thrown))) {
+            hasSampledAgain = true;
+            continue;
+          }
+          const failure = modelFailure(thrown, contextOf(request), false);
+          if (!failure.isTransient || attempt >= MAX_ATTEMPTS) throw failure.error;
+          const waitMs = delayMs(attempt, failure.retryAfterMs, random);
+          log.warn('model request failed, retrying', {
+            code: failure.error.code,
+            status: failure.error.details?.status,
+            attempt,
+            waitMs: Math.round(waitMs),
+          });
+          attempt += 1;
+          const { reason, message } = failure;
+          onWait?.({ reason, waitMs: Math.round(waitMs), attempt, attempts: MAX_ATTEMPTS, message });
+          await pause(clock, waitMs, signal);
+        }
+      }
     };
 
+    return {
+      next: () => (isAnswered ? latest!.next() : firstChunk()),
+      async return() {
+        latest?.close();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  async function send(request: ModelRequest, signal: AbortSignal): Promise<Response> {
+    const name = request.model ?? model;
     // The package's types require mutable lists and no undefined fields.
     const params = requestBody(
       request,
       model,
-      dialects.of(request.model ?? model),
+      dialects.of(name),
     ) as unknown as OpenAI.ChatCompletionCreateParamsStreaming;
-    let body: CompletionBody | undefined;
-    try {
-      const openai = await untilAborted(load(), signal);
-      awaitServer();
-      const response = await openai.chat.completions
-        .create(params, { signal: connection.signal })
-        .asResponse();
-      body = new CompletionBody(response);
-      for (let chunks = await body.next(); chunks; chunks = await body.next()) {
-        // A read without chunks resets the timer too: servers send comments as heartbeats.
-        silence.received();
-        checkAborted();
-        for (const chunk of chunks) {
-          if (phase === 'sent') phase = 'answering';
-          for (const { index = 0, delta, finish_reason } of chunk.choices) {
-            if (index !== 0) continue;
-            if (finish_reason) phase = 'finished';
-            // Some servers send a finish reason before the answer.
-            else if (phase === 'finished' && (delta.content || delta.refusal || delta.tool_calls))
-              phase = 'answering';
-            hasFinish ||= phase === 'finished';
-          }
-          yield chunk;
-          checkAborted();
-        }
-        awaitServer();
-      }
-      checkAborted();
-      if (phase !== 'finished' && !hasFinish) throw brokenOff(server.url, phase);
-    } catch (error) {
-      checkAborted();
-      // A finished answer stays valid when its connection breaks afterwards.
-      if (phase !== 'finished') throw error;
-    } finally {
-      silence.stop();
-      stopListening();
-      if (body?.complete) body.readToEnd(clock, TRAILER_TIMEOUT_MS, connection);
-      else connection.abort();
-    }
+    const openai = await untilAborted(load(), signal);
+    return openai.chat.completions.create(params, { signal }).asResponse();
   }
 
   return {
@@ -264,17 +230,3 @@ function headersOf({ url, authorization }: Server, apiKey: string | undefined) {
   if (apiKey) return isAzure(url) ? { 'api-key': apiKey, Authorization: null } : undefined;
   return authorization ? { Authorization: authorization } : undefined;
 }
-
-const timedOut = (url: string, timeoutMs: number, phase: 'sent' | 'answering'): FabricError =>
-  new FabricError(
-    'MODEL_TIMEOUT',
-    `The model server at ${url} ${phase === 'sent' ? 'did not answer' : 'stopped in the middle of its answer'} for ${timeText(timeoutMs)}: try again, or raise FAME_MODEL_TIMEOUT_MS.`,
-  );
-
-const brokenOff = (url: string, phase: 'sent' | 'answering'): FabricError =>
-  new FabricError(
-    'MODEL_UNAVAILABLE',
-    phase === 'sent'
-      ? `The model server at ${url} sent an empty answer: check OPENAI_BASE_URL and the server.`
-      : `The model server at ${url} broke off in the middle of its answer: ask again.`,
-  );
