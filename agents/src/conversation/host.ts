@@ -416,6 +416,7 @@ export class ConversationHost {
     const { epoch } = conversation.journal;
     const turn = new LiveTurn({
       id: turnId,
+      clock: this.#clock,
       conversationId,
       userMessage,
       principal,

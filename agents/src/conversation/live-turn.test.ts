@@ -1,19 +1,21 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, it } from 'vitest';
 import { noUsage } from '../model/usage.ts';
 import { cursorAt } from '../store/cursor.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import { LiveTurn } from './live-turn.ts';
 
-const afterMicrotasks = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 const FIRST = { fence: 1, firstSeq: 1 };
 
 const OUTCOME = { state: 'completed', text: '' } as TurnOutcome;
 
 /** A turn, and a function that adds text to one row of its conversation. */
 function turnWithText(row = 1) {
+  const clock = new ManualClock();
   const turn = new LiveTurn({
     id: 't',
+    clock,
     conversationId: 'c',
     userMessage: 'hi',
     acceptedAt: 0,
@@ -27,7 +29,7 @@ function turnWithText(row = 1) {
     chars += text.length;
     turn.receive({ seq: row, cursor: cursorAt(FIRST, row, chars), at: 0, kind: 'text', turnId: 't', body });
   };
-  return { turn, add };
+  return { turn, add, clock };
 }
 
 /** Follows a turn; the texts of its events appear in the list. */
@@ -39,27 +41,50 @@ function follow(turn: LiveTurn, after?: number): string[] {
   return texts;
 }
 
-it('shows the first text before the next turn of the event loop, and the texts that arrive with it as one', async () => {
-  const { turn, add } = turnWithText();
+it('shows a text at once, and the texts of the next 5 ms as one', async () => {
+  const { turn, add, clock } = turnWithText();
   const texts = follow(turn);
   await nextTurn();
   add('a');
-  await afterMicrotasks();
-  expect(texts).toEqual(['a']);
-  for (const text of ['b', 'c', 'd']) {
-    add(text);
-    await afterMicrotasks();
-  }
-  expect(texts).toEqual(['a']);
   await nextTurn();
-  expect(texts).toEqual(['a', 'bcd']);
+  expect(texts).toEqual(['a']);
+  for (const text of ['b', 'c', 'd', 'e']) {
+    add(text);
+    clock.advance(1);
+    await nextTurn();
+    expect(texts).toEqual(['a']);
+  }
+  clock.advance(1);
+  await nextTurn();
+  expect(texts).toEqual(['a', 'bcde']);
+  clock.advance(5);
+  add('f');
+  await nextTurn();
+  expect(texts).toEqual(['a', 'bcde', 'f']);
+  expect(clock.timerCount).toBe(0);
+});
+
+it('shows gathered text before the event that follows it', async () => {
+  const { turn, add, clock } = turnWithText();
+  const events: ConversationEvent[] = [];
+  void (async () => {
+    for await (const event of turn.follow()) events.push(event);
+  })();
+  add('a');
+  add('b');
+  const body = { call_id: 'x', name: 'f', step: 1, index: 0 };
+  turn.receive({ seq: 2, cursor: cursorAt(FIRST, 2), at: 0, kind: 'tool_started', turnId: 't', body });
+  await nextTurn();
+  expect(events.map(({ type }) => type)).toEqual(['text', 'text', 'tool_call']);
+  expect(clock.timerCount).toBe(0);
 });
 
 it('gives each follower the same events, and from inside a text its rest first', async () => {
-  const { turn, add } = turnWithText();
+  const { turn, add, clock } = turnWithText();
   const early = follow(turn);
   for (const text of ['one ', 'two ']) {
     add(text);
+    clock.advance(5);
     await nextTurn();
   }
   const second = follow(turn);
@@ -67,6 +92,7 @@ it('gives each follower the same events, and from inside a text its rest first',
   await nextTurn();
   for (const text of ['three ', 'four']) {
     add(text);
+    clock.advance(5);
     await nextTurn();
   }
   for (const texts of [early, second, follow(turn)]) {
@@ -77,14 +103,14 @@ it('gives each follower the same events, and from inside a text its rest first',
 });
 
 it('delivers the events that a follower gets, each in the step in which it is published', async () => {
-  const { turn, add } = turnWithText();
+  const { turn, add, clock } = turnWithText();
   const texts: string[] = [];
   const { signal } = new AbortController();
   const take = (event: ConversationEvent): undefined => void texts.push((event as { text: string }).text);
   const delivered = turn.deliver(0, take, signal);
   add('one ');
   expect(texts).toEqual(['one ']);
-  await nextTurn();
+  clock.advance(5);
   add('two');
   turn.end(OUTCOME);
   await delivered;
@@ -133,7 +159,7 @@ describe('progress', () => {
   }
 
   it('keeps its place between the events, even for a slow reader', async () => {
-    const { turn, add } = turnWithText();
+    const { turn, add, clock } = turnWithText();
     const fast = followAll(turn);
     const slow = followAll(turn);
     void fast.readAll();
@@ -148,6 +174,7 @@ describe('progress', () => {
     add('b');
     turn.progress.reasoning('three');
     add('c');
+    clock.advance(5);
     await nextTurn();
     await nextTurn();
     expect(fast.texts.join(' ')).toBe('[3] (one two) a bc (three)');
@@ -157,7 +184,7 @@ describe('progress', () => {
   });
 
   it('is dropped beyond a limit for a slow reader, which gets the whole text', async () => {
-    const { turn, add } = turnWithText();
+    const { turn, add, clock } = turnWithText();
     const { texts, reader, readAll } = followAll(turn);
     void reader.next();
     await nextTurn();
@@ -170,6 +197,7 @@ describe('progress', () => {
       add('b');
       turn.progress.reasoning('y');
     }
+    clock.advance(5);
     await nextTurn();
     turn.end(OUTCOME);
     await readAll();

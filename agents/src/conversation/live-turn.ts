@@ -1,7 +1,7 @@
 // A turn in memory: its events so far, its outcome, and its followers. A late follower first receives the events that it missed.
 // A follower that leaves does not affect the turn.
 
-import { FabricError } from '@fame-fabric/shared';
+import { type Clock, FabricError, type Timer } from '@fame-fabric/shared';
 import type { SpendingLimits } from '@fame-fabric/shared/internal';
 import { Broadcast, type TakeItem } from '@fame-fabric/shared/internal';
 import { fenceOf } from '../store/cursor.ts';
@@ -12,6 +12,7 @@ import { Approvals } from './approval/approvals.ts';
 import type { ConversationEvent, TurnOutcome } from './conversation.ts';
 import { lastEvent, turnEvent } from './journal/journal.ts';
 import type { RecordedTurn } from './journal/recorded-turn.ts';
+import { TextPace } from './text-pace.ts';
 import { type ProgressEvent, type ProgressKind, TurnProgress } from './turn-progress.ts';
 
 /** Reason to stop a turn in this process without ending it: the turn stays open in the journal. */
@@ -77,14 +78,18 @@ export class LiveTurn {
   readonly #events = new Broadcast<ConversationEvent>();
   /** The row of the journal of each event. */
   readonly #rows: number[] = [];
-  /** True until the end of this turn of the event loop, once a text was published in it. */
-  #isGathering = false;
+  readonly #clock: Clock;
+  readonly #pace: TextPace;
+  /** Monotonic time from which a text is published at once, in ms. */
+  #gatherUntil = Number.NEGATIVE_INFINITY;
+  #gatherTimer: Timer | undefined;
   #fresh: FreshText | undefined;
   readonly #settle: (outcome: TurnOutcome) => void;
   #state: State = { kind: 'open' };
 
   constructor(of: {
     id: string;
+    clock: Clock;
     conversationId: string;
     streamCallId?: string | undefined;
     userMessage: string;
@@ -109,6 +114,8 @@ export class LiveTurn {
     ended?: TurnOutcome | undefined;
   }) {
     this.id = of.id;
+    this.#clock = of.clock;
+    this.#pace = TextPace.of(of.clock);
     this.progress = new TurnProgress(of.id);
     this.conversationId = of.conversationId;
     this.streamCallId = of.streamCallId;
@@ -177,31 +184,32 @@ export class LiveTurn {
   }
 
   /**
-   * The first text in a turn of the event loop is published at once, and the others in it together. An event is the same for all
-   * followers: a link of version 0.1.0 asks again for a stream, and skips as many events as it has received.
+   * Publishes a text at once, and the texts that follow within the gap of `TextPace` together. An event is the same for all followers: a link of
+   * version 0.1.0 asks again for a stream, and skips as many events as it has received.
    */
   #addText(row: number, event: FreshText['event']): void {
-    if (!this.#isGathering) {
-      this.#publish(row, event);
-      this.#isGathering = true;
-      setImmediate(() => {
-        this.#isGathering = false;
-        this.#publishText();
-      });
-      return;
-    }
+    const now = this.#pace.received();
     if (this.#fresh?.row === row) {
       this.#fresh.event = { ...event, text: this.#fresh.event.text + event.text };
-    } else {
-      this.#publishText();
-      this.#fresh = { row, event };
+      return;
     }
+    this.#publishText();
+    if (now >= this.#gatherUntil) {
+      this.#gatherUntil = now + this.#pace.gapMs;
+      this.#publish(row, event);
+      return;
+    }
+    this.#fresh = { row, event };
+    this.#gatherTimer = this.#clock.after(this.#gatherUntil - now, () => this.#publishText());
   }
 
   #publishText(): void {
     const fresh = this.#fresh;
+    if (!fresh) return;
+    this.#gatherTimer?.stop();
     this.#fresh = undefined;
-    if (fresh) this.#publish(fresh.row, fresh.event);
+    this.#gatherUntil = this.#clock.monotonic() + this.#pace.gapMs;
+    this.#publish(fresh.row, fresh.event);
   }
 
   #publish(row: number, event: ConversationEvent): void {
@@ -228,6 +236,7 @@ export class LiveTurn {
   }
 
   #close(outcome: TurnOutcome): void {
+    this.#gatherTimer?.stop();
     this.progress.end();
     this.#events.end();
     this.observation.ended(outcome, this.isReleased);

@@ -149,6 +149,7 @@ export function turnOf(
   const ended = outcomeOf(events.at(-1)!);
   return new LiveTurn({
     id: events[0]!.turnId!,
+    clock,
     conversationId,
     streamCallId: stream ? corr_id : undefined,
     userMessage: user_message,
