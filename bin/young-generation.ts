@@ -1,0 +1,28 @@
+// The young generation of V8 in an agent process.
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+
+/** Both halves of the young generation, in bytes. V8 starts with 1 MB and doubles it up to 32 MB. */
+const YOUNG_BYTES = 8 * 1_048_576;
+/** Limit of the arrays that make it grow: 14 MB. */
+const MAX_SURVIVORS = 100_000;
+const CHECK_EVERY = 2_048;
+
+const youngBytes = (): number =>
+  getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space')?.space_size ?? YOUNG_BYTES;
+
+/**
+ * Grows the young generation to 8 MB and keeps it there, before the modules of the agent make it grow to 32 MB. At 400 conversations
+ * at once, a process then takes a fifth less memory for the same CPU time, and one of 2 MB takes more of both: more objects of
+ * turns are promoted (decision 61). V8 reads the limit of the young generation only from the command line, but the factor of its growth
+ * also later. It grows when objects survive, so this allocates some.
+ */
+export function limitYoungGeneration(): void {
+  const survivors: number[][] = [];
+  while (survivors.length < MAX_SURVIVORS) {
+    if (survivors.length % CHECK_EVERY === 0 && youngBytes() >= YOUNG_BYTES) break;
+    survivors.push(new Array<number>(16).fill(survivors.length));
+  }
+  setFlagsFromString('--semi-space-growth-factor=1');
+  // To wake V8's helper threads for so little costs more than it saves.
+  setFlagsFromString('--no-parallel-scavenge');
+}
