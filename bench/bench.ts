@@ -93,9 +93,10 @@ const recordGoal = (
   goals.push({ goal: number, label, limit, gate, value, unit });
   const verdict = value <= limit ? 'met' : 'MISSED';
   print(
-    `  goal ${String(number).padStart(2)}  ${label.padEnd(58)} ${fixed(value).padStart(9)}${unit}  (<= ${limit}${unit}) ${verdict}`,
+    `  goal ${String(number).padStart(2)}  ${label.padEnd(58)} ${fixed(value).padStart(9)}${unit}  (<= ${fixedLimit(limit)}${unit}) ${verdict}`,
   );
 };
+const fixedLimit = (limit: number): string => String(Number(limit.toFixed(2)));
 const fixed = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
 
 const WARM_MESSAGES = quick ? 15_000 : 30_000;
@@ -184,12 +185,12 @@ async function steadyCells(): Promise<void> {
   const measured = CELLS.filter(({ goal: number }) => !quick || number <= 2);
   const table = measured.map((): Rows => new Map());
   // Many short windows, so that a change in the speed of the machine affects both sides of a pair.
-  const alternations = quick ? 7 : 6;
+  const alternations = quick ? 7 : 5;
   const windowMs = 150;
   // Two processes of the same program differ by a tenth and more throughout their lives, so several of each are measured.
   const sets = quick ? 1 : 3;
   for (let set = 0; set < sets; set++) {
-    if (sets > 1) console.error(`Steady load: processes ${set + 1} of ${sets}, about a minute each...`);
+    if (sets > 1) console.error(`Steady load: processes ${set + 1} of ${sets}, half a minute each...`);
     const rigs = [await startRig(B2), await startRig(OURS)];
     // Only shown for scale, so one process and some of the cells are enough.
     if (!quick && set === 0) rigs.push(await startRig(B2_NATIVE), await startRig(B1));
