@@ -12,7 +12,7 @@ const youngBytes = (): number =>
 
 /**
  * Grows the young generation to 8 MB and keeps it there, before the modules of the agent make it grow to 32 MB. At 400 conversations
- * at once, a process then takes a fifth less memory for up to 4 % more CPU time. One of 2 MB takes more of both: more objects of
+ * at once, a process then takes a fifth less memory for about 5 % more CPU time. One of 2 MB takes more of both: more objects of
  * turns are promoted (decision 61). V8 reads the limit of the young generation only from the command line, but the factor of its growth
  * also later. It grows when objects survive, so this allocates some.
  */
