@@ -1,5 +1,5 @@
 // `npm run bench-capacity`: the number of conversations that one agent and one sentinel carry. Each conversation always has a turn whose
-// model sends 20 chunks/s. The bench searches the largest number at which the 99th percentile of a chunk's delay stays below 50 ms, then
+// model sends 20 chunks/s. The bench searches for the largest number at which the 99th percentile of a chunk's delay stays below 50 ms, then
 // holds it for five minutes. Every answer is checked and compared with the journal, and memory must stay flat.
 //
 //   node bench/capacity.ts --hold 30                        a short form
@@ -180,7 +180,7 @@ function printFigures(figures: Figures): void {
 const passes = ({ failures, delayP99 }: Figures): boolean =>
   failures.length === 0 && delayP99 < SEARCH_SHARE * DELAY_MS;
 
-/** Searches the largest number of conversations that stays below the limit in a short window. Returns also the figures above it. */
+/** Searches for the largest number of conversations that stays below the limit in a short window. Returns also the figures above it. */
 async function search(): Promise<{ conversations: number; above: Figures }> {
   let good = 0;
   let above: Figures | undefined;

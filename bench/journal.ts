@@ -18,7 +18,7 @@ const GOALS = {
   addedP50Ms: 1,
   addedP99Ms: 5,
   loadFactor: 2,
-  // Of the time with SQLite.
+  // Ratios to the time with SQLite.
   postgresFactor: 3,
   postgresPerSecond: 1_000,
 };

@@ -215,7 +215,7 @@ function recordPlaces({ goal }: Report, { fabric }: AppRows, conversations: numb
   goal(18, `18b: turns that wait for a place, ${conversations} at once`, waiting, 0, '', 0);
 }
 
-/** Goal 18b: the time to the first chunk. Floors say nothing here: a plain server is no faster behind a relay. */
+/** Goal 18b: the time to the first chunk. It has no floors, because a relay does not make a plain server faster. */
 function recordFirstChunk({ goal }: Report, rows: AppRows, cell: AppCell): void {
   const label = `18b: first chunk, p50, ${nameOf(cell)}, to plain`;
   goal(18, label, ratioOf(rows, 'firstP50'), 2, 'x', 8);

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 
-test('the young generation has 8 MB, and stays so while objects survive', () => {
+test('the young generation has 8 MB, and does not grow when objects survive', () => {
   const program = `
     const { getHeapSpaceStatistics } = await import('node:v8');
     const youngBytes = () => getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size;

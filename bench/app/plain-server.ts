@@ -1,6 +1,6 @@
 // The contestant of the fabric: a chat server as one would write it without our packages, with Fastify, the `openai` package and
 // server-sent events. A Map has the histories of the conversations. With a path as second argument it also writes a journal with the
-// promises of ours, in the cheapest form: a message is on the disk before the model is asked, text a second later, and the answer before
+// durability of ours, in the cheapest form: a message is on the disk before the model is asked, text a second later, and the answer before
 // the turn ends.
 import type { AddressInfo } from 'node:net';
 import Fastify from 'fastify';

@@ -323,14 +323,14 @@ export const SENTINEL_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>
     type: 'text',
     default: '(none)',
     description:
-      'Name of the cluster of this sentinel. Sentinels with the same name on the same NATS reach the nodes of each other. Needs FAME_CLUSTER_NATS.',
+      'Name of the cluster of this sentinel. Sentinels with the same name on the same NATS servers reach the nodes of each other. Needs FAME_CLUSTER_NATS.',
   },
   {
     name: 'FAME_CLUSTER_NATS',
     type: 'list',
     default: '(none)',
     description:
-      'URLs of the NATS servers of the cluster, such as nats://127.0.0.1:4222; tls:// encrypts. A user and password, or a token, stand before the host.',
+      'URLs of the NATS servers of the cluster, such as nats://127.0.0.1:4222; tls:// encrypts. Put a user and password, or a token, before the host: nats://USER:PASSWORD@HOST:4222.',
     secret: true,
   },
   {

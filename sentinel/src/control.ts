@@ -60,7 +60,7 @@ const requestOf = ({ id, corrId, traceId }: Envelope): Request => ({ id, corrId,
 interface ClusterOwners {
   /** Calls `onClaimed` with the reason for a refusal, or with `undefined` if the node may have the address. */
   claim(address: string, from: Session, onClaimed: (refusal: string | undefined) => void): void;
-  /** Claims of a node that wait. */
+  /** Returns the number of waiting claims of a node. */
   waitingCount(from: Session): number;
 }
 
@@ -276,7 +276,7 @@ export class Control {
     }
   }
 
-  // Asks the cluster about an address that this sentinel would grant. Meanwhile another node of this sentinel may have bound it.
+  // Asks the cluster about an address that this sentinel would grant. Another node of this sentinel may bind it before the answer.
   #claim(address: string, from: Session, onDecision: (refusal: string | undefined) => void): void {
     const { challenge, cluster } = this.#deps;
     const { transport } = from;

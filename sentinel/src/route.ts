@@ -53,13 +53,13 @@ const REQUEST_RTYPES = RTYPE.reply | RTYPE.stream;
 
 /** The other sentinels of the cluster, as the router sees them. */
 interface RemoteSentinels {
-  /** The session of the sentinel that serves an address, if it is known. */
+  /** Returns the session of the sentinel that serves an address, if it is known. */
   find(address: string, except: Session, messageId: string): Session | undefined;
-  /** The key of the nodes that have all of these capabilities, for `find` and `ask`. */
+  /** Returns the key of the nodes that have all of these capabilities, for `find` and `ask`. */
   keyOf(capabilities: readonly string[]): string;
-  /** Keeps a message until it is known who serves its address. Returns the outcome if that is known at once. */
+  /** Keeps a message until the sentinel of its address is known. Returns the outcome if it is known at once. */
   ask(from: Session, address: string, bytes: Buffer): Outcome | undefined;
-  /** A sentinel refused a call to this address, because its node is gone. */
+  /** Forgets the route to an address after its sentinel refused a call, because the node is gone. */
   refused(address: string, session: Session): void;
 }
 
@@ -102,7 +102,7 @@ export class Router {
   #holder: PrincipalQuota | undefined;
   /** Key of the capabilities that the message at hand is routed by, for the cluster. */
   #capabilityKey = '';
-  /** What the cluster answered about the address of the message at hand, if the message waited for that. */
+  /** Answer of the cluster about the address of the message at hand, if the message waited for it. */
   #outcome: Outcome | undefined;
   #isDraining = false;
 
@@ -129,7 +129,7 @@ export class Router {
     this.#read(from, bytes);
   }
 
-  /** Routes a message again that waited until the cluster had answered who serves its address. Never throws. */
+  /** Routes a message again after it waited for the answer of the cluster about its address. Never throws. */
   routeAgain(from: Session, bytes: Buffer, outcome: Outcome): void {
     if (from.state === 'gone') return;
     this.#outcome = outcome;
@@ -447,7 +447,7 @@ export class Router {
       hopSpans.record(bytes, header.traceparentAt, { from: from.path, to: target.path, address: header.to });
   }
 
-  // Asks the cluster who serves the address of a message without a receiver. Returns `true` if the message waits or was refused.
+  // Asks the cluster for the sentinel of a message without a receiver. Returns `true` if the message waits or was refused.
   #waitsForCluster(from: Session, header: Header, bytes: Buffer): boolean {
     const { cluster, guard } = this.#deps;
     const { to } = header;
@@ -463,7 +463,7 @@ export class Router {
       const reason = `The sentinel of the node that serves ${to || 'these capabilities'} is gone`;
       this.#refuse(from, header, 'NODE_GONE', reason, bytes.length);
     } else {
-      const reason = `The cluster cannot tell now which sentinel serves ${to || 'these capabilities'}. Try again.`;
+      const reason = `The cluster did not answer which sentinel serves ${to || 'these capabilities'}. Try again.`;
       this.#refuse(from, header, 'NODE_BUSY', reason, bytes.length);
     }
     return true;

@@ -38,7 +38,7 @@ type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serve
 
 interface Pending {
   readonly asker: Session;
-  /** The address that the asker was called at. */
+  /** The address of the call, at which the asker was called. */
   readonly to: string;
   readonly question: Question;
   readonly via: Session;

@@ -1,5 +1,5 @@
-// K4 and K2 in small: turns of several conversations go on while the sentinels of a cluster restart one after the other, are killed, and
-// lose NATS and all that JetStream stored. No turn is lost, and none is answered twice.
+// K4 and K2, short forms: turns of several conversations continue while the sentinels of a cluster restart one after the other, are killed,
+// and lose NATS with all data of JetStream. No turn is lost, and none is answered twice.
 import { afterAll, describe, expect, test } from 'vitest';
 import { clusterEnv, NATS_SERVER, startNats } from '../kit/nats.ts';
 import { localKey, type OurSentinel, startOurSentinel, temporaryDirectory } from '../kit/sentinel.ts';

@@ -102,7 +102,7 @@ describe.skipIf(!NATS_SERVER.isUsable || noPostgres() !== undefined)('a cluster'
     const faults: string[] = [];
     let isOver = false;
 
-    /** Asks again, with the same turn id, while a part of the cluster is away. */
+    /** Asks again, with the same turn id, while a part of the cluster is not available. */
     const ask = async (client: Client, { conversation, turnId, text }: SentTurn): Promise<string> => {
       const until = performance.now() + 60_000;
       for (;;) {

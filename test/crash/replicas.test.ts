@@ -298,7 +298,7 @@ describe.each(KINDS)('$name', (one) => {
         ).rejects.toMatchObject({ code: 'CONVERSATION_UNKNOWN' });
       });
 
-      test('is read, forked and listed anywhere', async () => {
+      test('is read, forked and listed at every replica', async () => {
         const { bench, a, b, client } = await replicas();
         const { id, held, first } = await bench.running(a);
         held.open();
@@ -440,7 +440,7 @@ describe.each(KINDS)('$name', (one) => {
       });
       const forbidden = { code: 'AUTH_FORBIDDEN' };
 
-      test('acts for its caller: a conversation of another one does not exist', async () => {
+      test('has the rights of its caller: a conversation of another caller does not exist', async () => {
         const { bench, a, client } = await replicas();
         const { id } = await bench.running(a);
         const pass = async (caller: object) => {

@@ -101,7 +101,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     await cancelled.promise;
   });
 
-  test('a stream whose reader stops costs a bounded number of items, and goes on', async () => {
+  test('a stream whose reader stops costs a bounded number of items, and continues', async () => {
     let pushed = 0;
     const pad = 'y'.repeat(10_000);
     const agent = await serve(
@@ -127,7 +127,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
       expect(isStill && pushed > 1).toBe(true);
     });
     expect(pushed).toBeLessThan(1_000);
-    // Another caller is not delayed by the stream that stands still.
+    // The blocked stream does not delay another caller.
     expect(await echo(await caller(near))).toBe('hi');
     let count = 1;
     for (let next = await stream.next(); !next.done; next = await stream.next()) {
@@ -178,7 +178,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     expect(await link.call('one@fame.fabric', 'echo', { args: [3] }, { timeoutMs: 5_000 })).toBe(3);
   });
 
-  test('an agent with the URLs of two sentinels comes back at the other one when its own is killed', async () => {
+  test('an agent with the URLs of two sentinels attaches to the other one when its own is killed', async () => {
     const third = await start('third');
     const agent = await connectLink(third.url, { otherUrls: [near.url], backoffMaxMs: 500 });
     extra.add(agent);
@@ -218,7 +218,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     });
   });
 
-  test('a sentinel whose connection to NATS stands still is gone for the others, serves its own nodes, and heals', async () => {
+  test('a sentinel with a frozen connection to NATS is gone for the others, serves its own nodes, and reconnects', async () => {
     const proxy = await TcpProxy.to(nats.port);
     const env = { ...clusterEnv(nats, 'cut-off'), FAME_CLUSTER_NATS: `nats://127.0.0.1:${proxy.port}` };
     const third = await startOurSentinel({ env });
@@ -259,7 +259,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     expect(stdout).toMatch(/^\/far\/\S+ .*math@fame\.fabric/m);
   });
 
-  test('a sentinel that stops ends the calls to its nodes within seconds, and takes part again when it goes on', async () => {
+  test('a paused sentinel ends the calls to its nodes within seconds, and rejoins the cluster when it continues', async () => {
     const link = await caller(near);
     await reachable(link);
     far.proc.child.kill('SIGSTOP');
@@ -270,7 +270,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     await reachable(link);
   });
 
-  test('without NATS each sentinel serves its own nodes, says so, and heals by itself', async () => {
+  test('without NATS each sentinel serves its own nodes, reports its state, and reconnects', async () => {
     const own = await serve(near, 'own', mathService());
     extra.add(own);
     const link = await caller(near);

@@ -12,11 +12,11 @@ export interface NatsServer {
   readonly port: number;
   /** Ends the process at once. */
   kill(): Promise<void>;
-  /** Stops the process without ending it, or lets it go on. */
+  /** Pauses the process, or resumes it. */
   freeze(isFrozen: boolean): void;
-  /** Starts the server again on its port, with what it stored. */
+  /** Starts the server again on its port, with its stored data. */
   start(): Promise<void>;
-  /** Removes what JetStream stored. */
+  /** Removes the data of JetStream. */
   wipe(): void;
 }
 

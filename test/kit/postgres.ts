@@ -158,7 +158,7 @@ export class PostgresServer {
   }
 }
 
-/** The user that runs the server; undefined for the own one. */
+/** User that runs the server; undefined for that of this process. */
 function unprivileged(): { name: string; uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const [, , uid, gid] = readFileSync('/etc/passwd', 'utf8')

@@ -184,8 +184,8 @@ export class LiveTurn {
   }
 
   /**
-   * Publishes a text at once, and the texts that follow within the gap of `TextPace` together. An event is the same for all followers: a link of
-   * version 0.1.0 asks again for a stream, and skips as many events as it has received.
+   * Publishes a text at once, and the texts that follow within the gap of `TextPace` together. An event is the same for all followers,
+   * because a link of version 0.1.0 that requests a stream again skips as many events as it has received.
    */
   #addText(row: number, event: FreshText['event']): void {
     const now = this.#pace.received();

@@ -121,7 +121,7 @@ const STORE_URL: Variable = {
   type: 'text',
   default: '',
   description:
-    'PostgreSQL database with the conversations and the state of agents, which several agent processes may share: postgres://USER:PASSWORD@HOST:PORT/DATABASE. Unset: a SQLite file in FAME_DATA_DIR. Name the server itself, not a pooler in transaction mode.',
+    'PostgreSQL database for the conversations and the state of agents: postgres://USER:PASSWORD@HOST:PORT/DATABASE. Several agent processes may share it. Unset: a SQLite file in FAME_DATA_DIR. Name the server itself, not a pooler in transaction mode.',
   secret: true,
 };
 
@@ -299,7 +299,7 @@ export const AGENT_VARIABLES: readonly Variable[] = Object.freeze<Variable[]>([
     type: 'address',
     default: 'chat@fame.fabric',
     description:
-      'Address of the chat agent. That of a pool, such as `chat@*.fame.fabric`, is for several processes that serve the agent over one store.',
+      'Address of the chat agent. With the address of a pool, such as `chat@*.fame.fabric`, several processes serve the agent over one store.',
   },
   {
     name: 'FAME_AGENTS',

@@ -65,7 +65,7 @@ class PairedLink extends FakeLink {
   }
 }
 
-/** Serves two agents at the address of a pool. `close` ends what belongs to the agents, such as a store. */
+/** Serves two agents at the address of a pool. `close` ends the resources of the agents, such as a store. */
 export function replicaPair(agents: readonly [Servable, Servable], close: () => Promise<void>): Servable {
   return {
     async serve(link, options) {

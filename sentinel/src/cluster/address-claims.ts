@@ -1,8 +1,8 @@
 // Exclusive addresses have one owner in the cluster. A sentinel asks the others before it binds an address for a node: without
 // responders the address is free. The sentinel of the owner decides as it does between its own nodes (`address-challenge.ts`): a live owner
 // keeps the address, and a node with the same key takes it over from one that is gone or drained. The table of owners (`owner-table.ts`)
-// decides for sentinels that are gone: their addresses are reserved for the resume window, and then for their keys. Of two claims at the same time, and of two
-// owners after NATS was away, the older one wins.
+// decides for sentinels that are gone: their addresses are reserved for the resume window, and then for their keys. Of two claims at the
+// same time, and of two owners after a loss of NATS, the older one wins.
 //
 // Invariants: C1 a sentinel answers claims for each address that one of its nodes has, is about to bind, or holds for its key. C2 a claim is
 // decided within `MAX_WAIT_MS`.
@@ -27,7 +27,7 @@ const OBJECTION_MS = 50;
 const RETRY_MS = 1_000;
 /** Silence after which a sentinel is gone, in ms. The resume window of its nodes begins then. */
 const SILENT_MS = 3_000;
-/** Time in which the node that got an address of another sentinel binds it, in ms. */
+/** Time limit for the bind of a node at another sentinel that was granted an address, in ms. */
 const GIVEN_UP_MS = 1_000;
 /** Epoch of an address that was taken over from a sentinel that did not answer. It wins against that sentinel. */
 const TAKEN_OVER = 0;
@@ -44,7 +44,7 @@ export interface AddressClaimsDeps {
   /** The table of owners while it is available. */
   owners: () => OwnerTable | undefined;
   /** Monotonic time in ms of the last frame of a sentinel; undefined without a link to it. */
-  heardAt: (id: string) => number | undefined;
+  lastFrameAt: (id: string) => number | undefined;
   log: Logger;
 }
 
@@ -64,7 +64,7 @@ interface Claim {
   readonly askedAt: number;
   readonly onClaimed: OnClaimed[];
   readonly timers: Timer[];
-  /** True if the sentinel of an owner decides, or the table of owners. Then this claim objects to no other one. */
+  /** True if the sentinel of an owner or the table of owners decides. This claim then objects to no other one. */
   hasOwner: boolean;
   /** True if an owner gave the address up for this claim. */
   isGivenUp: boolean;
@@ -98,7 +98,7 @@ export class AddressClaims {
   readonly #subscriptions = new Map<string, BusSubscription>();
   /** Addresses that were unbound, and may be held for a key. */
   readonly #lingering = new Set<string>();
-  /** Addresses that were given up to a node at another sentinel, each with the end of the time in which that node binds. Monotonic, in ms. */
+  /** Addresses that were given up to a node at another sentinel, each with the monotonic deadline of its bind, in ms. */
   readonly #givenUp = new Map<string, number>();
 
   constructor(deps: AddressClaimsDeps, options: AddressClaimsOptions) {
@@ -107,7 +107,7 @@ export class AddressClaims {
   }
 
   /**
-   * Claims an address for a node, and calls `onClaimed`: at once for an address that a node of this sentinel has and while NATS is away,
+   * Claims an address for a node, and calls `onClaimed`: at once for an address that a node of this sentinel has and while NATS is not connected,
    * else when the other sentinels have decided, within 18 s.
    */
   claim(address: string, from: Session, onClaimed: OnClaimed): void {
@@ -146,7 +146,7 @@ export class AddressClaims {
     this.#ask(address, claim);
   }
 
-  /** Claims of a node that wait. */
+  /** Returns the number of waiting claims of a node. */
   waitingCount(from: Session): number {
     return this.#counts.get(from) ?? 0;
   }
@@ -223,11 +223,11 @@ export class AddressClaims {
     record: OwnerRecord,
     { isTaken, askedAt }: { readonly isTaken: boolean; readonly askedAt: number },
   ): Promise<'written' | 'wait' | { readonly refusal: string }> {
-    const { heardAt, identity } = this.#deps;
+    const { lastFrameAt, identity } = this.#deps;
     const { record: owner, revision } = await owners.get(address);
     // If the sentinel sent something after it did not answer for the address, its record is out of date.
     const isGone =
-      owner !== undefined && owner.sentinel !== identity.id && (heardAt(owner.sentinel) ?? -1) <= askedAt;
+      owner !== undefined && owner.sentinel !== identity.id && (lastFrameAt(owner.sentinel) ?? -1) <= askedAt;
     if (isGone && !isTaken && !haveSameKey({ id: owner.principal }, { id: record.principal })) {
       const { addressHoldMs, resumeWindowMs } = this.#options;
       const goneMs = (await owners.leaseAgeMs(owner.sentinel)) - SILENT_MS;
@@ -241,7 +241,7 @@ export class AddressClaims {
     return (await owners.put(address, record, revision)) ? 'written' : 'wait';
   }
 
-  /** Writes all addresses of this sentinel into a new table of owners. Returns those that a node at another sentinel has for longer. */
+  /** Writes all addresses of this sentinel into a new table of owners. Returns the addresses with an older owner at another sentinel. */
   async restore(owners: OwnerTable): Promise<readonly string[]> {
     const { bindings, identity } = this.#deps;
     const lost: string[] = [];
@@ -251,7 +251,9 @@ export class AddressClaims {
       const { record, revision } = await owners.get(address);
       const { id } = identity;
       const isTheirs =
-        record !== undefined && record.sentinel !== id && this.#deps.heardAt(record.sentinel) !== undefined;
+        record !== undefined &&
+        record.sentinel !== id &&
+        this.#deps.lastFrameAt(record.sentinel) !== undefined;
       if (isTheirs && isOlder({ epoch: record.epoch, id: record.sentinel }, { epoch, id }))
         lost.push(address);
       else await owners.put(address, { sentinel: id, principal, epoch }, revision);
@@ -286,13 +288,13 @@ export class AddressClaims {
     else this.#counts.delete(from);
   }
 
-  /** A node with a key has bound a pool, which is closed to strangers at all sentinels then. */
+  /** Closes a pool to strangers at all sentinels, because a node with a key has bound it. */
   closedPool(pool: string): void {
     this.#lingering.delete(pool);
     this.#listen(pool);
   }
 
-  /** A node of this sentinel has bound an exact address. */
+  /** Records that a node of this sentinel has bound an exact address. */
   bound(address: string): void {
     this.#givenUp.delete(address);
     if (!this.#epochs.has(address)) this.#epochs.set(address, this.#deps.clock.now());
@@ -300,7 +302,7 @@ export class AddressClaims {
     this.#listen(address);
   }
 
-  /** No node of this sentinel has the address any more. Its key may hold it. */
+  /** Records that no node of this sentinel has the address any more. Its key may hold it. */
   unbound(address: string): void {
     this.#release(address);
   }
@@ -311,8 +313,8 @@ export class AddressClaims {
   }
 
   /**
-   * Another sentinel states that one of its nodes has this address. Returns `own` if the node of this sentinel keeps it, `theirs` if it must
-   * give it up, and `none` if no node of this sentinel has it.
+   * Decides about an address that a node at another sentinel has, too. Returns `own` if the node of this sentinel keeps it, `theirs` if it
+   * must give it up, and `none` if no node of this sentinel has it.
    */
   conflict(address: string, id: string, epoch: number): 'own' | 'theirs' | 'none' {
     const own = this.#epochs.get(address);
@@ -359,7 +361,7 @@ export class AddressClaims {
     let isDecided = false;
     challenge.decide(address, { path: message.path, terms: { principal: message.principal } }, (refusal) => {
       isDecided = true;
-      // Only one of those that wait gets the address.
+      // Only one of the waiting claims gets the address.
       const reason = refusal ?? (this.#givenUp.has(address) ? inUse(address) : undefined);
       if (reason === undefined) this.#giveUp(address);
       answer(reason === undefined ? { verdict: 'granted' } : { verdict: 'refused', reason });
@@ -367,7 +369,7 @@ export class AddressClaims {
     if (!isDecided) answer({ verdict: 'wait' });
   }
 
-  // Ends the binding of an address that a node at another sentinel gets.
+  // Ends the binding of an address that was granted to a node at another sentinel.
   #giveUp(address: string): void {
     const { bindings, challenge, clock, listener } = this.#deps;
     this.#givenUp.set(address, clock.monotonic() + GIVEN_UP_MS);
@@ -384,7 +386,7 @@ export class AddressClaims {
     listener.removed(holder, { addresses: [address], capabilities }, true);
   }
 
-  /** Stops to answer for addresses that are free now. */
+  /** Unsubscribes from the claims of addresses that are free now. */
   sweep(): void {
     const { bindings, clock } = this.#deps;
     const now = clock.monotonic();
@@ -400,7 +402,7 @@ export class AddressClaims {
     }
   }
 
-  /** Refuses the claims that wait. */
+  /** Refuses all waiting claims. */
   close(): void {
     for (const [address, claims] of [...this.#pending])
       for (const claim of [...claims.values()]) this.#decide(address, claim, 'The sentinel is shutting down');
@@ -413,7 +415,7 @@ const inUse = (address: string): string =>
   `${address} is bound by another node. Stop that node, or bind another address.`;
 
 const closed = (pool: string): string =>
-  `${pool} is a pool of nodes with a key. Attach with that key, or bind another address.`;
+  `${pool} is a pool of nodes with a key. Attach with a key, or bind another address.`;
 
 /** True for the address of a pool. */
 export const isPool = (address: string): boolean => address.includes('@*.');

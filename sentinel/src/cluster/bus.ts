@@ -1,5 +1,5 @@
 // The port to the message bus between the sentinels of a cluster: at-most-once publish and subscribe by subject, in the order of each
-// publisher, without messages of one's own. `nats-bus.ts` implements it, and `testing/memory-bus.ts` for unit tests.
+// publisher, without an echo of own messages. `nats-bus.ts` implements it, and `testing/memory-bus.ts` for unit tests.
 
 export interface BusMessage {
   readonly subject: string;
@@ -7,7 +7,7 @@ export interface BusMessage {
   readonly payload: Uint8Array;
   /** Subject for an answer; empty if none is expected. */
   readonly reply: string;
-  /** True if the bus states that no one subscribes to the subject of a request. */
+  /** True if the bus reports that the subject of a request has no subscribers. */
   readonly hasNoResponders: boolean;
 }
 
@@ -16,9 +16,9 @@ export interface BusSubscription {
 }
 
 export interface Bus {
-  /** True while messages can be sent. What is published while it is false is lost. */
+  /** True while messages can be sent. Messages that are published while it is false are lost. */
   readonly isConnected: boolean;
-  /** Why the bus is not connected, for people. */
+  /** Reason why the bus is not connected, for logs and people. */
   readonly reason: string | undefined;
   /** Called with each change of `isConnected`. */
   onChange: (() => void) | undefined;
@@ -29,6 +29,6 @@ export interface Bus {
   publish(subject: string, payload: Uint8Array, reply?: string): void;
   /** Subscribes to a subject, which may have wildcards. The subscription outlives lost connections. */
   subscribe(subject: string, onMessage: (message: BusMessage) => void): BusSubscription;
-  /** Sends what was published, and closes the connection. */
+  /** Sends the published messages, and closes the connection. */
   close(): Promise<void>;
 }

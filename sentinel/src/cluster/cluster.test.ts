@@ -9,7 +9,7 @@ import { type FakeNode, makeTestParts, type TestOptions } from '../testing/senti
 
 const OURS = { capabilities: ['fame.capability.cancel', 'fame.capability.pair-flows'] };
 
-/** Lets the bus deliver, and the links send what they gathered. */
+/** Lets the bus deliver, and the links send their gathered messages. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -270,7 +270,7 @@ test.each([1, 3, 4])('the link comes up although hello number %i is lost', async
   expect(B.cluster!.status.members).toMatchObject([{ id: 'A' }]);
 });
 
-test('a sentinel that is silent for 3 s is gone: its callers are told, and its nodes may return elsewhere', async () => {
+test('a sentinel that is silent for 3 s is gone: callers of its nodes get NODE_GONE, and the nodes may return elsewhere', async () => {
   const { A, B, C, buses, pass } = await clusterOf(['A', 'B', 'C']);
   const agent = B.attach('agent', OURS);
   await bind(agent, 'math@fame.fabric');
@@ -292,7 +292,7 @@ test('a sentinel that is silent for 3 s is gone: its callers are told, and its n
   expect(await received(successor)).toMatchObject([{ corrId: 'c3' }]);
 });
 
-test('a sentinel without the bus serves its own nodes, says so, and heals by itself', async () => {
+test('a sentinel without the bus serves its own nodes, reports its state, and reconnects', async () => {
   const { A, B, buses, pass } = await clusterOf(['A', 'B']);
   const near = A.attach('near', OURS);
   await bind(near, 'near@fame.fabric');
@@ -329,7 +329,7 @@ test('a short absence of the bus loses nothing', async () => {
   ).toEqual(Array.from({ length: 10 }, (_, i) => `c${i + 1}`));
 });
 
-test('nodes of a pool at several sentinels share its messages, those of the own sentinel first', async () => {
+test('nodes of a pool at several sentinels share its messages, first those at the sentinel of the caller', async () => {
   const { A, B, C } = await clusterOf(['A', 'B', 'C']);
   const workers = [B, C].map((sentinel) => sentinel.attach('worker', OURS));
   for (const worker of workers) await bind(worker, 'work@*.fame.fabric');
@@ -417,7 +417,7 @@ test('a call by capabilities reaches a node at another sentinel that has all of 
   expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
 });
 
-test('a node cannot answer a call at another sentinel that it was not called by', async () => {
+test('a node cannot answer a call that another node received, at another sentinel', async () => {
   const { A, B } = await clusterOf(['A', 'B']);
   const agent = B.attach('agent', OURS);
   await bind(agent, 'math@fame.fabric');
@@ -674,7 +674,7 @@ describe('exclusive addresses', () => {
       ]);
     });
 
-    test('without the table the other sentinels are asked, and the sentinel says so', async () => {
+    test('without the table a sentinel asks the others, and logs a warning', async () => {
       const { A, B, store, pass } = await withOwners();
       expect(A.cluster!.status.recordsOwners).toBe(true);
       store.isAvailable = false;
@@ -732,7 +732,7 @@ describe('exclusive addresses', () => {
     await settle();
     expect(await bindResult(late)).toBe('ADDRESS_IN_USE');
     expect(await bind(C.attach('second', { ...OURS, principal: ADA }), 'chat@*.fame.fabric')).toBeUndefined();
-    // The stranger that was there first gets no calls any more, not even those of its own sentinel.
+    // The stranger that joined first gets no more calls, not even from its own sentinel.
     const caller = B.attach('caller', OURS);
     for (let i = 0; i < 10; i++) caller.call('chat@fame.fabric', `c${i}`);
     await settle();

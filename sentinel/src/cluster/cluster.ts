@@ -1,6 +1,6 @@
-// This sentinel as a member of a cluster: it meets the other sentinels on the bus, keeps a link and a session for each, and finds the
-// addresses that they serve. A session of another sentinel is one like any other, so the router knows nothing of links and of the bus.
-// While the bus is away, the sentinel serves its own nodes; the links return by themselves.
+// This sentinel as a member of a cluster: it discovers the other sentinels on the bus, keeps a link and a session for each, and finds the
+// addresses that they serve. The router handles the session of another sentinel like any other, and does not depend on links and the bus.
+// While the bus is not connected, the sentinel serves its own nodes. After that the pairs open new links.
 import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { ANONYMOUS, errorMessage } from '@fame-fabric/shared/internal';
@@ -51,7 +51,7 @@ export interface ClusterDeps {
   log: Logger;
   /** Routes a message of another sentinel. */
   receive: (from: Session, bytes: Buffer) => void;
-  /** Routes a message again that waited for an answer of the cluster. */
+  /** Routes a message again after it waited for an answer of the cluster. */
   routeAgain: (from: Session, bytes: Buffer, outcome: Outcome) => void;
 }
 
@@ -92,7 +92,7 @@ export class Cluster implements ClusterView {
   #wasConnected = false;
   #isDraining = false;
   #isClosed = false;
-  #hasTwin = false;
+  #hasLoggedSameId = false;
 
   constructor(bus: Bus, deps: ClusterDeps, options: ClusterOptions) {
     const { name, owners, resumeWindowMs } = options;
@@ -111,7 +111,7 @@ export class Cluster implements ClusterView {
         subjects,
         inbox,
         owners: () => (this.#hasOwners ? owners : undefined),
-        heardAt: (id) => this.#pairs.get(id)?.heardAt,
+        lastFrameAt: (id) => this.#pairs.get(id)?.lastFrameAt,
       },
       options,
     );
@@ -166,51 +166,51 @@ export class Cluster implements ClusterView {
     return this.#traces.listen(listener);
   }
 
-  /** The key of the nodes that have all of these capabilities. */
+  /** Returns the key of the nodes that have all of these capabilities. */
   keyOf(capabilities: readonly string[]): string {
     return capabilityKey(capabilities);
   }
 
-  /** A node of this sentinel is the first with a capability. */
+  /** Announces a capability of which a node of this sentinel is the first provider. */
   advertised(capability: string): void {
     const key = capabilityKey([capability]);
     if (key !== '') this.#served.bound(key);
   }
 
-  /** No node of this sentinel has the capability any more. */
+  /** Withdraws a capability that no node of this sentinel has any more. */
   withdrawn(capability: string): void {
     this.#served.unbound(capabilityKey([capability]));
   }
 
-  /** Claims of a node that wait. */
+  /** Returns the number of waiting claims of a node. */
   waitingCount(from: Session): number {
     return this.#claims.waitingCount(from);
   }
 
-  /** A node below this sentinel bound an address. */
+  /** Announces an address that a node below this sentinel has bound. */
   bound(address: string): void {
     if (!isPool(address)) this.#claims.bound(address);
     else if (this.#deps.bindings.hasKeyedMember(address)) this.#claims.closedPool(address);
     this.#served.bound(address);
   }
 
-  /** No node below this sentinel serves the address any more. */
+  /** Withdraws an address that no node below this sentinel serves any more. */
   unbound(address: string): void {
     this.#claims.unbound(address);
     this.#served.unbound(address);
   }
 
-  /** The session of the sentinel that serves an address, or has a node with the capabilities of a key, if it is known. */
+  /** Returns the session of the sentinel that serves an address, or has a node with the capabilities of a key, if it is known. */
   find(address: string, except: Session, messageId: string): Session | undefined {
     return this.#routes.find(address, except, messageId);
   }
 
-  /** Keeps a message until it is known who serves its address. Returns the outcome if that is known at once. */
+  /** Keeps a message until the sentinel of its address is known. Returns the outcome if it is known at once. */
   ask(from: Session, address: string, bytes: Buffer): Outcome | undefined {
     return this.#routes.ask(from, address, bytes);
   }
 
-  /** Another sentinel refused a call to this address: its node is gone. */
+  /** Forgets the route to an address after its sentinel refused a call, because the node is gone. */
   refused(address: string, session: Session): void {
     this.#routes.refused(address, session);
   }
@@ -260,7 +260,7 @@ export class Cluster implements ClusterView {
     }
   }
 
-  // A node with a key at another sentinel is a member of the pool: strangers get no message from it any more.
+  // A node with a key at another sentinel has joined the pool, so strangers leave it.
   #closePool(pool: string): void {
     const { bindings, listener } = this.#deps;
     for (const stranger of bindings.strangersIn(pool)) {
@@ -270,7 +270,7 @@ export class Cluster implements ClusterView {
     }
   }
 
-  // Two nodes got the address while NATS was away. The node that must give it up attaches again, and its bind is refused.
+  // Two nodes got the address while NATS was not connected. The node that must give it up attaches again, and its bind is refused.
   #yield(address: string, sentinel: string): void {
     const { bindings, log, sessions } = this.#deps;
     const holder = bindings.ownOwner(address);
@@ -300,7 +300,7 @@ export class Cluster implements ClusterView {
     this.#isRenewing = true;
     try {
       const isNew = await owners.renew();
-      // What was bound while the table was away is not in it.
+      // The table lacks the addresses that were bound while it was not available.
       const isIncomplete = isNew || this.#hasOwners === false;
       if (this.#hasOwners !== true) log.info('owners of addresses are recorded in JetStream');
       this.#hasOwners = true;
@@ -309,7 +309,7 @@ export class Cluster implements ClusterView {
     } catch (error) {
       if (this.#hasOwners !== false && !this.#isClosed) {
         log.warn(
-          'JetStream is not available: owners of addresses are checked only by asking the other sentinels, and addresses of a lost sentinel are free at once',
+          'JetStream is not available: owners of addresses are checked only by asking the other sentinels, and the addresses of a lost sentinel are free at once',
           { reason: errorMessage(error) },
         );
       }
@@ -331,8 +331,8 @@ export class Cluster implements ClusterView {
     const { identity, log } = this.#deps;
     if (presence.id !== identity.id) {
       this.#pairOf(presence.id)?.meet();
-    } else if (presence.process !== this.#process && !this.#hasTwin) {
-      this.#hasTwin = true;
+    } else if (presence.process !== this.#process && !this.#hasLoggedSameId) {
+      this.#hasLoggedSameId = true;
       log.error('another sentinel of the cluster has the same id; give each its own FAME_NODE_ID', {
         id: identity.id,
       });

@@ -61,7 +61,7 @@ export class KvOwners implements OwnerTable {
     }
     const { connection } = this.#bus;
     if (connection === undefined) throw new Error('NATS is not connected');
-    // Reads come from the leader of the bucket: an owner that was just written must be seen.
+    // Read from the leader of the bucket, because a read must return an owner that was just written.
     const opened = await new Kvm(jetstream(connection, { timeout: TIMEOUT_MS })).create(this.#bucket, {
       history: 1,
       allow_direct: false,

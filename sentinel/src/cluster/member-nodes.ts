@@ -10,7 +10,7 @@ import type { Subjects } from './subjects.ts';
 const PAGE_CHARS = 262_144;
 /** Longest wait for all pages of a sentinel, in ms. */
 const LIST_MS = 2_000;
-/** Nodes that are listed of one sentinel. */
+/** Maximum number of listed nodes of one sentinel. */
 const MAX_NODES = 20_000;
 
 interface Page {
@@ -103,7 +103,7 @@ function readPage(payload: Uint8Array): Page | undefined {
     if (!Array.isArray(nodes)) return undefined;
     return { nodes, next: typeof next === 'number' ? next : undefined };
   } catch {
-    // No list of this protocol: the sentinel counts as missing.
+    // Not a list of this protocol: the sentinel counts as missing.
     return undefined;
   }
 }

@@ -1,5 +1,5 @@
-// The bus over NATS. It is loaded only with FAME_CLUSTER_NATS. The first connection is retried here, and later ones by the client; what
-// it sends while it is not connected is dropped, because the links between sentinels detect losses anyway.
+// The bus over NATS. It is loaded only with FAME_CLUSTER_NATS. The first connection is retried here, and later ones by the client.
+// Messages without a connection are dropped, because the links between sentinels detect losses in any case.
 
 import type { Clock, Logger } from '@fame-fabric/shared';
 import { cutText, errorMessage } from '@fame-fabric/shared/internal';

@@ -35,7 +35,7 @@ export function openBus(
       new Cluster(bus, deps, { name, ...times, owners: new KvOwners(bus, { cluster: name, id }) }),
     async whenConnected(timeoutMs) {
       if (await bus.whenConnected(timeoutMs)) return;
-      log.warn('cannot connect to NATS; only nodes of this sentinel can be reached until it can', {
+      log.warn('cannot connect to NATS yet; only nodes of this sentinel can be reached', {
         cluster: name,
         reason: bus.reason,
       });

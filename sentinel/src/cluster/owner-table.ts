@@ -1,4 +1,4 @@
-// The port to the table of owners of a cluster: who has an exact address, also while its sentinel is gone. `kv-owners.ts` implements it over
+// The port to the table of owners of a cluster: the owner of each exact address, also while its sentinel is gone. `kv-owners.ts` implements it over
 // JetStream, and `testing/memory-owners.ts` for unit tests. The table supplements the answers of living sentinels: it is needed only for
 // sentinels that are gone, and a table that was wiped is written again.
 
@@ -26,7 +26,7 @@ export interface OwnerTable {
   put(address: string, record: OwnerRecord, revision: number): Promise<boolean>;
   /** Removes the owner of an address, unless the entry has another revision. */
   remove(address: string, revision: number): Promise<void>;
-  /** Renews the lease of this sentinel. Resolves `true` if the table was created or opened with that, so that owners must be written. */
+  /** Renews the lease of this sentinel. Resolves `true` if this call created or opened the table; the owners must then be written. */
   renew(): Promise<boolean>;
   /** Time since a sentinel renewed its lease, in ms; infinite without a lease. */
   leaseAgeMs(sentinel: string): Promise<number>;

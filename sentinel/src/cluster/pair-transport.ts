@@ -8,7 +8,7 @@ import { HEADER_BYTES, LENGTH_BYTES } from './pair-frame.ts';
 const WINDOW_BYTES = 1_048_576;
 /** Size at which a data frame is sent at once. */
 const BATCH_BYTES = 32_768;
-/** Buffered bytes that are reported while the bus is away, so that messages of nodes wait in their queue. */
+/** Buffered bytes that are reported while the bus is not connected, so that messages of nodes wait in their queue. */
 const AWAY_BYTES = 131_072;
 
 export interface PairTransportDeps {
@@ -92,7 +92,7 @@ export class PairTransport implements NodeTransport {
     }
   }
 
-  /** Sends the gathered messages, unless the bus is away, and takes more from the queue of the session. */
+  /** Sends the gathered messages, unless the bus is not connected, and takes more from the queue of the session. */
   flush(): void {
     if (this.#hasEnded) return;
     if (this.#end > this.#start) this.#finish();
@@ -131,7 +131,7 @@ export class PairTransport implements NodeTransport {
     return Promise.resolve(!this.#hasEnded && this.#deps.isAlive());
   }
 
-  /** Drops what waits, now and from now on. */
+  /** Drops the waiting messages and all later ones. */
   end(): void {
     this.#hasEnded = true;
     this.#waiting = [];

@@ -57,7 +57,7 @@ export interface PairListener {
   up(pair: Pair, member: Member, transport: PairTransport): void;
   /** The link of this transport is down. */
   down(pair: Pair, transport: PairTransport, reason: string): void;
-  /** The other side is alive. */
+  /** The other side has sent a frame. */
   alive(pair: Pair): void;
 }
 
@@ -85,7 +85,7 @@ export class Pair {
   /** The value of `receivedBytes` in our last frame. */
   #statedBytes = 0;
   /** Monotonic times in ms: of the last frame from the other side, and of our last hello. */
-  #heardAt: number;
+  #lastFrameAt: number;
   #helloAt = Number.NEGATIVE_INFINITY;
   /** The link of the other side in our last hello. */
   #helloOf = 0;
@@ -96,7 +96,7 @@ export class Pair {
     this.id = id;
     this.#subject = subject;
     this.#link = firstLink;
-    this.#heardAt = deps.clock.monotonic();
+    this.#lastFrameAt = deps.clock.monotonic();
   }
 
   /** True while envelopes can be exchanged. */
@@ -115,19 +115,19 @@ export class Pair {
   }
 
   /** Monotonic time in ms of the last frame of the other side, while the link is up. */
-  get heardAt(): number | undefined {
-    return this.isUp ? this.#heardAt : undefined;
+  get lastFrameAt(): number | undefined {
+    return this.isUp ? this.#lastFrameAt : undefined;
   }
 
   /** Time since the last frame of the other side, in ms. */
   get silentMs(): number {
-    return this.#deps.clock.monotonic() - this.#heardAt;
+    return this.#deps.clock.monotonic() - this.#lastFrameAt;
   }
 
-  /** Records that the other sentinel is there, and begins the handshake unless the link is up. */
+  /** Records that the other sentinel is alive, and begins the handshake unless the link is up. */
   meet(): void {
     if (this.isUp) return;
-    this.#heardAt = this.#deps.clock.monotonic();
+    this.#lastFrameAt = this.#deps.clock.monotonic();
     this.#sendHello();
   }
 
@@ -135,7 +135,7 @@ export class Pair {
   receive(frame: Buffer): void {
     const header = readPairHeader(frame);
     if (header === undefined) return;
-    this.#heardAt = this.#deps.clock.monotonic();
+    this.#lastFrameAt = this.#deps.clock.monotonic();
     if (header.kind === PAIR.hello) {
       this.#receiveHello(header.link, frame);
       return;
@@ -250,7 +250,7 @@ export class Pair {
     this.#send(PAIR.beat);
   }
 
-  /** The bus is connected again: sends what waited for it. */
+  /** Sends the frames that waited until the bus is connected again. */
   reconnected(): void {
     this.#transport?.flush();
   }
@@ -284,7 +284,7 @@ export class Pair {
     bus.publish(this.#subject, frame);
   }
 
-  // At most one hello for each state of the link in a beat: two sides that answer each other must not do so without end.
+  // Sends at most one hello for each state of the link in a beat. Each side answers the hello of the other, so without this limit they would never stop.
   #sendHello(): void {
     const { clock, identity, log } = this.#deps;
     const now = clock.monotonic();
@@ -312,7 +312,7 @@ function readHello(frame: Buffer): Hello | undefined {
       typeof of === 'number';
     return isValid ? { id, path, software, of } : undefined;
   } catch {
-    // Not a hello of this protocol: the handshake goes on without it.
+    // Not a hello of this protocol. The handshake continues without it.
     return undefined;
   }
 }

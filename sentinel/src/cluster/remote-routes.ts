@@ -1,5 +1,5 @@
 // The addresses that other sentinels of the cluster serve. An address that is not cached is asked for on the bus, and the messages to it
-// wait for the answer in order. Without responders the answer is there at once: no sentinel serves the address.
+// wait for the answer in order. NATS reports at once that no sentinel serves the address.
 //
 // Invariants: R1 messages of one sender to one address are routed in the order in which they arrived. R2 a cached route ends with the
 // session of its sentinel, with a change that any sentinel announces, and with a NACK that says that the node is gone. R3 the waiting
@@ -60,7 +60,7 @@ export interface RemoteRoutesDeps {
   budget: QueueBudget;
   /** The session of another sentinel; `undefined` while there is none. Begins one if it can. */
   sessionOf: (id: string) => Session | undefined;
-  /** Routes a message again that waited for an answer. */
+  /** Routes a message again after it waited for an answer. */
   routeAgain: (from: Session, bytes: Buffer, outcome: Outcome) => void;
 }
 
@@ -114,8 +114,8 @@ export class RemoteRoutes {
   }
 
   /**
-   * Keeps a message until it is known who serves the address, and asks for it. Returns the outcome if that is known at once: `none` for
-   * an address that nodes cannot bind, `unknown` without room or without a connection.
+   * Asks for the sentinel of an address, and keeps a message until the answer arrives. Returns the outcome if it is known at once: `none`
+   * for an address that nodes cannot bind, `unknown` without room or without a connection.
    */
   ask(from: Session, address: string, bytes: Buffer): Outcome | undefined {
     const { budget, bus, subjects } = this.#deps;
@@ -190,7 +190,7 @@ export class RemoteRoutes {
     this.#settle(question, 'found');
   }
 
-  /** A sentinel has a session now. */
+  /** Uses the answers of a sentinel that has a session now. */
   up(id: string): void {
     for (const question of [...this.#open]) {
       const answer = question.expected.get(id);
@@ -198,7 +198,7 @@ export class RemoteRoutes {
     }
   }
 
-  /** The session of a sentinel has ended. Its nodes may return at other sentinels for a while. */
+  /** Removes the routes to a session that has ended. Its nodes may return at other sentinels for the resume window. */
   down(session: Session): void {
     const { clock } = this.#deps;
     const until = clock.monotonic() + this.#resumeWindowMs;
@@ -209,7 +209,7 @@ export class RemoteRoutes {
     }
   }
 
-  /** The nodes of a sentinel bound or unbound these addresses: they are asked for again, unless the routes are the same. */
+  /** Removes the routes to addresses that nodes of a sentinel bound or unbound, unless the routes are the same. */
   changed({ id, bound, unbound }: Changes): void {
     const session = this.#deps.sessionOf(id);
     for (const [address] of bound) {
@@ -239,7 +239,7 @@ export class RemoteRoutes {
     );
   }
 
-  /** A sentinel refused a call to this address: its node is gone. */
+  /** Removes the route to an address after its sentinel refused a call, because the node is gone. */
   refused(address: string, session: Session): void {
     const route = this.#routes.get(address);
     if (route?.sessions.delete(session) && route.sessions.size === 0) this.#routes.delete(address);
@@ -279,13 +279,13 @@ export class RemoteRoutes {
     for (const { from, bytes } of waiting) routeAgain(from, bytes, outcome);
   }
 
-  /** Removes what is out of date. */
+  /** Removes expired entries. */
   sweep(): void {
     const now = this.#deps.clock.monotonic();
     for (const [address, until] of this.#away) if (until <= now) this.#away.delete(address);
   }
 
-  /** Refuses everything that waits. */
+  /** Refuses all waiting messages. */
   close(): void {
     for (const question of [...this.#open]) this.#expire(question);
   }
@@ -298,7 +298,7 @@ function readAnswer(payload: Uint8Array): RouteAnswer | undefined {
     if (typeof id !== 'string' || typeof path !== 'string' || typeof isPool !== 'boolean') return undefined;
     return { id, path, isPool };
   } catch {
-    // No answer of this protocol: the question expires.
+    // Not an answer of this protocol: the question expires.
     return undefined;
   }
 }

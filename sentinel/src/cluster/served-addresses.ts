@@ -1,5 +1,5 @@
-// The addresses and capabilities of the nodes below this sentinel, as the cluster sees them: a subscription for each answers the question who serves it,
-// and each change is announced, so that other sentinels ask again.
+// The addresses and capabilities of the nodes below this sentinel, as the cluster sees them. A subscription for each answers the questions
+// of other sentinels, and each change is announced, so that they ask again.
 import type { Bindings } from '../bindings.ts';
 import type { Identity } from '../identity.ts';
 import type { Session } from '../session/session.ts';
@@ -33,7 +33,7 @@ export class ServedAddresses {
     return this.#subscriptions.size;
   }
 
-  /** A node below this sentinel bound an address. */
+  /** Subscribes for an address that a node below this sentinel has bound, and announces it. */
   bound(address: string): void {
     const { bus, subjects } = this.#deps;
     if (!this.#subscriptions.has(address)) {
@@ -46,7 +46,7 @@ export class ServedAddresses {
     this.announce(address);
   }
 
-  /** No node below this sentinel serves the address any more. */
+  /** Unsubscribes from an address that no node below this sentinel serves any more, and announces that. */
   unbound(address: string): void {
     const subscriptions = this.#subscriptions.get(address);
     if (subscriptions === undefined) return;

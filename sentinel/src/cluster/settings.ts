@@ -25,7 +25,7 @@ export function readClusterSettings(
   for (const url of natsUrls) env.checkUrl('FAME_CLUSTER_NATS', url, NATS_URL);
   if (name === undefined) {
     if (natsUrls.length > 0)
-      env.faults.push('FAME_CLUSTER_NATS is set, and FAME_CLUSTER is not; set both or none');
+      env.faults.push('FAME_CLUSTER_NATS is set, and FAME_CLUSTER is not; set both or neither');
     return undefined;
   }
   env.check(
@@ -42,7 +42,7 @@ export function readClusterSettings(
   }
   if (securityProfile === 'overlay') {
     env.faults.push(
-      'FAME_CLUSTER is set, and the profile overlay does not sign between sentinels of a cluster',
+      'FAME_CLUSTER is set, and the profile overlay does not sign between sentinels of a cluster; choose another FAME_SECURITY_PROFILE',
     );
   }
   return { name, natsUrls, credentialsFile };

@@ -85,7 +85,7 @@ export class Subjects {
     return `${this.#root}.c.${hostTokens(address.slice(0, at), address.slice(at + 1))}`;
   }
 
-  /** The question which sentinel serves an address, or a key of capabilities. Undefined for addresses that nodes cannot bind. */
+  /** Questions for the sentinel of an address, or of a key of capabilities. Undefined for addresses that nodes cannot bind. */
   question(address: string): string | undefined {
     const [capability] = capabilitiesIn(address);
     if (capability !== undefined) return this.#capability(capability);
@@ -95,8 +95,8 @@ export class Subjects {
   }
 
   /**
-   * The subjects on which a sentinel answers for an address that it serves, or for the key of one capability. A pool needs two: one for its own host, one for the hosts
-   * below it, whose labels are in reverse order for that.
+   * Subjects on which a sentinel answers for an address that it serves, or for the key of one capability. A pool needs two: one for its own
+   * host and one for the hosts below it. Labels are in reverse order, so that one wildcard matches all of these.
    */
   served(address: string): string[] {
     const [capability] = capabilitiesIn(address);

@@ -148,7 +148,7 @@ function cluster({ cluster }: DoctorDeps): Check[] {
   if (cluster === undefined) return [];
   const { members, name, reason, recordsOwners, state } = cluster.status;
   if (state === 'connected') {
-    const linked = `Linked to ${members.length} other sentinels of the cluster "${name}".`;
+    const linked = `Linked to ${members.length} other ${members.length === 1 ? 'sentinel' : 'sentinels'} of the cluster "${name}".`;
     if (recordsOwners) return [ok('cluster', linked)];
     const text = `${linked} Owners of addresses are not recorded, so addresses of a lost sentinel are free at once.`;
     return [warning('cluster', text, 'Start nats-server with JetStream (--jetstream).')];

@@ -27,7 +27,7 @@ export class MemoryOwnerStore {
   tableOf(id: string): OwnerTable {
     let openedVersion = -1;
     const check = (): void => {
-      if (!this.isAvailable) throw new Error('JetStream is away');
+      if (!this.isAvailable) throw new Error('JetStream is not available');
     };
     const get = (address: string): OwnerEntry =>
       this.entries.get(address) ?? { record: undefined, revision: 0 };

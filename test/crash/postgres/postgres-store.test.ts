@@ -135,7 +135,7 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     for (const [i, id] of ids.entries()) await expectTurns(store, id, accepted[i]!);
   });
 
-  test('operations fail with STORE_UNAVAILABLE while the server is away, and succeed when it is back', async () => {
+  test('operations fail with STORE_UNAVAILABLE while the server is stopped, and succeed after its restart', async () => {
     const server = await startServer();
     const store = await openAt(server.url, 'fame');
     await begin(store, 'c');

@@ -21,7 +21,7 @@ export function derivedContext(base: OperationContext, given: Partial<Given>): O
     get caller() {
       return given.caller ?? base.caller;
     },
-    // Operations of conversations do not ask.
+    // Operations of conversations never call it.
     callerServes: async () => false,
     isStream: given.isStream ?? base.isStream,
     get state() {

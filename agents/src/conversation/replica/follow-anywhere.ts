@@ -5,9 +5,9 @@ import { onAbort } from '@fame-fabric/shared/internal';
 import type { OperationContext } from '../../agent/operation.ts';
 import type { ConversationHost } from '../host.ts';
 import type { RecordedEvent } from '../reading/recorded-event.ts';
-import { CallTrip } from './call-trip.ts';
 import { HolderWatch } from './holder-watch.ts';
 import { CallNotPassed, type PassDeps, passCall } from './pass.ts';
+import { RepeatedCall } from './repeated-call.ts';
 
 export interface FollowDeps extends PassDeps {
   readonly host: ConversationHost;
@@ -30,32 +30,32 @@ export async function* followAnywhere(
 ): AsyncGenerator<RecordedEvent, void> {
   const { placement } = deps;
   const holder = placement.isHere(id) ? undefined : await placement.elsewhere(id);
-  const trip = new CallTrip(deps, { context, conversation: id, holder });
+  const repeated = new RepeatedCall(deps, { context, conversation: id, holder });
   let cursor = after;
   for (;;) {
     try {
       const params = { ...(args as object), after: cursor };
       const events =
-        trip.holder === undefined
+        repeated.holder === undefined
           ? followHere(deps, id, cursor, context)
           : (passCall(deps, {
-              holder: trip.holder,
+              holder: repeated.holder,
               conversation: id,
               method: 'read_events',
               params,
               context,
-              callId: trip.callId,
-              startedAt: trip.startedAt,
+              callId: repeated.callId,
+              startedAt: repeated.startedAt,
               isReader: true,
             }) as AsyncGenerator<RecordedEvent, void>);
       for await (const event of events) {
-        trip.received();
+        repeated.received();
         cursor = event.seq;
         yield event;
       }
       return;
     } catch (error) {
-      await trip.next(error);
+      await repeated.next(error);
     }
   }
 }

@@ -35,7 +35,7 @@ test('a silent call checks its holder each second, and a call with items does no
   expect(state.checks).toBe(1);
   await pass(1_000);
   expect(state.checks).toBe(2);
-  state.current = new Error('The store is away.');
+  state.current = new Error('The store does not answer.');
   for (let n = 0; n < 5; n++) await pass(1_000);
   expect(lost).toEqual([]);
   watch.stop();

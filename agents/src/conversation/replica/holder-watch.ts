@@ -64,7 +64,7 @@ export class HolderWatch {
     try {
       current = await placement.holderOf(conversation);
     } catch {
-      // The store does not answer. The call itself goes on.
+      // The store does not answer. The call itself continues.
     }
     // Stopped meanwhile.
     if (this.#timer !== timer || timer === undefined) return;

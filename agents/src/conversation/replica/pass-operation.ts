@@ -34,7 +34,7 @@ export const passOperation = (deps: PassOperationDeps): Operation =>
       if (!called) {
         throw new FabricError('METHOD_NOT_FOUND', `This version of the agent cannot run ${call.method}.`);
       }
-      // A replica that stops finishes its turns. It takes no other ones.
+      // A replica that stops finishes its turns and takes no new ones.
       const { conversation: id } = call;
       if (placement.isStopping && (id === undefined || (await placement.handOver(id)))) {
         yield { kind: 'moved' };

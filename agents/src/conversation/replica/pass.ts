@@ -10,7 +10,7 @@ import { PASS, type PassedCall, type PassItem, signedCall } from './passed-call.
 import type { Placement } from './placement.ts';
 import { replicaAddressOf } from './replica-address.ts';
 
-/** The answer to a passed call is incomplete. Nothing is known about its effect. */
+/** The answer to a passed call is incomplete, and its effect is unknown. */
 export class CallNotPassed extends Error {
   /** Id of the writer that holds the conversation now, if the replica named one. */
   readonly holder: string | undefined;

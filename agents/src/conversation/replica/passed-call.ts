@@ -48,7 +48,7 @@ export type PassItem =
 
 /** Signs a call with the secret of the store. */
 export function signedCall(call: PassedCall, key: string): PassParams {
-  // The receiver computes the code from what it has parsed: without absent fields, and with its order of the properties.
+  // The receiver computes the code from the parsed call: without absent fields, and with its own order of the properties.
   const plain: unknown = JSON.parse(JSON.stringify(call));
   return { call: plain, code: codeOf(plain, key).toString('base64url') };
 }

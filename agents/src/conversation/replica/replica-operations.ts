@@ -5,9 +5,9 @@ import type { Operation, OperationContext } from '../../agent/operation.ts';
 import { CONVERSATION_LIMITS } from '../conversation.ts';
 import type { ConversationHost } from '../host.ts';
 import { reached } from '../operations/turn-calls.ts';
-import { CallTrip } from './call-trip.ts';
 import { followAnywhere } from './follow-anywhere.ts';
 import { type PassDeps, passCall } from './pass.ts';
+import { RepeatedCall } from './repeated-call.ts';
 
 type Operations = Readonly<Record<string, Operation>>;
 type Args = Record<string, unknown>;
@@ -43,13 +43,18 @@ export function replicaOperations(operations: Operations, deps: ReplicaOperation
   return { ...operations, ...passed };
 }
 
-async function tripOf(deps: ReplicaOperationsDeps, name: string, args: Args, context: OperationContext) {
+async function repeatedCallOf(
+  deps: ReplicaOperationsDeps,
+  name: string,
+  args: Args,
+  context: OperationContext,
+) {
   const { placement } = deps;
   const isStart = (STARTS as readonly string[]).includes(name) || name === 'tasks/sendSubscribe';
   const conversation = isStart ? undefined : await conversationOf(deps, args, context);
   const isElsewhere = conversation !== undefined && !placement.isHere(conversation);
   const holder = isElsewhere ? await placement.elsewhere(conversation) : undefined;
-  return new CallTrip(deps, { context, conversation, holder });
+  return new RepeatedCall(deps, { context, conversation, holder });
 }
 
 /** Returns the id in the store; undefined for a conversation that the caller cannot reach, which the operation itself reports. */
@@ -75,14 +80,14 @@ async function call(
   args: Args,
   context: OperationContext,
 ): Promise<unknown> {
-  const trip = await tripOf(deps, method, args, context);
+  const repeated = await repeatedCallOf(deps, method, args, context);
   const params = withTurnId(method, args, context);
   for (;;) {
     try {
-      if (trip.holder === undefined) return await own.run(params, trip.here);
-      return await resultOf(passCall(deps, requestOf(trip, method, params)));
+      if (repeated.holder === undefined) return await own.run(params, repeated.here);
+      return await resultOf(passCall(deps, requestOf(repeated, method, params)));
     } catch (error) {
-      await trip.next(error);
+      await repeated.next(error);
     }
   }
 }
@@ -94,16 +99,16 @@ async function* stream(
   args: Args,
   context: OperationContext,
 ): AsyncGenerator<unknown, void> {
-  const trip = await tripOf(deps, method, args, context);
+  const repeated = await repeatedCallOf(deps, method, args, context);
   let params = withTurnId(method, args, context);
   for (;;) {
     try {
       const events =
-        trip.holder === undefined
-          ? ((await own.run(params, trip.here)) as AsyncIterable<unknown>)
-          : passCall(deps, requestOf(trip, method, params));
+        repeated.holder === undefined
+          ? ((await own.run(params, repeated.here)) as AsyncIterable<unknown>)
+          : passCall(deps, requestOf(repeated, method, params));
       for await (const event of events) {
-        trip.received();
+        repeated.received();
         const { seq, type } = event as { seq?: number; type?: string };
         if (method === 'run_turn_stream' && typeof seq === 'number') params = { ...params, after: seq };
         yield event;
@@ -111,7 +116,7 @@ async function* stream(
       }
       return;
     } catch (error) {
-      await trip.next(error);
+      await repeated.next(error);
     }
   }
 }
@@ -128,14 +133,14 @@ function withTurnId(method: string, args: Args, { callId }: OperationContext): A
   return { ...args, turn_id: callId };
 }
 
-const requestOf = (trip: CallTrip, method: string, params: Args) => ({
-  holder: trip.holder!,
-  conversation: trip.conversation,
+const requestOf = (repeated: RepeatedCall, method: string, params: Args) => ({
+  holder: repeated.holder!,
+  conversation: repeated.conversation,
   method,
   params,
-  context: trip.context,
-  callId: trip.callId,
-  startedAt: trip.startedAt,
+  context: repeated.context,
+  callId: repeated.callId,
+  startedAt: repeated.startedAt,
 });
 
 async function resultOf(items: AsyncGenerator<unknown, unknown, void>): Promise<unknown> {

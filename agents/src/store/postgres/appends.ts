@@ -1,5 +1,5 @@
-// The appends of one batch. All of them are checked in order against the locked conversations, and then written with one statement
-// for each table, so that a batch takes a few round trips however large it is.
+// The appends of one batch. They are checked in order against the locked conversations, and then written with one statement for all
+// tables, so the number of round trips does not depend on the size of the batch.
 import { createHash } from 'node:crypto';
 import { FabricError } from '@fame-fabric/shared';
 import { joins, MAX_RETRIES } from '../retry.ts';
@@ -18,7 +18,7 @@ import type { Room } from './room.ts';
 import type { Row } from './rows.ts';
 import type { Transaction } from './transaction.ts';
 
-/** An append with its bodies as JSON. They are read when it is made, because the caller may change them later. */
+/** An append with its bodies as JSON. They are serialized when the append is made, because the caller may change them later. */
 export interface GivenAppend extends Omit<Append, 'events' | 'totals'> {
   readonly events: readonly GivenEvent[];
   readonly totals: string | undefined;
@@ -48,7 +48,7 @@ export const givenAppend = ({ events, totals, ...rest }: Append): GivenAppend =>
   totals: totals && JSON.stringify(totals satisfies EventBody),
 });
 
-/** The name under which turns of a retry key are accepted one after the other. */
+/** Returns the name to lock for a retry key, so that its turns are accepted one after the other. */
 export const retryName = ({ agent, principal, key }: RetryRequest): string =>
   `retry:${JSON.stringify([agent, principal, key])}`;
 
@@ -81,7 +81,7 @@ interface WrittenTurn {
   inHistory: boolean;
 }
 
-/** What a batch writes. */
+/** The rows that a batch writes. */
 class Writes {
   readonly events: { key: number; seq: number; event: GivenEvent }[] = [];
   /** By `nameOf`. */
@@ -283,7 +283,7 @@ export class Appends {
 // Ids have no such character.
 const nameOf = (conversationId: string, turnId: string): string => `${conversationId}\0${turnId}`;
 
-/** What a batch of appends reads first. */
+/** The rows that a batch of appends reads first. */
 interface AppendReads {
   /** States of turns by `nameOf`. */
   readonly turns: Map<string, string>;

@@ -45,10 +45,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
   tcp_keepalives_idle: '5',
   tcp_keepalives_interval: '2',
   tcp_keepalives_count: '3',
-  // Compiling a statement takes longer than any of them runs.
+  // Compilation takes longer than the execution of any statement.
   jit: 'off',
-  // Planning takes longer than running, so plans are made once. A new database has no statistics, and a scan or hash of a whole table,
-  // which is the best plan for an empty one, would stay. Every statement that names rows has an index.
+  // Planning takes longer than execution, so each statement is planned once. A new database has no statistics, and a plan for an empty
+  // table, with a scan or hash of the whole table, would stay. Every statement that names rows has an index.
   plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
@@ -139,11 +139,11 @@ export class Connection implements Sql {
     if (row!.version < MIN_VERSION) {
       throw new FabricError(
         'CONFIG_INVALID',
-        `FAME_STORE_URL names a server of the version ${Math.floor(row!.version / 10_000)}. The store needs PostgreSQL 14 or later.`,
+        `The server of FAME_STORE_URL is PostgreSQL ${Math.floor(row!.version / 10_000)}. The store needs PostgreSQL 14 or later.`,
       );
     }
     if (row!.is_standby) {
-      // The form of an error of the server, so that it is handled like one.
+      // Has the form of an error of the server, so that it is handled like one.
       throw Object.assign(new Error('the server is a standby'), { severity: 'ERROR', code: '25006' });
     }
   }

@@ -1,4 +1,4 @@
-// Errors of PostgreSQL and of the connection to it: which of them a second attempt may cure, and the error that the caller gets.
+// Errors of PostgreSQL and of the connection to it: the ones after which another attempt may succeed, and the error for the caller.
 import { FabricError } from '@fame-fabric/shared';
 
 /** The SQLSTATE of an error that the server reported; undefined for any other error. */
@@ -41,10 +41,10 @@ const CAUSES: Readonly<Record<string, string>> = {
   '28': 'the server refuses the user or the password; correct FAME_STORE_URL',
   '3D000': 'the database does not exist; create it with createdb, or correct FAME_STORE_URL',
   '42501':
-    'the user lacks a right; grant it CREATE on the database, or own the schema fame with the user of FAME_STORE_URL',
+    'the user lacks a permission; grant it CREATE on the database, or make it the owner of the schema fame',
   '53100': 'the disk of the database server is full; free space on it',
   '53200': 'the database server is out of memory',
-  '53300': 'the server has reached its max_connections; raise them, or start fewer agents',
+  '53300': 'the server has reached its max_connections; raise it, or start fewer agents',
   '57P03': 'the database server is starting or recovering',
   '25006': 'the server accepts no writes; name the primary in FAME_STORE_URL',
 };

@@ -1,5 +1,5 @@
-// A lane: one connection that writes. It runs the operations that arrived meanwhile in one transaction, so that they share a commit,
-// and answers after the commit. Deadlocks and lost connections are tried again. Batches have numbers, and a number is committed once,
+// A lane: one connection that writes. It runs the operations that arrived during its last commit in one transaction, and answers after
+// the commit. It repeats a transaction after a deadlock or a lost connection. Batches have numbers, and each number is committed once,
 // also if the connection is lost while the answer to COMMIT is on its way.
 import type { Clock, FabricError } from '@fame-fabric/shared';
 import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
@@ -8,9 +8,9 @@ import { closedFault, isContention, isLost, runningFault } from './faults.ts';
 import { Reconnecting, type ReconnectingOptions } from './reconnecting.ts';
 import { Transaction } from './transaction.ts';
 
-/** Time for which operations wait for a server that is away, in ms. */
-export const PATIENCE_MS = 10_000;
-/** Attempts of one batch that meets other transactions. */
+/** Longest wait of an operation for a server that does not answer, in ms. */
+export const SERVER_WAIT_MS = 10_000;
+/** Maximum attempts of a batch that conflicts with other transactions. */
 const MAX_ATTEMPTS = 8;
 const CONTENTION = { minMs: 5, maxMs: 200 };
 /** Limit of operations in one commit. */
@@ -81,7 +81,7 @@ export class Lane<Given, Prefetched = void> {
   submit(job: Job<Given>): Promise<unknown> {
     if (this.#isClosed) return Promise.reject(closedFault());
     return new Promise((resolve, reject) => {
-      this.#queue.push({ job, until: this.#options.clock.monotonic() + PATIENCE_MS, resolve, reject });
+      this.#queue.push({ job, until: this.#options.clock.monotonic() + SERVER_WAIT_MS, resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -145,7 +145,7 @@ export class Lane<Given, Prefetched = void> {
       );
     } catch (error) {
       if (batch.length > 1 && !isLost(error)) return await this.#commitEach(batch);
-      // While the server is away, each of them alone would only wait again.
+      // Without a connection, each of them alone would only wait again.
       for (const { reject } of batch) reject(runningFault(error));
       return batch.length;
     }

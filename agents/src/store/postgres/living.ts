@@ -1,4 +1,4 @@
-// Finds out which writers live. A living writer has a session that holds an advisory lock with its number, which the server releases
+// Checks which writers live. A living writer has a session that holds an advisory lock with its number, which the server releases
 // when the process or its machine ends. While the writers return after a restart of the server, all of them count as living.
 import type { Sql } from './connection.ts';
 import { WRITER_LOCK } from './transaction.ts';

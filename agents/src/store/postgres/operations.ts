@@ -1,5 +1,5 @@
-// The operations of the store that write single conversations and the time, quotas and secrets of the store. Each runs inside a
-// transaction that has locked what its job names.
+// The operations of the store that write single conversations and the time, quotas and secrets of the store. Each runs in a
+// transaction that has locked the names and conversations of its job.
 import { randomBytes } from 'node:crypto';
 import { FabricError } from '@fame-fabric/shared';
 import { changed, type QuotaChange, type QuotaCounter, type QuotaRefusal, refusalOf } from '../quota.ts';

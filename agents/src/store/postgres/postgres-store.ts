@@ -42,7 +42,7 @@ import * as data from './agent-data.ts';
 import { Appends, type GivenAppend, givenAppend, givenEvent, retryName } from './appends.ts';
 import { Connection, type Sql } from './connection.ts';
 import { closedFault, isContention, openingFault, runningFault } from './faults.ts';
-import { type Job, Lane, type Outcome, PATIENCE_MS } from './lane.ts';
+import { type Job, Lane, type Outcome, SERVER_WAIT_MS } from './lane.ts';
 import * as operations from './operations.ts';
 import * as reads from './reads.ts';
 import { Reconnecting } from './reconnecting.ts';
@@ -370,7 +370,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
   async #read<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     if (this.#closing) throw closedFault();
     this.#nextReader = (this.#nextReader + 1) % READERS;
-    const until = systemClock.monotonic() + PATIENCE_MS;
+    const until = systemClock.monotonic() + SERVER_WAIT_MS;
     const read = async (): Promise<T> => {
       try {
         return await this.#readers[this.#nextReader]!.use(until, work);

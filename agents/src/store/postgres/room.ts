@@ -23,7 +23,7 @@ export interface RoomOptions {
   /** Size limit of the store, in characters; 0 for no limit. */
   readonly maxBytes: number;
   readonly ownerLimits: OwnerLimits;
-  /** Called when a full store removes conversations; again if that has to be tried again. */
+  /** Called when a full store removes conversations, and again for each further attempt. */
   readonly onRoom: ((report: RoomReport) => void) | undefined;
 }
 

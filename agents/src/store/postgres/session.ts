@@ -1,11 +1,11 @@
-// The session of a writer: a connection that shows to the others that this writer lives, hears of released conversations, and notifies
-// of them. Notifications are a hint: whoever waits for free conversations looks for them from time to time, too. They are sent in
-// transactions of their own, because a commit with a notification waits for all others.
+// The session of a writer: a connection that proves to the other writers that this one lives, and that sends and receives notifications
+// of released conversations. A notification may be missed, so writers also search for free conversations periodically. Each one is sent
+// in its own transaction, because a commit with a notification waits for all other such commits.
 import { randomInt } from 'node:crypto';
 import { type Clock, FabricError, newId, type Timer } from '@fame-fabric/shared';
 import type { Connection } from './connection.ts';
 import { isLost, sqlState } from './faults.ts';
-import { PATIENCE_MS } from './lane.ts';
+import { SERVER_WAIT_MS } from './lane.ts';
 import { deleteDead } from './living.ts';
 import { Reconnecting } from './reconnecting.ts';
 import { WRITER_LOCK } from './transaction.ts';
@@ -116,7 +116,7 @@ export class Session {
           'UPDATE writer SET seen_at = clock_timestamp() WHERE holder = $1',
           holder,
         );
-        // Others may have taken this writer for dead while it was cut off.
+        // Other writers may have assumed that this one is dead while it was cut off.
         if (isThere === 0 && !this.#isClosed) await registerWriter(connection, holder);
         if (await deleteDead(connection)) {
           await connection.run('SELECT pg_notify($1, $2)', this.#channel, holder);
@@ -133,10 +133,10 @@ export class Session {
     await Promise.resolve();
     const { clock, holder } = this.#options;
     await this.#connection
-      .use(clock.monotonic() + PATIENCE_MS, (connection) =>
+      .use(clock.monotonic() + SERVER_WAIT_MS, (connection) =>
         connection.run('SELECT pg_notify($1, $2)', this.#channel, holder),
       )
-      // The others find them when they look.
+      // The other writers find them in their next search.
       .catch(() => undefined);
   }
 }

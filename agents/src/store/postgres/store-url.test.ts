@@ -35,7 +35,7 @@ describe('the URL of a store', () => {
   });
 
   test.each([
-    ['mysql://a:hush@h/d', /is no URL such as postgres:/],
+    ['mysql://a:hush@h/d', /is not a URL such as postgres:/],
     ['postgres://:hush@h/d', /names no user/],
     ['postgres://a:hush@h:99999/d', /faulty host or port/],
     ['postgres://a:hush@h/d?sslmode=maybe', /unknown sslmode; expected one of disable, require, verify-full/],

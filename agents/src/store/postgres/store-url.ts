@@ -40,7 +40,7 @@ const EXAMPLE = 'postgres://USER:PASSWORD@HOST:5432/DATABASE';
  */
 export function parseStoreUrl(url: string): StoreAddress {
   const match = FORM.exec(url);
-  if (!match) throw invalid(`is no URL such as ${EXAMPLE}`);
+  if (!match) throw invalid(`is not a URL such as ${EXAMPLE}`);
   const [, credentials = '', hostText = '', databaseText = '', query = ''] = match;
   const parameters = new URLSearchParams(query);
   for (const name of parameters.keys()) {

@@ -115,7 +115,7 @@ async function sweepRequests(tx: Transaction): Promise<number> {
   return row!.deleted;
 }
 
-/** Locked rows of one owner that add up to nothing can go, whatever other transactions add to its other rows. */
+/** Deletes the rows of owners whose sizes add up to zero. Only locked rows count, because other transactions may add to the others. */
 async function deleteEmptyOwners(tx: Transaction): Promise<void> {
   await tx.sql.run(
     `WITH locked AS (

@@ -1,5 +1,5 @@
-// One transaction of a lane. It begins by locking what its operations work on, always in the same order, so that transactions do not
-// wait for each other in a circle. The sizes that they change are added up and written at the end.
+// One transaction of a lane. It first locks the names and conversations of its operations, always in the same order, so that
+// transactions do not deadlock. It adds up the changes of sizes and writes them at the end.
 //
 // Invariants: I1 Names are locked first, in the order of their hashes, then conversations in the order of their keys, and sizes last.
 // I2 An operation that fails with FabricError has written nothing.

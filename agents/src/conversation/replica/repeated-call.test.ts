@@ -2,10 +2,10 @@ import { FabricError } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import type { OperationContext } from '../../agent/operation.ts';
-import { CallTrip } from './call-trip.ts';
 import { CallNotPassed } from './pass.ts';
+import { RepeatedCall } from './repeated-call.ts';
 
-function trip(of: { elsewhere?: () => string | undefined; isStopping?: boolean } = {}) {
+function repeatedCall(of: { elsewhere?: () => string | undefined; isStopping?: boolean } = {}) {
   const clock = new ManualClock();
   const leaving = new AbortController();
   const placement = {
@@ -14,7 +14,7 @@ function trip(of: { elsewhere?: () => string | undefined; isStopping?: boolean }
     elsewhere: async () => of.elsewhere?.(),
   };
   const context = { signal: leaving.signal, callId: 'call' } as OperationContext;
-  const one = new CallTrip(
+  const one = new RepeatedCall(
     { placement: placement as never, clock },
     { context, conversation: 'c', holder: 'a' },
   );
@@ -29,7 +29,7 @@ const conflict = (holder?: string) =>
   new FabricError('STORE_CONFLICT', 'Held.', holder === undefined ? {} : { details: { holder } });
 
 test('the holder that an error names comes before a search of the store', async () => {
-  const { one, next } = trip({ elsewhere: () => 'c' });
+  const { one, next } = repeatedCall({ elsewhere: () => 'c' });
   await next(new CallNotPassed({ holder: 'b' }));
   expect(one.holder).toBe('b');
   await next(conflict('me'));
@@ -42,7 +42,7 @@ test('the holder that an error names comes before a search of the store', async 
 });
 
 test('each attempt has a call id of its own, and the first one that of the caller', async () => {
-  const { one, next } = trip();
+  const { one, next } = repeatedCall();
   const ids = [one.callId];
   for (let n = 0; n < 2; n++) {
     await next(new CallNotPassed());
@@ -52,18 +52,18 @@ test('each attempt has a call id of its own, and the first one that of the calle
   expect(one.here.callId).toBe('call~2');
 });
 
-test('an answer ends the trip: any other error, the end of the call, or of the agent', async () => {
+test('no attempt follows an answer: any other error, the end of the call, or of the agent', async () => {
   const answer = new FabricError('TURN_CONFLICT', 'Used.');
-  await expect(trip().next(answer)).rejects.toBe(answer);
-  const left = trip();
+  await expect(repeatedCall().next(answer)).rejects.toBe(answer);
+  const left = repeatedCall();
   left.leaving.abort(new FabricError('CALL_CANCELLED', 'Left.'));
   await expect(left.next(new CallNotPassed())).rejects.toMatchObject({ code: 'NODE_GONE' });
-  const stopping = trip({ isStopping: true });
+  const stopping = repeatedCall({ isStopping: true });
   await expect(stopping.next(conflict())).rejects.toMatchObject({ code: 'STORE_CONFLICT' });
 });
 
 test('attempts that fail for more than 30 s end with NODE_GONE; one that lasted long, or an event, begins anew', async () => {
-  const { one, next, clock } = trip({ elsewhere: () => 'a' });
+  const { one, next, clock } = repeatedCall({ elsewhere: () => 'a' });
   const fail = async (seconds: number): Promise<void> => {
     for (let n = 0; n < seconds; n++) {
       clock.advance(600);

@@ -1,5 +1,5 @@
-// One call of a caller on its way to the process that holds its conversation: this one or another replica. The call is repeated there
-// until it has an answer, and continues where it was interrupted.
+// The attempts to run one call in the process that holds its conversation: this one or another replica. The call is repeated at the
+// current holder until it has an answer, and continues where it was interrupted.
 import { type Clock, FabricError, isFabricError } from '@fame-fabric/shared';
 import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
 import type { OperationContext } from '../../agent/operation.ts';
@@ -14,26 +14,26 @@ const GIVE_UP_MS = 30_000;
 /** Duration of an attempt that begins a new series, in ms: the holder has worked for the call. */
 const LONG_ATTEMPT_MS = 20_000;
 
-export interface TripDeps {
+export interface RepeatedCallDeps {
   readonly placement: Placement;
   readonly clock: Clock;
 }
 
-export class CallTrip {
+export class RepeatedCall {
   readonly context: OperationContext;
   /** Id of the conversation in the store; absent for a call that starts one. */
   readonly conversation: string | undefined;
   readonly startedAt: number;
   /** Id of the writer that holds the conversation, if it is not this process. */
   holder: string | undefined;
-  readonly #deps: TripDeps;
+  readonly #deps: RepeatedCallDeps;
   #attempts = 0;
   /** Monotonic times, in ms: of the first failure of a series, and of the start of the attempt. */
   #failingSince: number | undefined;
   #attemptAt: number;
 
   constructor(
-    deps: TripDeps,
+    deps: RepeatedCallDeps,
     of: { context: OperationContext; conversation: string | undefined; holder: string | undefined },
   ) {
     this.#deps = deps;
