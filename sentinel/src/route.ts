@@ -419,8 +419,7 @@ export class Router {
       opens = undefined;
     }
 
-    const isItem = call?.isStream === true && !isAnswer;
-    if (!outbound.enqueue(bytes, header.flowId, call !== undefined, isItem)) {
+    if (!outbound.enqueue(bytes, header.flowId, call !== undefined)) {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;
     }

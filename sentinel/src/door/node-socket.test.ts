@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { ManualClock } from '@fame-fabric/shared/testing';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { QueueBudget } from '../session/queue-budget.ts';
 import { MAX_BYTES_BEFORE_PONG, NodeSocket, SLICE_MESSAGES } from './node-socket.ts';
@@ -14,7 +14,6 @@ let client: WebSocket;
 let node: NodeSocket;
 let socket: Socket;
 let budget: QueueBudget;
-let clock: TickingClock;
 let pings: number;
 let received: string[];
 /** Runs at each message. */
@@ -35,7 +34,7 @@ beforeEach(async () => {
   tickMs = 0;
   pings = 0;
   onMessage = () => {};
-  clock = new TickingClock();
+  const clock = new TickingClock();
   const wsServer = new WebSocketServer({ noServer: true, clientTracking: false, autoPong: false });
   server = createServer();
   const opened = Promise.withResolvers<void>();
@@ -239,66 +238,4 @@ test('a node whose connection breaks while bytes are held is closed, and its byt
   client.terminate();
   expect(await closed.promise).toBe(1006);
   expect(budget.socketBytes).toBe(0);
-});
-
-describe('items of streams', () => {
-  const item = (n: number): void => {
-    node.send(Buffer.from(`i${n}`), true);
-  };
-  let arrived: string[];
-  beforeEach(() => {
-    arrived = [];
-    client.on('message', (data) => arrived.push(String(data)));
-  });
-
-  test('items wait while others arrive, and leave together after a turn without any', async () => {
-    for (let n = 0; n < 8; n += 2) {
-      item(n);
-      item(n + 1);
-      await turn();
-      expect(node.bufferedBytes).toBeGreaterThan(0);
-    }
-    await until(() => node.bufferedBytes === 0);
-    await until(() => arrived.length === 8);
-    expect(arrived).toEqual(['i0', 'i1', 'i2', 'i3', 'i4', 'i5', 'i6', 'i7']);
-  });
-
-  test('items do not wait for longer than 0.3 ms', async () => {
-    item(0);
-    item(1);
-    await turn();
-    expect(node.bufferedBytes).toBeGreaterThan(0);
-    clock.advance(0.3);
-    item(2);
-    item(3);
-    await turn();
-    expect(node.bufferedBytes).toBe(0);
-  });
-
-  test('a single item leaves at the end of its turn', async () => {
-    item(0);
-    await turn();
-    expect(node.bufferedBytes).toBe(0);
-  });
-
-  test('another message leaves at the end of its turn, behind the items that waited', async () => {
-    item(0);
-    item(1);
-    await turn();
-    node.send(Buffer.from('end'));
-    await turn();
-    expect(node.bufferedBytes).toBe(0);
-    await until(() => arrived.length === 3);
-    expect(arrived).toEqual(['i0', 'i1', 'end']);
-  });
-
-  test('a close is sent behind the items that waited', async () => {
-    const closed = once(client, 'close');
-    item(0);
-    item(1);
-    await turn();
-    node.close(4000, 'over');
-    expect((await closed)[0]).toBe(4000);
-    expect(arrived).toEqual(['i0', 'i1']);
-  });
 });

@@ -37,38 +37,11 @@ const MAX_BYTES_AFTER_CLOSE = 1_048_576;
 /** Room for a message of 64 KB with its frame header. */
 const LARGE_BYTES = 131_072;
 
-/** Longest time for which items of streams are gathered while others arrive, in ms. */
-const GATHER_MS = 0.3;
-/** Items that must arrive in a turn of the event loop, so that all wait for another turn. */
-const MIN_ITEMS = 2;
-
-/** Sockets with gathered messages. */
+/** Sockets with gathered messages in this turn of the event loop. */
 let gathered: NodeSocket[] = [];
-/** Items of streams in this turn of the event loop. */
-let items = 0;
-/** True if another message was gathered, which leaves at the end of its turn. */
-let isUrgent = false;
-/** Monotonic time of the first turn after which items waited, in ms; -1 if none did. */
-let waitingSince = -1;
-
-function mayWait(): boolean {
-  if (isUrgent || items < MIN_ITEMS) return false;
-  const { now } = gathered[0]!;
-  if (waitingSince < 0) waitingSince = now;
-  items = 0;
-  return now - waitingSince < GATHER_MS;
-}
-
 const flushAll = (): void => {
-  if (mayWait()) {
-    setImmediate(flushAll);
-    return;
-  }
   const sockets = gathered;
   gathered = [];
-  items = 0;
-  isUrgent = false;
-  waitingSince = -1;
   for (const socket of sockets) socket.flush();
 };
 
@@ -77,10 +50,7 @@ const spares: Buffer[] = [];
 let large = Buffer.allocUnsafeSlow(LARGE_BYTES);
 
 function acquireGatherBuffer(): Buffer {
-  if (spares.length === 0 && gathered.length >= MAX_GATHER_BUFFERS) {
-    isUrgent = true;
-    flushAll();
-  }
+  if (spares.length === 0 && gathered.length >= MAX_GATHER_BUFFERS) flushAll();
   return spares.pop() ?? Buffer.allocUnsafeSlow(GATHER_BYTES);
 }
 
@@ -247,12 +217,7 @@ export class NodeSocket implements NodeTransport, FrameConsumer, WriteOwner {
     this.#earlyBytes = Number.POSITIVE_INFINITY;
   }
 
-  /** Monotonic time, in ms. */
-  get now(): number {
-    return this.#clock.monotonic();
-  }
-
-  send(bytes: Uint8Array, isItem = false): boolean {
+  send(bytes: Uint8Array): boolean {
     if (this.#ws.readyState !== WebSocket.OPEN) return false;
     const needed = bytes.byteLength + MAX_HEADER_BYTES;
     if (this.#outBytes + needed > GATHER_BYTES) {
@@ -267,8 +232,6 @@ export class NodeSocket implements NodeTransport, FrameConsumer, WriteOwner {
       if (gathered.push(this) === 1) setImmediate(flushAll);
     }
     this.#outBytes = writeFrame(this.#out, this.#outBytes, bytes);
-    if (isItem) items++;
-    else isUrgent = true;
     return true;
   }
 

@@ -7,8 +7,6 @@ import type { Transport } from '@fame-fabric/shared';
  * `onMessage` receives are a `Buffer`, valid until it returns.
  */
 export interface NodeTransport extends Transport {
-  /** An item of a stream (`isItem`) may wait for others for 0.3 ms. @default false */
-  send(bytes: Uint8Array, isItem?: boolean): boolean;
   /** Address of the other end, for logs. */
   readonly remote: string;
   /** Pings the other end; resolves `false` when no pong arrived within `timeoutMs`. */

@@ -133,7 +133,7 @@ export class OutboundQueue implements CreditGranter {
    * Sends one message of a flow at once if it has credit and the socket has room, else queues it in order. Returns `false`
    * if the queue is at its bound: the message was neither sent nor queued. Answers of calls may use the whole bound.
    */
-  enqueue(bytes: Uint8Array, flowId: string, isAnswer: boolean, isItem = false): boolean {
+  enqueue(bytes: Uint8Array, flowId: string, isAnswer: boolean): boolean {
     const flow = this.#flows?.get(flowId) ?? this.#addFlow(flowId);
     const transport = this.#transport;
     if (
@@ -145,7 +145,7 @@ export class OutboundQueue implements CreditGranter {
       flow.credit--;
       this.sent++;
       this.sentBytes += bytes.byteLength;
-      transport.send(bytes, isItem);
+      transport.send(bytes);
       return true;
     }
     const bound = this.#budget.queueBound;
@@ -242,8 +242,7 @@ export class OutboundQueue implements CreditGranter {
       this.#messages--;
       this.#count(flow.queuedBytes - before);
       this.#movedAt = this.#time.now;
-      // It has waited for longer than items of streams do.
-      transport.send(bytes, true);
+      transport.send(bytes);
       if (flow.probe !== undefined) flow.passProbe();
       if (flow.withheldGrants !== undefined && this.#isLow(flow)) this.#releaseGrants(flow);
     }
