@@ -1,7 +1,6 @@
 // The table of verbs: arguments, flags, help, and the file that runs each. Help texts and argument checks are generated from
 // it. The file of a verb, and the workspaces that it imports, load only when the verb runs, so that each command starts fast.
 import type { VerbInput } from './verb.ts';
-import { limitYoungGeneration } from './young-generation.ts';
 
 export interface Flag {
   type: 'string' | 'boolean';
@@ -92,10 +91,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
       'npx fame-fabric agent chat math',
       'OPENAI_API_KEY=... MODEL_NAME=gpt-4.1 npx fame-fabric agent',
     ],
-    load: () => {
-      limitYoungGeneration();
-      return import('./verbs/agent.ts');
-    },
+    load: () => import('./verbs/agent.ts'),
   },
   team: {
     about: 'check, draw or run a team of agents from its file',
