@@ -161,6 +161,7 @@ describe('docker-compose.yml', () => {
         FAME_LISTENER_PORT: 'the URL of the sentinel is set',
         FAME_ADMISSION_TOKEN: 'the agent reads the key from the volume of the sentinel',
         OPENAI_API_KEY_FILE: 'a file of the host is not in the container',
+        FAME_STORE_URL_FILE: 'a file of the host is not in the container',
         FAME_STATE_MASTER_KEY_FILE: 'a file of the host is not in the container',
         FAME_TLS_CERT_FILE: 'the URL of the sentinel is set',
         FAME_CLIENT_CERT_FILE: 'the agent has a key',
