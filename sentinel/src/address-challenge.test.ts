@@ -416,3 +416,35 @@ test('HD7: a holder that binds its address again causes no work for each rival t
   holder.bind(CHAT);
   expect(lookedUp.mock.calls.length).toBeLessThan(5);
 });
+
+describe('a pool of nodes with a key', () => {
+  const replicas = () => {
+    const parts = fabric();
+    const replica = parts.attach('replica', { principal: LOCAL });
+    return { ...parts, replica };
+  };
+
+  test.each([CHAT, 'chat@eu.fame.fabric'])('a stranger cannot bind %s, an address of the pool', (address) => {
+    const { attach, bind, reached, replica } = replicas();
+    replica.bind('chat@*.fame.fabric');
+    const stranger = attach('stranger');
+    expect(bind(stranger, address)).toBe('ADDRESS_IN_USE');
+    expect(reached(address, [stranger, replica])).toBe('replica');
+    expect(bind(stranger, 'chat@fame.other')).toBe('granted');
+    expect(bind(attach('ours', { principal: LOCAL }), address)).toBe('granted');
+  });
+
+  test.each([CHAT, 'chat@*.fabric', 'chat@*.fame.fabric'])(
+    'a stranger that bound %s before gets no message of the pool',
+    (address) => {
+      const { attach, reached, replica } = replicas();
+      const stranger = attach('stranger');
+      stranger.bind(address);
+      expect(reached(CHAT, [stranger, replica])).toBe('stranger');
+      replica.bind('chat@*.fame.fabric');
+      expect(reached(CHAT, [stranger, replica])).toBe('replica');
+      replica.lose(1000);
+      expect(reached(CHAT, [stranger, replica])).toBe('stranger');
+    },
+  );
+});

@@ -95,6 +95,12 @@ export class AddressChallenge {
         refusal: `${address} belongs to the key "${key}". Attach with that key, or wait until ${addressHoldMs / 1_000} s after its node has left (FAME_ADDRESS_HOLD_MS).`,
       };
     }
+    const pool = isKeyed(principal) ? undefined : bindings.closedPool(address);
+    if (pool !== undefined) {
+      return {
+        refusal: `${address} belongs to ${pool}, a pool of nodes with a key. Attach with that key, or bind another address.`,
+      };
+    }
     const holder = bindings.owner(address);
     if (holder === undefined || holder === rival) return 'grant';
     // Nodes below this sentinel come before peers, but a stranger must not divert the calls to a peer.

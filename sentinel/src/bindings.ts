@@ -47,8 +47,9 @@ interface Pool {
   readonly rank: number;
 }
 
-/** While a node with a key is a member, strangers get no message, as with capabilities. */
-const membersOf = ({ keyed, trusted, members }: Pool): Iterable<Session> => (keyed > 0 ? trusted : members);
+/** The members that may get a message; `isClosed` is true if a pool of nodes with a key has the address. */
+const membersOf = ({ trusted, members }: Pool, isClosed: boolean): Iterable<Session> =>
+  isClosed ? trusted : members;
 
 /** Start of the address of a system mailbox. */
 const SYSTEM_START = `${SYSTEM_PARTICIPANT}@`;
@@ -60,23 +61,30 @@ const FEW_POOLS = 8;
 
 // A pool matches its own host and every host below it (`poolMatches`), so this looks up the host of the address and what follows
 // each of its dots. A pool with a longer host cannot be bound.
+function* poolsOf(pools: ReadonlyMap<string, Pool>, address: string, at: number): Generator<Pool, void> {
+  const first = address.length - LIMITS.maxAddressBytes;
+  for (let before = address.length; before > at; ) {
+    before = Math.max(at, address.lastIndexOf('.', before - 1));
+    if (before < first) return;
+    if (address.charCodeAt(before + 1) === DOT) continue;
+    const pool = pools.get(address.slice(before + 1));
+    if (pool !== undefined) yield pool;
+  }
+}
+
 function memberOfMany(
   pools: ReadonlyMap<string, Pool>,
   address: string,
   at: number,
   except: Session | undefined,
   messageId: string,
+  isClosed: boolean,
 ): Session | undefined {
-  const first = address.length - LIMITS.maxAddressBytes;
   let best: Session | undefined;
   let rank = Number.POSITIVE_INFINITY;
-  for (let before = address.length; before > at; ) {
-    before = Math.max(at, address.lastIndexOf('.', before - 1));
-    if (before < first) break;
-    if (address.charCodeAt(before + 1) === DOT) continue;
-    const pool = pools.get(address.slice(before + 1));
-    if (pool === undefined || pool.rank > rank) continue;
-    const member = pick(membersOf(pool), except, messageId);
+  for (const pool of poolsOf(pools, address, at)) {
+    if (pool.rank > rank) continue;
+    const member = pick(membersOf(pool, isClosed), except, messageId);
     if (member === undefined) continue;
     best = member;
     rank = pool.rank;
@@ -125,6 +133,8 @@ export class Bindings {
   /** Pools by participant, then by the host behind their `*.`. */
   readonly #pools = new Map<string, Map<string, Pool>>();
   #nextRank = 0;
+  /** Memberships of nodes with a key in pools. */
+  #keyedMembers = 0;
   /** Providers of each capability. */
   readonly #capabilities = new Map<string, Set<Session>>();
   readonly #byNode = new Map<Session, NodeBindings>();
@@ -140,10 +150,26 @@ export class Bindings {
 
   /**
    * The node that serves this exact address; nodes below us come before peers. A node without a connection keeps its addresses
-   * during its resume window, and no node serves an address that is held for a key.
+   * during its resume window, and no node serves an address that is held for a key. A stranger that bound an address before a pool of
+   * nodes with a key had it does not serve it.
    */
   owner(address: string): Session | undefined {
-    return this.#own.get(address) ?? (this.isHeld(address) ? undefined : this.#peers.get(address)?.[0]);
+    const own = this.#own.get(address);
+    const mayBeClosed = this.#keyedMembers > 0 && own !== undefined && isStranger(own);
+    if (mayBeClosed && this.closedPool(address) !== undefined) return undefined;
+    return own ?? (this.isHeld(address) ? undefined : this.#peers.get(address)?.[0]);
+  }
+
+  /** The pool of nodes with a key that has this address, if there is one. Strangers get no message to the address. */
+  closedPool(address: string): string | undefined {
+    if (this.#keyedMembers === 0) return undefined;
+    const at = address.lastIndexOf('@');
+    const pools = at < 0 ? undefined : this.#pools.get(address.slice(0, at));
+    if (pools === undefined) return undefined;
+    for (const { keyed, pattern } of poolsOf(pools, address, at)) {
+      if (keyed > 0) return address.slice(0, at + 1) + pattern;
+    }
+    return undefined;
   }
 
   /** True if no node serves this address and it belongs to a key. */
@@ -181,11 +207,12 @@ export class Bindings {
     const at = address.lastIndexOf('@');
     const pools = at < 0 ? undefined : this.#pools.get(address.slice(0, at));
     if (pools === undefined) return undefined;
-    if (pools.size > FEW_POOLS) return memberOfMany(pools, address, at, except, messageId);
+    const isClosed = this.closedPool(address) !== undefined;
+    if (pools.size > FEW_POOLS) return memberOfMany(pools, address, at, except, messageId, isClosed);
     const host = address.slice(at + 1);
     for (const pool of pools.values()) {
       if (!poolMatches(pool.pattern, host)) continue;
-      const member = pick(membersOf(pool), except, messageId);
+      const member = pick(membersOf(pool, isClosed), except, messageId);
       if (member) return member;
     }
     return undefined;
@@ -362,9 +389,22 @@ export class Bindings {
     return (this.#poolOf(pool)?.keyed ?? 0) > 0;
   }
 
-  /** The nodes without a key in a pool. */
-  strangersIn(pool: string): Session[] {
-    return [...(this.#poolOf(pool)?.members ?? [])].filter(isStranger);
+  /** The nodes without a key in a pool, and those that bound an exact address of it, each with that address. */
+  *strangersIn(pool: string): Iterable<{ readonly session: Session; readonly address: string }> {
+    for (const session of this.#poolOf(pool)?.members ?? [])
+      if (isStranger(session)) yield { session, address: pool };
+    const name = poolName(pool);
+    if (name === undefined) return;
+    const start = `${name.participant}@`;
+    for (const [address, session] of this.#own) {
+      if (!isStranger(session) || !address.startsWith(start)) continue;
+      if (poolMatches(POOL_PREFIX + name.host, address.slice(start.length))) yield { session, address };
+    }
+  }
+
+  #countKeyed(pool: Pool, change: number): void {
+    pool.keyed += change;
+    this.#keyedMembers += change;
   }
 
   #poolOf(address: string): Pool | undefined {
@@ -406,7 +446,7 @@ export class Bindings {
       pool.members.add(session);
       if (!isStranger(session)) {
         pool.trusted.add(session);
-        if (session.kind === 'node') pool.keyed++;
+        if (session.kind === 'node') this.#countKeyed(pool, 1);
       }
       return;
     }
@@ -442,7 +482,7 @@ export class Bindings {
     const pool = pools?.get(host);
     if (pools === undefined || pool === undefined) return true;
     if (pool.members.delete(session) && session.kind === 'node') pool.nodes--;
-    if (pool.trusted.delete(session) && session.kind === 'node') pool.keyed--;
+    if (pool.trusted.delete(session) && session.kind === 'node') this.#countKeyed(pool, -1);
     if (pool.members.size === 0) {
       pools.delete(host);
       if (pools.size === 0) this.#pools.delete(participant);

@@ -95,7 +95,7 @@ export class AddressClaims {
   readonly #counts = new Map<Session, number>();
   /** Epochs of the addresses that nodes of this sentinel have: wall time of the claim, in ms. */
   readonly #epochs = new Map<string, number>();
-  readonly #subscriptions = new Map<string, BusSubscription>();
+  readonly #subscriptions = new Map<string, readonly BusSubscription[]>();
   /** Addresses that were unbound, and may be held for a key. */
   readonly #lingering = new Set<string>();
   /** Addresses that were given up to a node at another sentinel, each with the monotonic deadline of its bind, in ms. */
@@ -330,9 +330,10 @@ export class AddressClaims {
   #listen(address: string): void {
     const { bus, subjects } = this.#deps;
     if (this.#subscriptions.has(address)) return;
+    const answer = (message: BusMessage): void => this.#answer(address, message);
     this.#subscriptions.set(
       address,
-      bus.subscribe(subjects.claim(address), (message) => this.#answer(address, message)),
+      subjects.claimsOf(address).map((subject) => bus.subscribe(subject, answer)),
     );
   }
 
@@ -342,6 +343,7 @@ export class AddressClaims {
     const { bindings, bus, challenge, identity } = this.#deps;
     const answer = (verdict: Verdict): void => bus.publish(reply, Buffer.from(JSON.stringify(verdict)));
     if (isPool(address)) {
+      // The claim of the pool, or of an address of it.
       const isClosed = bindings.hasKeyedMember(address) && !isKeyed(message.principal);
       answer(isClosed ? { verdict: 'refused', reason: closed(address) } : { verdict: 'clear' });
       return;
@@ -394,7 +396,7 @@ export class AddressClaims {
     for (const address of this.#lingering) {
       if (bindings.isHeld(address) || this.#pending.has(address)) continue;
       this.#lingering.delete(address);
-      this.#subscriptions.get(address)?.unsubscribe();
+      for (const subscription of this.#subscriptions.get(address) ?? []) subscription.unsubscribe();
       this.#subscriptions.delete(address);
       const owners = this.#deps.owners();
       // A record that stays is out of date, and the next owner replaces it.
@@ -406,7 +408,7 @@ export class AddressClaims {
   close(): void {
     for (const [address, claims] of [...this.#pending])
       for (const claim of [...claims.values()]) this.#decide(address, claim, 'The sentinel is shutting down');
-    for (const subscription of this.#subscriptions.values()) subscription.unsubscribe();
+    for (const subscription of [...this.#subscriptions.values()].flat()) subscription.unsubscribe();
     this.#subscriptions.clear();
   }
 }

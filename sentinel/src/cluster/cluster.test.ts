@@ -579,6 +579,25 @@ describe('exclusive addresses', () => {
     expect(A.bindings.ownOwner('chat@fame.fabric')).toBe(first.session);
   });
 
+  test('a pool of nodes with a key at another sentinel leaves no address of it to strangers', async () => {
+    const { A, B, C, clock } = await clusterOf(['A', 'B', 'C']);
+    const early = C.attach('early', OURS);
+    requestBind(early, 'chat@fame.fabric');
+    expect(await bindResult(early)).toBeUndefined();
+    const replica = A.attach('replica', { ...OURS, principal: ADA });
+    expect(await bind(replica, 'chat@*.fame.fabric')).toBeUndefined();
+    const stranger = B.attach('stranger', OURS);
+    for (const address of ['chat@fame.fabric', 'chat@eu.fame.fabric'])
+      expect(await bind(stranger, address)).toBe('ADDRESS_IN_USE');
+    const other = B.attach('other', { ...OURS, principal: BOB });
+    requestBind(other, 'chat@eu.fame.fabric');
+    await settle();
+    clock.advance(100);
+    expect(await bindResult(other)).toBeUndefined();
+    C.attach('caller', OURS).call('chat@fame.fabric', 'c1');
+    expect(await received(replica)).toMatchObject([{ corrId: 'c1' }]);
+  });
+
   describe('with a table of owners', () => {
     const withOwners = async () => {
       const clock = new ManualClock();

@@ -260,13 +260,13 @@ export class Cluster implements ClusterView {
     }
   }
 
-  // A node with a key at another sentinel has joined the pool, so strangers leave it.
+  // A node with a key at another sentinel has joined the pool, so strangers leave it, and its addresses.
   #closePool(pool: string): void {
     const { bindings, listener } = this.#deps;
-    for (const stranger of bindings.strangersIn(pool)) {
-      bindings.remove(pool, stranger);
-      const addresses = bindings.isOwn(pool) ? [] : [pool];
-      listener.removed(stranger, { addresses, capabilities: [] }, true);
+    for (const { session, address } of [...bindings.strangersIn(pool)]) {
+      bindings.remove(address, session);
+      const addresses = bindings.isOwn(address) ? [] : [address];
+      listener.removed(session, { addresses, capabilities: [] }, true);
     }
   }
 

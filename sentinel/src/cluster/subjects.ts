@@ -79,10 +79,16 @@ export class Subjects {
     return `${this.#root}.n.${tokenOf(id)}`;
   }
 
-  /** Claims of an exact address. */
+  /** Claims of an address. */
   claim(address: string): string {
     const at = address.lastIndexOf('@');
     return `${this.#root}.c.${hostTokens(address.slice(0, at), address.slice(at + 1))}`;
+  }
+
+  /** The subjects of the claims that the owner of an address answers: for a pool, also those of each address that the pool has. */
+  claimsOf(address: string): string[] {
+    const own = this.claim(address);
+    return own.endsWith('.*') ? [own.slice(0, -2), `${own.slice(0, -1)}>`] : [own];
   }
 
   /** Questions for the sentinel of an address, or of a key of capabilities. Undefined for addresses that nodes cannot bind. */
