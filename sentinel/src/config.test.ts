@@ -48,6 +48,7 @@ test('P24: any interface but loopback must be confirmed', () => {
 });
 
 describe('a cluster', () => {
+  const NATS_FAULT = /^FAME_CLUSTER_NATS is .*nats:\/\//;
   const CLUSTER = { FAME_CLUSTER: 'prod', FAME_CLUSTER_NATS: 'nats://a:4222, tls://user:secret@b:4222' };
 
   test('has a name and the URLs of NATS servers', () => {
@@ -63,7 +64,12 @@ describe('a cluster', () => {
     [{ FAME_CLUSTER: 'prod' }, /FAME_CLUSTER_NATS is not/],
     [{ FAME_CLUSTER_NATS: 'nats://a' }, /FAME_CLUSTER is not/],
     [{ ...CLUSTER, FAME_CLUSTER: 'a.b' }, /^FAME_CLUSTER is "a\.b"; expected 1 to 64/],
-    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'http://user:secret@a' }, /^FAME_CLUSTER_NATS is .*nats:\/\//],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'http://user:secret@a' }, NATS_FAULT],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'user:secret@a:4222' }, NATS_FAULT],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'nats:user:secret@a' }, NATS_FAULT],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'nats://user:more,secret@a' }, NATS_FAULT],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'nats://user:secret%@a' }, NATS_FAULT],
+    [{ ...CLUSTER, FAME_CLUSTER_NATS: 'nats://user:secret@a, nats://other:secret@b' }, NATS_FAULT],
     [{ ...CLUSTER, FAME_PARENT_URL: 'ws://x/fame/v1/attach/ws/downstream' }, /has no parent/],
     [{ ...CLUSTER, FAME_SECURITY_PROFILE: 'overlay' }, /overlay/],
   ])('%j is a fault', (env, fault) => {

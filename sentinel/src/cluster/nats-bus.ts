@@ -191,10 +191,10 @@ const busMessageOf = (message: Msg): BusMessage => ({
   hasNoResponders: message.data.length === 0 && message.headers?.code === NO_RESPONDERS,
 });
 
-// The client ignores credentials in URLs.
+// The client ignores credentials in URLs, and has one user for all servers.
 function connectionOptions({ urls, credentials, name }: NatsBusOptions): ConnectionOptions {
-  const [first] = urls.map((url) => new URL(url));
-  const { username = '', password = '' } = first ?? {};
+  const { username = '', password = '' } =
+    urls.map((url) => new URL(url)).find((url) => url.username !== '' || url.password !== '') ?? {};
   const user = decodeURIComponent(username);
   const pass = decodeURIComponent(password);
   return {

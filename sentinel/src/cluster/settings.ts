@@ -12,7 +12,7 @@ export interface ClusterSettings {
 
 /** The name is a token of every subject. */
 const CLUSTER_NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const NATS_URL = { protocols: ['nats:', 'tls:'], example: 'nats://127.0.0.1:4222' };
+const NATS_PROTOCOLS = ['nats:', 'tls:'];
 
 /** Reads the settings of the cluster. Undefined without FAME_CLUSTER. */
 export function readClusterSettings(
@@ -22,7 +22,12 @@ export function readClusterSettings(
   const name = env.text('FAME_CLUSTER');
   const natsUrls = env.list('FAME_CLUSTER_NATS');
   const credentialsFile = env.text('FAME_CLUSTER_NATS_CREDS_FILE');
-  for (const url of natsUrls) env.checkUrl('FAME_CLUSTER_NATS', url, NATS_URL);
+  if (!areNatsUrls(natsUrls)) {
+    // A URL may have a password, so the fault does not quote it.
+    env.faults.push(
+      'FAME_CLUSTER_NATS is not a list of URLs such as nats://127.0.0.1:4222 or tls://USER:PASSWORD@HOST:4222, all with the same user; special characters of a password are percent-encoded',
+    );
+  }
   if (name === undefined) {
     if (natsUrls.length > 0)
       env.faults.push('FAME_CLUSTER_NATS is set, and FAME_CLUSTER is not; set both or neither');
@@ -46,4 +51,20 @@ export function readClusterSettings(
     );
   }
   return { name, natsUrls, credentialsFile };
+}
+
+// The client of NATS has one user for all servers.
+function areNatsUrls(texts: readonly string[]): boolean {
+  const users = new Set<string>();
+  for (const text of texts) {
+    const url = URL.parse(text);
+    if (!url?.hostname || !NATS_PROTOCOLS.includes(url.protocol)) return false;
+    try {
+      const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+      if (user !== ':') users.add(user);
+    } catch {
+      return false;
+    }
+  }
+  return users.size <= 1;
 }
