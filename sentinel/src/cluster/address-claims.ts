@@ -27,6 +27,8 @@ const OBJECTION_MS = 50;
 const RETRY_MS = 1_000;
 /** Silence after which a sentinel is gone, in ms. The resume window of its nodes begins then. */
 const SILENT_MS = 3_000;
+/** Binds of one node that wait for one claim. Some nodes send each bind twice; beyond this number the oldest is refused. */
+const MAX_PER_NODE = 4;
 /** Time limit for the bind of a node at another sentinel that was granted an address, in ms. */
 const GIVEN_UP_MS = 1_000;
 /** Epoch of an address that was taken over from a sentinel that did not answer. It wins against that sentinel. */
@@ -62,7 +64,7 @@ interface Claim {
   readonly epoch: number;
   /** Monotonic time of the first question, in ms. */
   readonly askedAt: number;
-  readonly onClaimed: OnClaimed[];
+  readonly waiting: { readonly node: Session; readonly onClaimed: OnClaimed }[];
   readonly timers: Timer[];
   /** True if the sentinel of an owner or the table of owners decides. This claim then objects to no other one. */
   hasOwner: boolean;
@@ -116,7 +118,7 @@ export class AddressClaims {
     const ofAddress = this.#pending.get(address);
     const earlier = ofAddress?.get(principal);
     if (earlier !== undefined) {
-      earlier.onClaimed.push(onClaimed);
+      this.#wait(address, earlier, from, onClaimed);
       return;
     }
     if (this.#epochs.has(address) || !bus.isConnected) {
@@ -127,7 +129,7 @@ export class AddressClaims {
       from,
       epoch: clock.now(),
       askedAt: clock.monotonic(),
-      onClaimed: [onClaimed],
+      waiting: [{ node: from, onClaimed }],
       timers: [],
       hasOwner: false,
       isGivenUp: false,
@@ -144,6 +146,15 @@ export class AddressClaims {
       ),
     );
     this.#ask(address, claim);
+  }
+
+  #wait(address: string, { waiting }: Claim, node: Session, onClaimed: OnClaimed): void {
+    waiting.push({ node, onClaimed });
+    const ofNode = waiting.filter((one) => one.node === node);
+    if (ofNode.length <= MAX_PER_NODE) return;
+    const [oldest] = ofNode;
+    waiting.splice(waiting.indexOf(oldest!), 1);
+    oldest!.onClaimed(inUse(address));
   }
 
   /** Returns the number of waiting claims of a node. */
@@ -274,7 +285,7 @@ export class AddressClaims {
     if (refusal === undefined && !isPool(address) && !this.#epochs.has(address))
       this.#epochs.set(address, epoch);
     this.#removePending(address, claim);
-    for (const onClaimed of claim.onClaimed) onClaimed(refusal);
+    for (const { onClaimed } of claim.waiting) onClaimed(refusal);
     // The node may have lost its connection meanwhile, or may be refused for another reason.
     if (this.#deps.bindings.ownOwner(address) === undefined) this.#release(address);
   }

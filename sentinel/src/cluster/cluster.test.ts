@@ -579,6 +579,20 @@ describe('exclusive addresses', () => {
     expect(A.bindings.ownOwner('chat@fame.fabric')).toBe(first.session);
   });
 
+  test('a node that repeats a bind while it waits gets an ack for each, the oldest ones at once', async () => {
+    const { A, B, pass } = await clusterOf(['A', 'B']);
+    const owner = A.attach('owner', { ...OURS, principal: ADA });
+    await bind(owner, 'chat@fame.fabric');
+    owner.lose();
+    const rival = B.attach('rival', { ...OURS, principal: BOB });
+    for (let i = 0; i < 6; i++) requestBind(rival, 'chat@fame.fabric');
+    await settle();
+    const refused = rival.transport.take().map(({ frame }) => (frame as AddressBindAck).code);
+    expect(refused).toEqual(['ADDRESS_IN_USE', 'ADDRESS_IN_USE']);
+    await pass(20);
+    expect(rival.transport.take().map(({ frame }) => frame.type)).toEqual(Array(4).fill('AddressBindAck'));
+  });
+
   test('a pool of nodes with a key at another sentinel leaves no address of it to strangers', async () => {
     const { A, B, C, clock } = await clusterOf(['A', 'B', 'C']);
     const early = C.attach('early', OURS);
