@@ -252,6 +252,16 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     await proxy.close();
   });
 
+  test('addresses that nodes no longer have leave nothing in JetStream', async () => {
+    const link = await caller(near);
+    const before = await nats.storedMessages();
+    const names = Array.from({ length: 8 }, (_, n) => `gone-${n}@fame.fabric`);
+    for (const name of names) await link.bind(name, mathService());
+    expect(await nats.storedMessages()).toBeGreaterThanOrEqual(names.length);
+    await link.close();
+    await eventually(async () => expect(await nats.storedMessages()).toBeLessThanOrEqual(before));
+  });
+
   test('`fame ps` and /readyz show the cluster', async () => {
     expect(await readiness(near)).toEqual({ status: 'ready', cluster: 'connected' });
     const { stdout } = await runFame({ url: near.url, env: { FAME_DATA_DIR: near.dataDir } }, ['ps']);

@@ -18,6 +18,8 @@ export interface NatsServer {
   start(): Promise<void>;
   /** Removes the data of JetStream. */
   wipe(): void;
+  /** Number of messages that JetStream stores. */
+  storedMessages(): Promise<number>;
 }
 
 /** The environment of a sentinel with this id in a cluster on this server. */
@@ -38,8 +40,9 @@ export async function startNats({ hasJetStream = false }: NatsServerOptions = {}
   const program = NATS_SERVER.path;
   if (program === undefined) throw new Error('nats-server is not installed: apt-get install nats-server');
   const port = await freePort();
+  const monitorPort = await freePort();
   const store = join(temporaryDirectory(), 'jetstream');
-  const args = ['--addr', '127.0.0.1', '--port', String(port)];
+  const args = ['--addr', '127.0.0.1', '--port', String(port), '--http_port', String(monitorPort)];
   if (hasJetStream) args.push('--jetstream', '--store_dir', store);
   let proc: Proc;
   const start = async (): Promise<void> => {
@@ -55,6 +58,10 @@ export async function startNats({ hasJetStream = false }: NatsServerOptions = {}
     start,
     wipe() {
       if (existsSync(store)) rmSync(store, { recursive: true });
+    },
+    async storedMessages() {
+      const answer = await fetch(`http://127.0.0.1:${monitorPort}/jsz`);
+      return ((await answer.json()) as { messages: number }).messages;
     },
   };
 }

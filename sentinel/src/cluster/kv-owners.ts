@@ -1,6 +1,6 @@
 // The table of owners as a key-value bucket of JetStream. Ages of leases are differences between times of the server, so the clocks of the
 // sentinels do not matter.
-import { JetStreamApiError, jetstream } from '@nats-io/jetstream';
+import { JetStreamApiError, type JetStreamManager, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsBus } from './nats-bus.ts';
 import type { OwnerEntry, OwnerRecord, OwnerTable } from './owner-table.ts';
@@ -15,6 +15,7 @@ export class KvOwners implements OwnerTable {
   readonly #bucket: string;
   readonly #leaseKey: string;
   #table: KV | undefined;
+  #manager: JetStreamManager | undefined;
 
   /** @param cluster name of the cluster @param id id of this sentinel */
   constructor(bus: NatsBus, { cluster, id }: { readonly cluster: string; readonly id: string }) {
@@ -40,12 +41,11 @@ export class KvOwners implements OwnerTable {
     }
   }
 
+  // A delete of the bucket would leave a marker for ever, and nodes may bind any number of addresses in turn.
   async remove(address: string, revision: number): Promise<void> {
-    try {
-      await this.#open.delete(addressKey(address), { previousSeq: revision });
-    } catch (error) {
-      if (!isWrongRevision(error)) throw error;
-    }
+    if (this.#manager === undefined) throw notOpen();
+    const filter = `$KV.${this.#bucket}.${addressKey(address)}`;
+    await this.#manager.streams.purge(`KV_${this.#bucket}`, { filter, seq: revision + 1 });
   }
 
   async renew(): Promise<boolean> {
@@ -62,11 +62,10 @@ export class KvOwners implements OwnerTable {
     const { connection } = this.#bus;
     if (connection === undefined) throw new Error('NATS is not connected');
     // Read from the leader of the bucket, because a read must return an owner that was just written.
-    const opened = await new Kvm(jetstream(connection, { timeout: TIMEOUT_MS })).create(this.#bucket, {
-      history: 1,
-      allow_direct: false,
-    });
+    const client = jetstream(connection, { timeout: TIMEOUT_MS });
+    const opened = await new Kvm(client).create(this.#bucket, { history: 1, allow_direct: false });
     await opened.put(this.#leaseKey, '');
+    this.#manager ??= await client.jetstreamManager(false);
     this.#table = opened;
     return true;
   }
@@ -81,10 +80,12 @@ export class KvOwners implements OwnerTable {
   }
 
   get #open(): KV {
-    if (this.#table === undefined) throw new Error('the table of owners is not open');
+    if (this.#table === undefined) throw notOpen();
     return this.#table;
   }
 }
+
+const notOpen = (): Error => new Error('the table of owners is not open');
 
 // Keys have letters, digits and `-_=./`; ids of sentinels and addresses have other characters, too.
 const keyOf = (kind: string, text: string): string => `${kind}.${Buffer.from(text).toString('base64url')}`;
