@@ -5,7 +5,6 @@
 // session of its sentinel, with a change that any sentinel announces, and with a NACK that says that the node is gone. R3 the waiting
 // messages and the cached routes are bounded.
 import type { Clock } from '@fame-fabric/shared';
-import { poolMatches } from '@fame-fabric/shared/router';
 import { pick } from '../bindings.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
@@ -212,31 +211,25 @@ export class RemoteRoutes {
   /** Removes the routes to addresses that nodes of a sentinel bound or unbound, unless the routes are the same. */
   changed({ id, bound, unbound }: Changes): void {
     const session = this.#deps.sessionOf(id);
-    for (const [address] of bound) {
-      this.#away.delete(address);
-      for (const [served, { sessions }] of this.#matching(address))
-        if (session === undefined || !sessions.has(session)) this.#routes.delete(served);
-    }
-    for (const address of unbound)
-      for (const [served, { sessions }] of this.#matching(address))
-        if (session === undefined || sessions.has(session)) this.#routes.delete(served);
+    for (const [address] of bound) this.#away.delete(address);
+    const added = bound.map(([address]) => address);
+    this.#end(added, ({ sessions }) => session === undefined || !sessions.has(session));
+    this.#end(unbound, ({ sessions }) => session === undefined || sessions.has(session));
   }
 
-  // The cached routes of an address, of a pool, or of a capability.
-  #matching(address: string): [string, Route][] {
-    const [capability] = capabilitiesIn(address);
-    if (capability !== undefined)
-      return [...this.#routes].filter(([key]) => capabilitiesIn(key).includes(capability));
-    const at = address.lastIndexOf('@') + 1;
-    if (!address.startsWith('*.', at)) {
-      const route = this.#routes.get(address);
-      return route === undefined ? [] : [[address, route]];
+  // Ends the routes of these addresses, pools and capabilities for which `isOver` is true. Pools and capabilities have routes of many
+  // addresses, so all of them are compared in one pass: an announcement may have a thousand.
+  #end(names: readonly string[], isOver: (route: Route) => boolean): void {
+    const wide = new Set<string>();
+    for (const name of names) {
+      const route = this.#routes.get(name);
+      if (route !== undefined && isOver(route)) this.#routes.delete(name);
+      if (name.startsWith(' ') || name.includes('@*.')) wide.add(name);
     }
-    const start = address.slice(0, at);
-    const pattern = address.slice(at);
-    return [...this.#routes].filter(
-      ([served]) => served.startsWith(start) && poolMatches(pattern, served.slice(at)),
-    );
+    if (wide.size === 0) return;
+    for (const [served, route] of this.#routes) {
+      if (isOver(route) && wideNamesOf(served).some((name) => wide.has(name))) this.#routes.delete(served);
+    }
   }
 
   /** Removes the route to an address after its sentinel refused a call, because the node is gone. */
@@ -289,6 +282,16 @@ export class RemoteRoutes {
   close(): void {
     for (const question of [...this.#open]) this.#expire(question);
   }
+}
+
+/** The pools that have an address, or the capabilities in a key. */
+function wideNamesOf(served: string): string[] {
+  const names = capabilitiesIn(served);
+  if (names.length > 0) return names.map((name) => ` ${name}`);
+  const at = served.lastIndexOf('@') + 1;
+  const start = `${served.slice(0, at)}*.`;
+  const labels = served.slice(at).split('.');
+  return labels.map((_, from) => start + labels.slice(from).join('.'));
 }
 
 function readAnswer(payload: Uint8Array): RouteAnswer | undefined {
