@@ -31,6 +31,8 @@ export class Session {
   #beating: Promise<void> | undefined;
   #releasing: Promise<void> | undefined;
   #isClosed = false;
+  /** True if the session returned since the last beat: a server that ends each session must not be called without a pause. */
+  #hasReturned = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -47,10 +49,22 @@ export class Session {
       await connection.run('SELECT 1');
     });
     this.#beat = clock.every(BEAT_MS, () => {
-      this.#beating ??= this.#signOfLife().finally(() => {
-        this.#beating = undefined;
-      });
+      this.#hasReturned = false;
+      this.#showLife();
     });
+  }
+
+  #showLife(): void {
+    this.#beating ??= this.#signOfLife().finally(() => {
+      this.#beating = undefined;
+    });
+  }
+
+  // Without its session this writer counts as dead, and the others take its turns. So it returns at once, and not with the next beat.
+  #return(): void {
+    if (this.#isClosed || this.#hasReturned) return;
+    this.#hasReturned = true;
+    this.#showLife();
   }
 
   /** Calls `listener` when another writer may have released conversations. Returns the function that ends it. */
@@ -96,6 +110,7 @@ export class Session {
       await connection.run('SET synchronous_commit = off');
       await registerWriter(connection, holder);
       await connection.run(`LISTEN ${this.#channel}`);
+      connection.onLost = () => this.#return();
       return connection;
     } catch (error) {
       connection.destroy();
