@@ -40,6 +40,8 @@ describe('the URL of a store', () => {
     ['postgres://a:hush@h:99999/d', /faulty host or port/],
     ['postgres://a:hush@h/d?sslmode=maybe', /unknown sslmode; expected one of disable, require, verify-full/],
     ['postgres://a:hush@h/d?colour=red', /unknown parameter "colour"/],
+    ['postgres://a:b?hush@h/d', /unknown parameter; expected host/],
+    ['postgres://a:b?hush', /unknown parameter; expected host/],
     ['postgres://a:hush%ZZ@h/d', /faulty percent-encoding in its password/],
   ])('the fault of %s does not repeat the password', (url, text) => {
     const error = expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(text) });

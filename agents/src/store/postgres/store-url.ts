@@ -25,6 +25,7 @@ export interface StoreAddress {
 
 const DEFAULT_PORT = 5432;
 const FORM = /^postgres(?:ql)?:\/\/(?:([^/?#]*)@)?([^/?#@]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/;
+const PARAMETER = /^[a-z_]{1,40}$/;
 const PARAMETERS = ['host', 'port', 'sslmode', 'sslrootcert', 'target_session_attrs', 'application_name'];
 const TLS_MODES: Readonly<Record<string, StoreAddress['tls']>> = {
   disable: 'disable',
@@ -44,8 +45,10 @@ export function parseStoreUrl(url: string): StoreAddress {
   const [, credentials = '', hostText = '', databaseText = '', query = ''] = match;
   const parameters = new URLSearchParams(query);
   for (const name of parameters.keys()) {
-    if (!PARAMETERS.includes(name))
-      throw invalid(`has the unknown parameter "${name}"; expected ${PARAMETERS.join(', ')}`);
+    if (PARAMETERS.includes(name)) continue;
+    // A question mark in a password begins the query, so the name may be the rest of the password.
+    const quoted = credentials !== '' && PARAMETER.test(name) ? ` "${name}"` : '';
+    throw invalid(`has the unknown parameter${quoted}; expected ${PARAMETERS.join(', ')}`);
   }
   const [userText = '', ...passwordTexts] = credentials.split(':');
   const user = decode(userText, 'user');
