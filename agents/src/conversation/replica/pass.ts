@@ -67,7 +67,7 @@ export async function* passCall(
 ): AsyncGenerator<unknown, unknown, void> {
   const { agent, link, placement, clock } = deps;
   const { holder, conversation, context } = request;
-  const call = await callOf(request);
+  const params = signedCall(await callOf(request), await placement.replicaKey());
   const leaving = new AbortController();
   const options: CallOptions = {
     signal: leaving.signal,
@@ -92,9 +92,8 @@ export async function* passCall(
           { placement, clock, onLost: (current) => leaving.abort(new CallNotPassed({ holder: current })) },
           { conversation, holder, isReader: request.isReader ?? false },
         );
-  const key = await placement.replicaKey();
   const items = link
-    .stream(replicaAddressOf(agent, holder), PASS, signedCall(call, key), options)
+    .stream(replicaAddressOf(agent, holder), PASS, params, options)
     [Symbol.asyncIterator]() as AsyncIterator<PassItem>;
   try {
     for (;;) {

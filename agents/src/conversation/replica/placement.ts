@@ -11,6 +11,7 @@ export interface PlacementDeps {
 
 export class Placement {
   readonly #deps: PlacementDeps;
+  #replicaKey: Promise<string> | undefined;
 
   constructor(deps: PlacementDeps) {
     this.#deps = deps;
@@ -48,8 +49,18 @@ export class Placement {
     return this.#deps.conversations.handOver(id);
   }
 
-  /** Returns the secret that the replicas share. @throws {STORE_UNAVAILABLE} */
-  replicaKey(): Promise<string> {
-    return this.#deps.store.replicaKey();
+  /**
+   * Returns the secret that the replicas share. It never changes, so the store is asked once: a node that is no replica must not cause a
+   * write with each call. @throws {STORE_UNAVAILABLE}
+   */
+  async replicaKey(): Promise<string> {
+    this.#replicaKey ??= this.#deps.store.replicaKey();
+    const key = this.#replicaKey;
+    try {
+      return await key;
+    } catch (error) {
+      if (this.#replicaKey === key) this.#replicaKey = undefined;
+      throw error;
+    }
   }
 }
