@@ -5,7 +5,9 @@ import type { OperationContext } from '../../agent/operation.ts';
 import { CallNotPassed } from './pass.ts';
 import { RepeatedCall } from './repeated-call.ts';
 
-function repeatedCall(of: { elsewhere?: () => string | undefined; isStopping?: boolean } = {}) {
+function repeatedCall(
+  of: { elsewhere?: () => string | undefined; isStopping?: boolean; isStart?: boolean } = {},
+) {
   const clock = new ManualClock();
   const leaving = new AbortController();
   const placement = {
@@ -16,7 +18,9 @@ function repeatedCall(of: { elsewhere?: () => string | undefined; isStopping?: b
   const context = { signal: leaving.signal, callId: 'call' } as OperationContext;
   const one = new RepeatedCall(
     { placement: placement as never, clock },
-    { context, conversation: 'c', holder: 'a' },
+    of.isStart
+      ? { context, conversation: undefined, holder: undefined }
+      : { context, conversation: 'c', holder: 'a' },
   );
   const next = async (error: unknown): Promise<void> => {
     const found = one.next(error);
@@ -50,6 +54,15 @@ test('each attempt has a call id of its own, and the first one that of the calle
   }
   expect(ids).toEqual(['call', 'call~1', 'call~2']);
   expect(one.here.callId).toBe('call~2');
+});
+
+test('a call that starts a conversation keeps its id, because it must not start a second one', async () => {
+  const { one, next } = repeatedCall({ isStart: true });
+  await next(conflict('b'));
+  expect(one).toMatchObject({ holder: 'b', callId: 'call' });
+  await next(new CallNotPassed());
+  expect(one).toMatchObject({ holder: undefined, callId: 'call' });
+  expect(one.here.callId).toBe('call');
 });
 
 test('no attempt follows an answer: any other error, the end of the call, or of the agent', async () => {

@@ -45,16 +45,19 @@ export class RepeatedCall {
 
   /**
    * Id of the call in this attempt. A later one differs, so that the agent does not take it for a call of a link of 0.1.0, which would
-   * count its items.
+   * count its items. A call that starts a conversation keeps its id, because the id decides whether the conversation is the one that
+   * it has started.
    */
   get callId(): string {
     const { callId } = this.context;
-    return this.#attempts === 0 ? callId : `${callId}~${this.#attempts}`;
+    const isSame = this.#attempts === 0 || this.conversation === undefined;
+    return isSame ? callId : `${callId}~${this.#attempts}`;
   }
 
   /** Context of an attempt in this process. */
   get here(): OperationContext {
-    return this.#attempts === 0 ? this.context : derivedContext(this.context, { callId: this.callId });
+    const { callId, context } = this;
+    return callId === context.callId ? context : derivedContext(context, { callId });
   }
 
   /** Call it with each event of the answer. */
