@@ -58,9 +58,10 @@ export default defineConfig({
           ],
           exclude: [...exclude, ...slow, processes, workflows, published],
           maxWorkers: '100%',
-          // Files share the modules of their process, which saves a third of the time; spies are taken back after each test.
+          // Files share the modules of their process, which saves a third of the time; spies and replaced globals are taken back.
           isolate: false,
           restoreMocks: true,
+          unstubGlobals: true,
           sequence: { groupOrder: 0 },
         },
       },

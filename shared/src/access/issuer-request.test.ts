@@ -1,10 +1,10 @@
 // Requests to issuers: bounds, redirects and URLs. The answers come from a replaced `fetch`.
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { isIssuerUrl, requestIssuer } from './issuer-request.ts';
 
 const URL_OF_KEYS = 'https://issuer.example/keys?secret=1';
 const fetched = vi.fn<typeof fetch>();
-vi.stubGlobal('fetch', fetched);
+beforeEach(() => vi.stubGlobal('fetch', fetched));
 afterEach(() => fetched.mockReset());
 
 test('requests JSON, by POST with a form', async () => {
