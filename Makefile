@@ -12,7 +12,7 @@ STAMP := dist/.made
 # An installed node_modules is as new as its lock file; a build is as new as the newest source.
 SOURCES := $(shell find shared/src sentinel/src agents/src client/src doors/src bin -name '*.ts' ! -name '*.test.ts' 2>/dev/null) \
            $(shell find console/src -type f ! -name '*.test.ts' 2>/dev/null) \
-           $(wildcard tsconfig*.json */tsconfig.json console/index.html console/vite.config.ts)
+           $(wildcard tsconfig*.json */tsconfig.json bin/bundle.mjs console/index.html console/vite.config.ts)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -71,5 +71,6 @@ node_modules/.package-lock.json: package-lock.json
 $(STAMP): node_modules/.package-lock.json $(SOURCES)
 	@echo 'Building...' >&2
 	@$(NODE) node_modules/typescript/bin/tsc -b bin >&2
+	@$(NODE) bin/bundle.mjs >&2
 	@$(NODE) node_modules/vite/bin/vite.js build console >&2
 	@touch $@

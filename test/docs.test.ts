@@ -308,3 +308,21 @@ test('.ci/long lists its steps', () => {
     expect(stdout).toMatch(new RegExp(`^${step} +\\d+  `, 'm'));
   expect(status).toBe(2);
 });
+
+test('`make start` and the image run the steps of `npm run build`, except for the types of tests and the bundle for browsers', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: { build: string } };
+  const steps = scripts.build
+    .split(' && ')
+    .filter((step) => !['tsc -b', 'node client/bundle.mjs'].includes(step));
+  expect(steps).toEqual(['node bin/bundle.mjs', 'vite build console']);
+  for (const file of ['Makefile', 'Dockerfile']) {
+    const recipes = read(file)
+      .split('\n')
+      .filter((line) => /^(\t|RUN )/.test(line))
+      .join('\n');
+    const missing = steps.filter(
+      (step) => !recipes.includes(step.replace('node ', '').replace('vite ', 'vite.js ')),
+    );
+    expect(missing, file).toEqual([]);
+  }
+});
