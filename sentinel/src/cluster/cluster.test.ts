@@ -374,7 +374,7 @@ test('a node can be called by its path at another sentinel', async () => {
   const caller = A.attach('caller', OURS);
   caller.call('math@/B/agent', 'c1');
   expect(await received(agent)).toMatchObject([{ corrId: 'c1' }]);
-  caller.call('math@/B/nobody', 'c2');
+  caller.call('math@/B/unknown', 'c2');
   expect(codes(await received(caller))).toEqual(['NO_ROUTE']);
 });
 

@@ -177,7 +177,7 @@ export class Cluster implements ClusterView {
     if (key !== '') this.#served.bound(key);
   }
 
-  /** Withdraws a capability that no node of this sentinel has any more. */
+  /** Ends the announcement of a capability whose last node at this sentinel has withdrawn it. */
   withdrawn(capability: string): void {
     this.#served.unbound(capabilityKey([capability]));
   }
