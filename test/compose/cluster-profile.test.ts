@@ -1,5 +1,5 @@
 // The profile `cluster` of docker-compose.yml: its services, their networks and rights, and their settings. compose.test.ts checks the
-// schema of the whole file.
+// schema of the whole file. crash/cluster-containers.test.ts runs the services as processes.
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readAgentConfig } from '@fame-fabric/agents/process';

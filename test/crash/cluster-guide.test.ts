@@ -1,5 +1,5 @@
 // The commands of docs/guides/cluster.md, block by block in one shell, with free ports and a database of the test. The last block needs a
-// container engine; test/compose/cluster-profile.test.ts checks its services.
+// container engine; cluster-containers.test.ts runs its services as processes.
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
