@@ -38,13 +38,16 @@ export interface ClusterView {
   /** Why NATS is not connected. */
   reason?: string | undefined;
   members: readonly { id: string; path: string; software: string }[];
+  /** Sentinels whose link was lost within the last 10 minutes. */
+  lost?: readonly { id: string }[] | undefined;
 }
 
 /** Describes the cluster in a line. Escape it before printing. */
-export function clusterText({ name, state, reason, members }: ClusterView): string {
+export function clusterText({ name, state, reason, members, lost = [] }: ClusterView): string {
   if (state !== 'connected') return `${name}, NATS is not reached: ${reason ?? 'unknown reason'}`;
-  const others = members.map(({ id }) => id);
-  return others.length === 0 ? `${name}, no other sentinel` : `${name}, linked to ${others.join(', ')}`;
+  const idsOf = (sentinels: readonly { id: string }[]): string => sentinels.map(({ id }) => id).join(', ');
+  const linked = members.length === 0 ? 'no other sentinel' : `linked to ${idsOf(members)}`;
+  return `${name}, ${linked}${lost.length === 0 ? '' : `, lost ${idsOf(lost)}`}`;
 }
 
 export interface Uplink {

@@ -45,6 +45,10 @@ test('D10: agents are marked, and a node with many addresses shows the first fou
 test('a peer that is not reached is listed with the reason', () => {
   const members = [{ id: 'b', path: '/b', software: 'fame-fabric/0.2.0' }];
   const inCluster = { name: 'prod', state: 'connected', members };
+  const withLost = { ...inCluster, lost: [{ id: 'd' }] };
+  expect(describeNodes({ sentinel, nodes: [], cluster: withLost })).toContain(
+    'cluster prod, linked to b, lost d',
+  );
   expect(describeNodes({ sentinel, nodes: [], cluster: inCluster, missing: ['c'] })).toMatch(
     /\ncluster prod, linked to b\nno answer from c: their nodes are not listed$/,
   );

@@ -12,6 +12,7 @@ import {
 import { type Access, ANONYMOUS_CALLER, type Granted } from './access/access.ts';
 import type { Bindings } from './bindings.ts';
 import { CLOSE } from './close-codes.ts';
+import type { ClusterView } from './cluster/status.ts';
 import type { Admission } from './door/admission.ts';
 import { JobSlices } from './job-slices.ts';
 import { MemoryNodes } from './memory-node.ts';
@@ -26,6 +27,8 @@ export interface DoorHostDeps {
   access: Access;
   admission: Admission;
   bindings: Bindings;
+  /** @default this sentinel is in no cluster */
+  cluster?: Pick<ClusterView, 'addresses'> | undefined;
   table: SessionTable;
   clock: Clock;
   log: Logger;
@@ -40,7 +43,7 @@ export function makeDoorHost(
   deps: DoorHostDeps,
   options: { origins: RequestOriginOptions; isSigned: boolean },
 ): SentinelDoorHost {
-  const { access, admission, bindings, clock, log, table } = deps;
+  const { access, admission, bindings, clock, cluster, log, table } = deps;
   const nodes = new MemoryNodes({ admission, remote: 'door', schedule: new JobSlices().run });
 
   // In open mode, clients send a placeholder because their libraries require a key, so unknown credentials are ignored. A key of ours is
@@ -76,14 +79,16 @@ export function makeDoorHost(
     authenticate,
     hasEnded,
     dial,
-    *addresses() {
+    async addresses() {
+      // Own addresses last: of equal addresses, the last one counts.
+      const served: ServedAddress[] = cluster === undefined ? [] : [...(await cluster.addresses())];
       for (const session of table.all()) {
         for (const address of bindings.addressesOf(session) ?? []) {
           const agent = agentAddressOf(address);
-          if (agent === undefined) continue;
-          yield { address: agent, attach: session.terms.epoch } satisfies ServedAddress;
+          if (agent !== undefined) served.push({ address: agent, attach: session.terms.epoch });
         }
       }
+      return served;
     },
     origins: options.origins,
     isSigned: options.isSigned,

@@ -119,6 +119,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
   );
   const challenge = new AddressChallenge({ bindings, sessions, clock, log }, options);
   const cluster: Cluster | undefined = deps.joinCluster?.({
+    guard,
     identity,
     clock,
     sessions,

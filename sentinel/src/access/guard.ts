@@ -69,20 +69,10 @@ export class Guard {
     this.#audit.record({ outcome, action: 'SignIn', ...event });
   }
 
-  /** Records an action of an administrator on a node. */
-  acted({
-    name,
-    principal,
-    path,
-    remote,
-  }: {
-    name: string;
-    principal: Principal;
-    path: string;
-    remote: string;
-  }): void {
-    this.#log.info('an administrator acted on a node', { action: name, path, principal: principal.id });
-    this.#audit.record({ outcome: 'allowed', action: name, principal: principal.id, path, remote });
+  /** Records an action of an administrator on a node. `principal` is its id. */
+  acted({ name, principal, path, remote }: Record<'name' | 'principal' | 'path' | 'remote', string>): void {
+    this.#log.info('an administrator acted on a node', { action: name, path, principal });
+    this.#audit.record({ outcome: 'allowed', action: name, principal, path, remote });
   }
 
   changed(): void {

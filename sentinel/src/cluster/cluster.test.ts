@@ -452,14 +452,84 @@ test('the nodes of all sentinels are listed, in pages, and sentinels that do not
   await bind(C.attach('agent', OURS), 'math@fame.fabric');
   const all = await A.cluster!.nodes();
   expect(all.missing).toEqual([]);
-  const paths = all.nodes.map((node) => (node as { path: string }).path);
-  expect(paths).toEqual([...Array.from({ length: 900 }, (_, i) => `/B/node-${i}`), '/C/agent']);
-  expect(all.nodes.at(-1)).toMatchObject({ kind: 'node', addresses: ['math@fame.fabric'] });
+  const paths = [...all.lists.get('B')!.keys()];
+  expect(paths).toEqual(Array.from({ length: 900 }, (_, i) => `/B/node-${i}`));
+  const agent = JSON.parse(all.lists.get('C')!.get('/C/agent')!);
+  expect(agent).toMatchObject({ path: '/C/agent', kind: 'node', addresses: ['math@fame.fabric'] });
   buses.C.connect(false);
   const rest = A.cluster!.nodes();
   await settle();
   clock.advance(2_000);
   expect(await rest).toMatchObject({ missing: ['C'] });
+});
+
+test('the addresses of agents at other sentinels are listed, at most once a second, and a frozen sentinel delays no list for long', async () => {
+  const { A, B, clock, server } = await clusterOf(['A', 'B', 'C']);
+  const agent = B.attach('agent', OURS);
+  await bind(agent, 'chat@*.fame.fabric');
+  await bind(agent, 'chat-replica-0123456789abcdef@fame.fabric');
+  const addresses = () => A.cluster!.addresses();
+  const attach = agent.session.terms.epoch;
+  expect(await addresses()).toEqual([{ address: 'chat@fame.fabric', attach }]);
+  const count = server.published.length;
+  await addresses();
+  expect(server.published).toHaveLength(count);
+  await bind(B.attach('other', OURS), 'math@fame.fabric');
+  clock.advance(1_000);
+  expect((await addresses()).map(({ address }) => address)).toEqual(['chat@fame.fabric', 'math@fame.fabric']);
+  server.loses = ({ subject }) => subject.startsWith('fame.test.l.');
+  clock.advance(1_000);
+  const late = addresses();
+  await settle();
+  clock.advance(250);
+  expect(await late).toHaveLength(2);
+});
+
+test('an administrator disconnects and drains nodes at other sentinels, and their sentinel records it', async () => {
+  const events: object[] = [];
+  const { A, B, buses, clock } = await clusterOf(['A', 'B'], {
+    audit: { record: (event) => void events.push(event) },
+  });
+  const node = B.attach('node', OURS);
+  events.length = 0;
+  const action = { path: node.path, principal: 'ada', remote: '10.0.0.1' };
+  const act = (name: 'Drain' | 'Disconnect', path = node.path) => A.cluster!.act({ ...action, name, path });
+  expect(await act('Drain')).toEqual({ path: '/B/node', state: 'attached', isDraining: true });
+  expect(node.session.isDraining).toBe(true);
+  expect(await act('Disconnect')).toMatchObject({ state: 'gone' });
+  const recorded = { outcome: 'allowed', principal: 'ada', path: '/B/node', remote: '10.0.0.1' };
+  expect(events).toEqual([
+    { ...recorded, action: 'Drain' },
+    { ...recorded, action: 'Disconnect' },
+  ]);
+  expect(await act('Disconnect')).toBe('no node');
+  expect(act('Disconnect', '/elsewhere/node')).toBeUndefined();
+  // The link to another sentinel is no node.
+  expect(act('Disconnect', '/B')).toBeUndefined();
+  buses.B.connect(false);
+  const unanswered = act('Drain');
+  await settle();
+  clock.advance(2_000);
+  expect(await unanswered).toBe('no answer');
+});
+
+test('the status names sentinels whose link was lost, for 10 minutes, and none that stopped', async () => {
+  const { A, B, buses, clock, pass } = await clusterOf(['A', 'B', 'C']);
+  const lost = () => A.cluster!.status.lost.map(({ id }) => id);
+  expect(lost()).toEqual([]);
+  await B.cluster!.close();
+  buses.C.connect(false);
+  await pass(3);
+  expect(lost()).toEqual(['C']);
+  expect(A.cluster!.status.lost[0]).toMatchObject({ path: '/C', lostAt: clock.now() });
+  buses.C.connect(true);
+  await pass(5);
+  expect(lost()).toEqual([]);
+  buses.C.connect(false);
+  await pass(4);
+  expect(lost()).toEqual(['C']);
+  clock.advance(600_000);
+  expect(lost()).toEqual([]);
 });
 
 test('the live trace has the messages of all sentinels while it is read', async () => {
@@ -472,7 +542,9 @@ test('the live trace has the messages of all sentinels while it is read', async 
   await settle();
   caller.call('math@fame.fabric', 'c1');
   await pass(1);
-  expect(entries).toMatchObject([{ dir: 'forward', from: '/B/caller', via: '/B/agent', corrId: 'c1' }]);
+  expect(entries).toMatchObject([
+    { dir: 'forward', from: '/B/caller', via: '/B/agent', corrId: 'c1', sentinel: '/B' },
+  ]);
   stop();
   await pass(4);
   expect(B.trace.isActive).toBe(false);

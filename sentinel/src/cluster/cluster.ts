@@ -4,13 +4,16 @@
 import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { ANONYMOUS, errorMessage } from '@fame-fabric/shared/internal';
-import { newId } from '@fame-fabric/shared/router';
+import { agentAddressOf, isUnder, newId, type ServedAddress } from '@fame-fabric/shared/router';
+import type { Guard } from '../access/guard.ts';
 import type { AddressChallenge } from '../address-challenge.ts';
 import type { Bindings } from '../bindings.ts';
 import { CLOSE } from '../close-codes.ts';
+import { NodeViews } from '../http/node-views.ts';
 import type { TraceListener, TraceTap } from '../http/trace.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
+import { type NodeAction, NodeActions } from '../session/node-actions.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
@@ -18,14 +21,16 @@ import type { SessionListener, Sessions } from '../session/sessions.ts';
 import { AddressClaims, isPool, type OnClaimed } from './address-claims.ts';
 import type { Bus } from './bus.ts';
 import { Inbox } from './inbox.ts';
-import { NodeLists } from './member-nodes.ts';
+import { MemberActions, type RemoteOutcome } from './member-actions.ts';
+import { MemberAddresses } from './member-addresses.ts';
+import { MemberLists } from './member-lists.ts';
 import { MemberTraces } from './member-traces.ts';
 import type { OwnerTable } from './owner-table.ts';
 import { BEAT_MS, type Member, Pair, type PairListener } from './pair.ts';
 import type { PairTransport } from './pair-transport.ts';
 import { type Changes, type Outcome, RemoteRoutes } from './remote-routes.ts';
 import { readChanges, ServedAddresses } from './served-addresses.ts';
-import type { ClusterStatus, ClusterView, MemberNodes } from './status.ts';
+import type { ClusterStatus, ClusterView, LostMember, MemberNodes } from './status.ts';
 import { capabilityKey, Subjects } from './subjects.ts';
 
 /** Beats between two announcements of this sentinel. */
@@ -34,10 +39,13 @@ const PRESENCE_BEATS = 5;
 const LEASE_BEATS = 2;
 /** Sentinels of one cluster. Each has a link to every other one. */
 const MAX_MEMBERS = 64;
+/** Time for which the status names a lost sentinel, in ms. */
+const LOST_SHOWN_MS = 600_000;
 /** Largest number of a first link. Later ones count up from it. */
 const MAX_FIRST_LINK = 0x7fff_ffff;
 
 export interface ClusterDeps {
+  guard: Guard;
   identity: Identity;
   clock: Clock;
   sessions: Sessions;
@@ -81,7 +89,9 @@ export class Cluster implements ClusterView {
   readonly #claims: AddressClaims;
   readonly #served: ServedAddresses;
   readonly #routes: RemoteRoutes;
-  readonly #lists: NodeLists;
+  readonly #nodes: MemberLists;
+  readonly #addresses: MemberAddresses;
+  readonly #actions: MemberActions;
   readonly #traces: MemberTraces;
   readonly #timer: Timer;
   readonly #owners: OwnerTable | undefined;
@@ -126,7 +136,23 @@ export class Cluster implements ClusterView {
       { ...deps, bus, subjects, inbox, sessionOf: (id) => this.#sessionOf(id) },
       { resumeWindowMs },
     );
-    this.#lists = new NodeLists({ ...deps, bus, subjects, inbox });
+    const views = new NodeViews({ ...deps, startedAt: 0, uplinks: [] });
+    const listDeps = { ...deps, bus, inbox };
+    this.#nodes = new MemberLists(listDeps, {
+      subjectOf: (id) => subjects.nodesOf(id),
+      itemsOf: (session) => [[session.path, JSON.stringify(views.nodeOf(session))]],
+    });
+    const lists = new MemberLists(listDeps, {
+      subjectOf: (id) => subjects.addressesOf(id),
+      *itemsOf(session) {
+        for (const address of bindings.addressesOf(session) ?? []) {
+          const agent = agentAddressOf(address);
+          if (agent !== undefined) yield [agent, session.terms.epoch];
+        }
+      },
+    });
+    this.#addresses = new MemberAddresses({ clock, lists, linked: () => this.#memberIds() });
+    this.#actions = new MemberActions({ ...deps, bus, subjects, inbox, actions: new NodeActions(deps) });
     this.#traces = new MemberTraces({ ...deps, bus, subjects });
     bus.subscribe(subjects.pairsOf(identity.id), ({ subject, payload }) => {
       this.#pairOf(subjects.senderOf(subject))?.receive(bufferOf(payload));
@@ -144,7 +170,7 @@ export class Cluster implements ClusterView {
   get status(): ClusterStatus {
     const members = [...this.#pairs.values()].flatMap(({ member }) => member ?? []);
     const { isConnected, reason } = this.#bus;
-    const status = { name: this.#name, recordsOwners: this.#hasOwners === true, members };
+    const status = { name: this.#name, recordsOwners: this.#hasOwners === true, members, lost: this.#lost() };
     return isConnected ? { ...status, state: 'connected' } : { ...status, state: 'alone', reason };
   }
 
@@ -156,9 +182,36 @@ export class Cluster implements ClusterView {
     this.#claims.claim(address, from, onClaimed);
   }
 
-  /** Asks the other sentinels for their nodes, for at most 2 s. */
-  nodes(): Promise<MemberNodes> {
-    return this.#lists.of(this.status.members.map(({ id }) => id));
+  #memberIds(): string[] {
+    return [...this.#pairs.values()].flatMap(({ member }) => member?.id ?? []);
+  }
+
+  #lost(): LostMember[] {
+    return [...this.#pairs.values()].flatMap(({ lost, silentMs }) =>
+      lost && silentMs < LOST_SHOWN_MS ? lost : [],
+    );
+  }
+
+  /** Requests the nodes of the other sentinels, for at most 2 s. */
+  async nodes(): Promise<MemberNodes> {
+    const ids = this.#memberIds();
+    const lists = await this.#nodes.of(ids);
+    return {
+      lists: new Map(ids.flatMap((id, at) => (lists[at] === undefined ? [] : [[id, lists[at]] as const]))),
+      missing: ids.filter((_, at) => lists[at] === undefined),
+    };
+  }
+
+  /** The addresses that nodes at the other sentinels serve. */
+  addresses(): Promise<readonly ServedAddress[]> {
+    return this.#addresses.read();
+  }
+
+  /** Runs an action on a node at another sentinel. Returns `undefined` if no linked sentinel has its path. */
+  act(action: NodeAction): Promise<RemoteOutcome> | undefined {
+    const { path } = action;
+    const member = this.status.members.find((one) => path !== one.path && isUnder(path, one.path));
+    return member && this.#actions.run(member.id, action);
   }
 
   /** Adds a reader of the live traces of the other sentinels; returns a function that removes it. */

@@ -22,6 +22,8 @@ export interface MemberTracesDeps {
 }
 
 interface Batch {
+  /** Path of the sentinel that sends it. */
+  readonly sentinel: string;
   readonly entries: readonly TraceEntry[];
   readonly missed: number;
 }
@@ -75,9 +77,13 @@ export class MemberTraces {
   }
 
   #send(entries: readonly TraceEntry[], missed: number): void {
-    const { bus, subjects } = this.#deps;
+    const { bus, identity, subjects } = this.#deps;
     for (let at = 0; at === 0 || at < entries.length; at += MAX_ENTRIES) {
-      const batch: Batch = { entries: entries.slice(at, at + MAX_ENTRIES), missed: at === 0 ? missed : 0 };
+      const batch: Batch = {
+        sentinel: identity.path,
+        entries: entries.slice(at, at + MAX_ENTRIES),
+        missed: at === 0 ? missed : 0,
+      };
       const payload = Buffer.from(JSON.stringify(batch));
       for (const id of this.#watchers.keys()) bus.publish(subjects.traceFor(id), payload);
     }
@@ -86,14 +92,18 @@ export class MemberTraces {
   #received(payload: Uint8Array): void {
     const batch = readBatch(payload);
     if (batch === undefined) return;
-    for (const listener of this.#listeners) listener(batch.entries, batch.missed);
+    const { missed, sentinel } = batch;
+    const entries = batch.entries.map((entry) => ({ ...entry, sentinel }));
+    for (const listener of this.#listeners) listener(entries, missed);
   }
 }
 
 function readBatch(payload: Uint8Array): Batch | undefined {
   try {
-    const { entries, missed } = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Batch>;
-    return Array.isArray(entries) && typeof missed === 'number' ? { entries, missed } : undefined;
+    const batch = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Batch>;
+    const { entries, missed, sentinel } = batch;
+    const isBatch = Array.isArray(entries) && typeof missed === 'number' && typeof sentinel === 'string';
+    return isBatch ? { entries, missed, sentinel } : undefined;
   } catch {
     // Not a batch of this protocol.
     return undefined;

@@ -90,6 +90,10 @@ export class Pair {
   /** The link of the other side in our last hello. */
   #helloOf = 0;
   #isTheirsDraining = false;
+  /** True if the other side ended the last link, as it does when it stops. */
+  #hasLeft = false;
+  /** Wall time at which the last link ended, in ms. */
+  #lostAt = 0;
 
   constructor(deps: PairDeps, { id, subject, firstLink }: PairOptions) {
     this.#deps = deps;
@@ -107,6 +111,14 @@ export class Pair {
   /** The other sentinel while the link is up. */
   get member(): Member | undefined {
     return this.isUp ? this.#member : undefined;
+  }
+
+  /** The other sentinel if its link was lost and it did not end the link itself, with the wall time of the loss in ms. */
+  get lost(): (Member & { readonly lostAt: number }) | undefined {
+    const hasEnded = this.isUp || this.#hasLeft || this.#member === undefined || this.#lostAt === 0;
+    if (hasEnded) return undefined;
+    const { id, path, software } = this.#member!;
+    return { id, path, software, lostAt: this.#lostAt };
   }
 
   /** True if the other sentinel is shutting down, and takes no new calls. */
@@ -146,6 +158,7 @@ export class Pair {
       return;
     }
     if (header.kind === PAIR.bye) {
+      this.#hasLeft = true;
       this.#end('the other sentinel ended the link');
       return;
     }
@@ -206,6 +219,7 @@ export class Pair {
     this.#receivedBytes = 0;
     this.#statedBytes = 0;
     this.#isTheirsDraining = false;
+    this.#hasLeft = false;
     const transport = new PairTransport(this.id, this.#deps.bus, {
       send: (batch) => this.#sendData(batch),
       close: (reason) => this.fail(reason),
@@ -227,6 +241,7 @@ export class Pair {
     if (transport === undefined) return;
     transport.end();
     this.#transport = undefined;
+    this.#lostAt = this.#deps.clock.now();
     this.#theirLink = 0;
     this.#link = this.#link >= MAX_LINK ? 1 : this.#link + 1;
     this.#helloAt = Number.NEGATIVE_INFINITY;

@@ -79,6 +79,16 @@ export class Subjects {
     return `${this.#root}.n.${tokenOf(id)}`;
   }
 
+  /** Questions for the addresses of the nodes of a sentinel. */
+  addressesOf(id: string): string {
+    return `${this.#root}.l.${tokenOf(id)}`;
+  }
+
+  /** Actions of an administrator on nodes of a sentinel. */
+  actionsOf(id: string): string {
+    return `${this.#root}.x.${tokenOf(id)}`;
+  }
+
   /** Claims of an address. */
   claim(address: string): string {
     const at = address.lastIndexOf('@');

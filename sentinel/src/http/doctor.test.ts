@@ -1,6 +1,7 @@
 // The checks of the doctor: each fault with its fix.
 import { expect, test } from 'vitest';
 import { Access } from '../access/access.ts';
+import type { ClusterStatus } from '../cluster/status.ts';
 import { History } from '../observe/history.ts';
 import { makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
 import { type DoctorDeps, type DoctorOptions, runChecks } from './doctor.ts';
@@ -42,6 +43,30 @@ test('a healthy sentinel passes all checks', () => {
     'memory',
   ]);
   expect(Object.values(checks).map(({ status }) => status)).toEqual(Array(6).fill('ok'));
+});
+
+test('a chat agent at another sentinel of the cluster', () => {
+  const { check } = make();
+  const remoteAddresses = new Set(['chat@fame.fabric']);
+  expect(check({ doors: chat, remoteAddresses })['chat agent']?.status).toBe('ok');
+  expect(check({ doors: chat, remoteAddresses: new Set() })['chat agent']?.status).toBe('warning');
+});
+
+test('lost sentinels of the cluster', () => {
+  const { check } = make();
+  const cluster = (lost: ClusterStatus['lost']): DoctorDeps['cluster'] => ({
+    status: { name: 'prod', state: 'connected', recordsOwners: true, members: [], lost },
+    nodes: () => Promise.reject(),
+    addresses: () => Promise.reject(),
+    act: () => undefined,
+    watch: () => () => {},
+  });
+  expect(check({ cluster: cluster([]) })['cluster links']).toBeUndefined();
+  const b = { id: 'b', path: '/b', software: 'fame-fabric/0.2.0', lostAt: 0 };
+  expect(check({ cluster: cluster([b]) })['cluster links']).toMatchObject({
+    status: 'warning',
+    message: 'The link to these sentinels was lost: b.',
+  });
 });
 
 test('a sentinel that drains', () => {

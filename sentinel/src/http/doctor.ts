@@ -30,6 +30,8 @@ export interface DoctorDeps {
   uplinks: readonly { readonly status: UplinkStatus }[];
   /** @default this sentinel is in no cluster */
   cluster?: ClusterView | undefined;
+  /** Addresses that nodes at other sentinels of the cluster serve. @default none */
+  remoteAddresses?: ReadonlySet<string> | undefined;
   isReady: () => boolean;
   doors: Doors | undefined;
   clock: { now(): number };
@@ -119,7 +121,7 @@ function certificate({ clock, tls }: DoctorDeps): Check[] {
   return [ok('certificate', `The TLS certificate is valid until ${until}.`)];
 }
 
-function chatAgent({ bindings, doors }: DoctorDeps): Check[] {
+function chatAgent({ bindings, doors, remoteAddresses }: DoctorDeps): Check[] {
   const address = doors?.chatAddress;
   if (address === undefined) return [];
   const name = 'chat agent';
@@ -129,6 +131,8 @@ function chatAgent({ bindings, doors }: DoctorDeps): Check[] {
     const fix = 'Start the agent again: `npx fame-fabric agent`.';
     return [warning(name, `The node that serves ${address} has lost its connection.`, fix)];
   }
+  if (remoteAddresses?.has(address))
+    return [ok(name, `A node at another sentinel of the cluster serves ${address}.`)];
   const fix = '`make start` or `npx fame-fabric agent` starts one; FAME_CHAT_ADDRESS names another address.';
   return [warning(name, `No node serves ${address}.`, fix)];
 }
@@ -146,16 +150,24 @@ function uplink({ kind, url, state, reason }: UplinkStatus): Check {
 
 function cluster({ cluster }: DoctorDeps): Check[] {
   if (cluster === undefined) return [];
-  const { members, name, reason, recordsOwners, state } = cluster.status;
+  const { lost, members, name, reason, recordsOwners, state } = cluster.status;
   if (state === 'connected') {
+    const lostIds = lost.map(({ id }) => id).join(', ');
+    const lostChecks =
+      lost.length === 0
+        ? []
+        : [warning('cluster links', `The link to these sentinels was lost: ${lostIds}.`, RESTORE_LINK)];
     const linked = `Linked to ${members.length} other ${members.length === 1 ? 'sentinel' : 'sentinels'} of the cluster "${name}".`;
-    if (recordsOwners) return [ok('cluster', linked)];
+    if (recordsOwners) return [ok('cluster', linked), ...lostChecks];
     const text = `${linked} Owners of addresses are not recorded, so addresses of a lost sentinel are free at once.`;
-    return [warning('cluster', text, 'Start nats-server with JetStream (--jetstream).')];
+    return [warning('cluster', text, 'Start nats-server with JetStream (--jetstream).'), ...lostChecks];
   }
   const message = `NATS is not reached: ${reason}. Only nodes of this sentinel can be called.`;
   return [failure('cluster', message, 'Start NATS, or correct FAME_CLUSTER_NATS and restart the sentinel.')];
 }
+
+const RESTORE_LINK =
+  'Start the sentinel again, or restore its connection to NATS. A sentinel that was removed is reported for 10 minutes.';
 
 function draining({ table }: DoctorDeps): Check[] {
   const paths = [...table.all()].filter((session) => session.isDraining).map(({ path }) => path);

@@ -177,7 +177,11 @@ export async function createHttp(server: Server, deps: HttpDeps, options: HttpOp
   });
   app.get('/fame/v1/history', async () => deps.history.view);
   const callerOf = (request: FastifyRequest): Granted => callers.get(request)!;
-  app.get(DOCTOR_PATH, async () => ({ checks: runChecks(deps, options) }));
+  app.get(DOCTOR_PATH, async () => {
+    const remote = await deps.cluster?.addresses();
+    const remoteAddresses = remote && new Set(remote.map(({ address }) => address));
+    return { checks: runChecks({ ...deps, remoteAddresses }, options) };
+  });
   sessionRoutes(app, deps, options.isEncrypted ?? false);
   nodesRoutes(app, deps, callerOf);
   traceRoute(app, deps, callerOf);

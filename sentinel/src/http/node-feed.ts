@@ -43,7 +43,8 @@ export class NodeFeed {
   readonly #deps: NodeFeedDeps;
   readonly #readers = new Set<Reader>();
   readonly #marks = new Map<Session, Marks>();
-  #uplinks = '';
+  /** The links to other sentinels, as text. */
+  #links = '';
   #round = 0;
   #skipped = 0;
   #timer: Timer | undefined;
@@ -97,7 +98,8 @@ export class NodeFeed {
 
   #line(changed: readonly Session[], gone: readonly string[]): string {
     const { clock, views } = this.#deps;
-    const head = { type: 'changes', t: clock.now(), sentinel: views.sentinel(), uplinks: views.uplinks() };
+    const links = { uplinks: views.uplinks(), cluster: views.cluster() };
+    const head = { type: 'changes', t: clock.now(), sentinel: views.sentinel(), ...links };
     return `${JSON.stringify({ ...head, nodes: changed.map((session) => views.nodeOf(session)), gone })}\n`;
   }
 
@@ -120,9 +122,9 @@ export class NodeFeed {
         if (table.byPath(session.path) === undefined) gone.push(session.path);
       }
     }
-    const uplinks = JSON.stringify(views.uplinks());
-    const isChanged = changed.length > 0 || gone.length > 0 || uplinks !== this.#uplinks;
-    this.#uplinks = uplinks;
+    const links = JSON.stringify([views.uplinks(), views.cluster()]);
+    const isChanged = changed.length > 0 || gone.length > 0 || links !== this.#links;
+    this.#links = links;
     return { changed, gone, isChanged };
   }
 

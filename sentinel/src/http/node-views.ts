@@ -1,7 +1,7 @@
 // The nodes of the sentinel as its HTTP routes describe them.
 import type { Clock } from '@fame-fabric/shared';
 import type { Bindings } from '../bindings.ts';
-import type { ClusterView } from '../cluster/status.ts';
+import type { ClusterStatus, ClusterView } from '../cluster/status.ts';
 import type { Identity } from '../identity.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
@@ -37,7 +37,7 @@ export class NodeViews {
     return {
       sentinel: this.sentinel(),
       uplinks: this.uplinks(),
-      cluster: this.#deps.cluster?.status,
+      cluster: this.cluster(),
       nodes: Array.from(table.all(), (session) => this.nodeOf(session)),
     };
   }
@@ -47,10 +47,11 @@ export class NodeViews {
     const list = this.list();
     const { cluster } = this.#deps;
     if (cluster === undefined) return list;
-    const { nodes, missing } = await cluster.nodes();
+    const { lists, missing } = await cluster.nodes();
+    const others = [...lists.values()].flatMap((items) => [...items.values()].flatMap(parseNode));
     return {
       ...list,
-      nodes: [...list.nodes, ...nodes],
+      nodes: [...list.nodes, ...others],
       /** Ids of sentinels whose nodes are not listed, because they did not answer. */
       missing,
     };
@@ -70,6 +71,10 @@ export class NodeViews {
         totalLimitBytes: budget.queueTotalBytes,
       },
     };
+  }
+
+  cluster(): ClusterStatus | undefined {
+    return this.#deps.cluster?.status;
   }
 
   uplinks(): UplinkStatus[] {
@@ -110,5 +115,14 @@ export class NodeViews {
       },
       limits: { queueBytes: budget.queueBytes, openCalls: calls.maxOf(session) },
     };
+  }
+}
+
+/** Parses a node that another sentinel has listed. Returns none if its text is not JSON. */
+function parseNode(text: string): unknown[] {
+  try {
+    return [JSON.parse(text)];
+  } catch {
+    return [];
   }
 }

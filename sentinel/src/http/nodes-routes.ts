@@ -1,14 +1,17 @@
 // The routes about nodes: the list, its stream of changes, and the actions of an administrator.
-import type { Principal } from '@fame-fabric/shared';
-import { type ClientAddresses, FabricError, refusalBody } from '@fame-fabric/shared/router';
+import { type ClientAddresses, FabricError, refusalBody, tableCode } from '@fame-fabric/shared/router';
 import type { Granted } from '../access/access.ts';
 import type { Guard } from '../access/guard.ts';
-import { CLOSE } from '../close-codes.ts';
-import type { Session } from '../session/session.ts';
+import {
+  NODE_ACTIONS,
+  type NodeActionName,
+  NodeActions,
+  type NodeActionsDeps,
+} from '../session/node-actions.ts';
 import type { SessionTable } from '../session/session-table.ts';
-import type { Sessions } from '../session/sessions.ts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from './fastify.ts';
 import { LineStreams, type LineStreamsDeps } from './line-streams.ts';
+import { MemberFeed } from './member-feed.ts';
 import { NodeFeed, type NodeFeedDeps } from './node-feed.ts';
 import { NodeViews, type NodeViewsDeps } from './node-views.ts';
 
@@ -18,11 +21,14 @@ const MAX_READERS = 32;
 /** A path of a node has at most 4,096 bytes. */
 const MAX_BODY_BYTES = 5_120;
 
-export interface NodesRoutesDeps extends NodeViewsDeps, Omit<NodeFeedDeps, 'views'>, LineStreamsDeps {
+export interface NodesRoutesDeps
+  extends NodeViewsDeps,
+    Omit<NodeFeedDeps, 'views'>,
+    LineStreamsDeps,
+    NodeActionsDeps {
   clients: ClientAddresses;
   guard: Guard;
   table: SessionTable;
-  sessions: Sessions;
   calls: NodeViewsDeps['calls'];
   bindings: NodeViewsDeps['bindings'];
 }
@@ -33,9 +39,11 @@ export function nodesRoutes(
   deps: NodesRoutesDeps,
   callerOf: (request: FastifyRequest) => Granted,
 ): void {
-  const { clients, guard, sessions, table } = deps;
+  const { clients, clock, cluster } = deps;
   const views = new NodeViews(deps);
   const feed = new NodeFeed({ ...deps, views });
+  const memberFeed = cluster && new MemberFeed({ cluster, clock });
+  const actions = new NodeActions(deps);
   const streams = new LineStreams(deps, {
     page: 'nodes',
     maxReaders: MAX_READERS,
@@ -46,34 +54,32 @@ export function nodesRoutes(
     const { follow, scope } = request.query;
     if (follow !== 'true' || request.method === 'HEAD')
       return scope === 'cluster' ? views.listCluster() : views.list();
-    return streams.open({ request, reply, caller: callerOf(request) }, (stream) => feed.follow(stream));
+    return streams.open({ request, reply, caller: callerOf(request) }, (stream) => {
+      const ends = [feed.follow(stream)];
+      if (scope === 'cluster' && memberFeed !== undefined) ends.push(memberFeed.follow(stream));
+      return () => {
+        for (const end of ends) end();
+      };
+    });
   });
 
-  /** Runs an action on the node that the body names, and records it. */
-  const onNode = (name: 'Disconnect' | 'Drain', act: (session: Session, by: Principal) => void): void => {
+  /** Runs an action on the node that the body names, at this sentinel or at another one of its cluster. */
+  const onNode = (name: NodeActionName): void => {
     const url = `${NODES_PATH}/${name.toLowerCase()}`;
     app.post(url, { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
       const path = pathIn(request.body);
       if (path === undefined) return refuse(reply, 400, INVALID_BODY);
-      const session = table.byPath(path);
-      if (session === undefined) {
+      const { principal } = callerOf(request);
+      const action = { name, path, principal: principal.id, remote: clients.of(request) };
+      const outcome = actions.run(action) ?? (await cluster?.act(action)) ?? 'no node';
+      if (outcome === 'no node') {
         const message = `No node is attached at ${path.slice(0, 120)}. \`npx fame-fabric ps\` lists the paths.`;
         return refuse(reply, 404, new FabricError('NO_ROUTE', message));
       }
-      const { principal } = callerOf(request);
-      guard.acted({ name, principal, path, remote: clients.of(request) });
-      act(session, principal);
-      return reply.code(202).send({ path, state: session.state, isDraining: session.isDraining });
+      return outcome === 'no answer' ? refuse(reply, 504, NO_ANSWER) : reply.code(202).send(outcome);
     });
   };
-
-  // The node may attach again: its key decides whether it may, not this action.
-  onNode('Disconnect', (session) =>
-    sessions.end(session, CLOSE.serviceRestart, 'an administrator disconnected this node'),
-  );
-  onNode('Drain', (session) => {
-    session.isDraining = true;
-  });
+  for (const name of NODE_ACTIONS) onNode(name);
 }
 
 function pathIn(body: unknown): string | undefined {
@@ -84,5 +90,10 @@ function pathIn(body: unknown): string | undefined {
 
 const INVALID_BODY = new FabricError('REQUEST_INVALID', 'The body must be {"path": "/SENTINEL/NODE"}');
 
+const NO_ANSWER = new FabricError(
+  'CALL_TIMEOUT',
+  'The sentinel of this node did not answer in time. The action may have run: check the node before you repeat it',
+);
+
 const refuse = (reply: FastifyReply, status: number, { code, message }: FabricError): FastifyReply =>
-  reply.code(status).send(refusalBody(code as 'REQUEST_INVALID' | 'NO_ROUTE', message));
+  reply.code(status).send(refusalBody(tableCode(code), message));

@@ -20,6 +20,8 @@ export interface TraceEntry {
   id?: string | undefined;
   bytes: number;
   code?: string | undefined;
+  /** Path of the sentinel that recorded the entry, if that is another one of the cluster. */
+  sentinel?: string | undefined;
 }
 
 /** Entries of a burst. */

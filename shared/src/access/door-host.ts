@@ -33,8 +33,8 @@ export interface DoorHost {
    * node. It throws LINK_REFUSED with the code in `details`, or the code of the credential after that has ended.
    */
   dial(grant: DoorGrant): Dial;
-  /** The addresses that nodes serve now. */
-  addresses(): Iterable<ServedAddress>;
+  /** The addresses that nodes serve now, also those at other sentinels of the cluster. */
+  addresses(): Promise<Iterable<ServedAddress>>;
   readonly origins: RequestOriginOptions;
   /** True if nodes must sign their messages. */
   readonly isSigned: boolean;
