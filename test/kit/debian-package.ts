@@ -2,23 +2,30 @@
 // no right to install is needed.
 import { execFileSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { ROOT } from './processes.ts';
 
 export class DebianPackage {
   readonly #name: string;
   readonly #file: string;
   readonly #cache: string;
+  readonly #variable: string | undefined;
 
-  /** @param file path of the wanted file below `/`, which may contain `*` */
-  constructor(name: string, file: string) {
+  /**
+   * @param file path of the wanted file below `/`, which may contain `*`
+   * @param variable environment variable with the path of another build of the file
+   */
+  constructor(name: string, file: string, variable?: string) {
     this.#name = name;
     this.#file = file;
+    this.#variable = variable;
     this.#cache = join(ROOT, 'node_modules/.cache', name);
   }
 
-  /** Path of the file, that of the machine or the unpacked one; undefined if there is neither. */
+  /** Path of the file: the one that the variable names, that of the machine or the unpacked one; undefined if there is none. */
   get path(): string | undefined {
+    const named = this.#variable && process.env[this.#variable];
+    if (named) return resolve(named);
     const [unpacked] = globSync(this.#file, { cwd: this.#cache });
     return globSync(`/${this.#file}`)[0] ?? (unpacked && join(this.#cache, unpacked));
   }

@@ -1,11 +1,11 @@
-// nats-server of the Debian package, as a process on a free port.
+// nats-server as a process on a free port: the one of the Debian package, or the one that FAME_TEST_NATS_SERVER names.
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DebianPackage } from './debian-package.ts';
 import { freePort, Proc } from './processes.ts';
 import { temporaryDirectory } from './sentinel.ts';
 
-export const NATS_SERVER = new DebianPackage('nats-server', 'usr/sbin/nats-server');
+export const NATS_SERVER = new DebianPackage('nats-server', 'usr/sbin/nats-server', 'FAME_TEST_NATS_SERVER');
 
 export interface NatsServer {
   readonly url: string;
