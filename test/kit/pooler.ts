@@ -6,15 +6,19 @@ import { asUser, type PostgresServer } from './postgres.ts';
 import { freePort, Proc } from './processes.ts';
 
 const PROGRAM = new DebianPackage('pgbouncer', 'usr/sbin/pgbouncer');
-const LIBRARY = new DebianPackage('libc-ares2', 'usr/lib/*/libcares.so.2');
+/** Libraries of the program that PostgreSQL does not install, each with its file. */
+const LIBRARIES = [
+  ['libc-ares2', 'libcares.so.2'],
+  ['libevent-2.1-7', 'libevent-2.1.so.7'],
+].map(([name, file]) => ({ file: file!, package: new DebianPackage(name!, `usr/lib/*/${file}`) }));
+const PACKAGES = [PROGRAM, ...LIBRARIES.map((library) => library.package)];
 
 export function ensurePooler(): void {
-  PROGRAM.ensure();
-  LIBRARY.ensure();
+  for (const one of PACKAGES) one.ensure();
 }
 
 /** True if tests can start a pooler. In CI they always run. */
-export const hasPooler = (): boolean => PROGRAM.isUsable && LIBRARY.isUsable;
+export const hasPooler = (): boolean => PACKAGES.every(({ isUsable }) => isUsable);
 
 /** Starts a pooler. Resolves to the URL that leads through it to the database `fame`. */
 export async function startPooler(server: PostgresServer, mode: 'transaction' | 'session'): Promise<string> {
@@ -24,7 +28,7 @@ export async function startPooler(server: PostgresServer, mode: 'transaction' | 
   mkdirSync(directory, { mode: 0o755 });
   const [program, config] = [join(directory, 'pgbouncer'), join(directory, 'pgbouncer.ini')];
   copyFileSync(PROGRAM.path!, program);
-  copyFileSync(LIBRARY.path!, join(directory, 'libcares.so.2'));
+  for (const library of LIBRARIES) copyFileSync(library.package.path!, join(directory, library.file));
   writeFileSync(
     config,
     `[databases]
