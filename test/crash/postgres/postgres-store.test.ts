@@ -184,6 +184,33 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     await one.append({ conversationId: 'c', fence, after: 1, events: [started], leaseMs: LEASE });
   });
 
+  test('a commit whose answer was lost counts once, also if the other writers took its writer for dead', async () => {
+    const server = await startServer();
+    const proxy = await TcpProxy.to(server.port);
+    closing.push(() => proxy.close());
+    const cutOff = await openAt(server.tcpUrl(proxy.port), 'fame');
+    const change = { unit: 'turns' as const, endsAt: Date.now() + LEASE, used: 1, reserved: 0 };
+    await cutOff.changeQuota('ada', [change]);
+    // A commit that lasts for a second.
+    server.sql(`CREATE FUNCTION fame.wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+      CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON fame.quota DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION fame.wait()`);
+    const changing = cutOff.changeQuota('ada', [change]);
+    await expect
+      .poll(() => server.sql(`SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'`))
+      .toEqual(['1']);
+    proxy.hold('down');
+    proxy.hold('up');
+    await expect.poll(() => server.sql('SELECT used FROM fame.quota')).toEqual(['2']);
+    proxy.cut();
+    await openAt(server.url, 'fame');
+    await expect.poll(() => server.sql('SELECT count(*) FROM fame.writer')).toEqual(['1']);
+    proxy.release('down');
+    proxy.release('up');
+    await changing;
+    expect(server.sql('SELECT used FROM fame.quota')).toEqual(['2']);
+  });
+
   test('transactions that lock the same conversations do not fail', async () => {
     const schema = newSchema();
     const stores = [await openAt(url, schema), await openAt(url, schema)];

@@ -24,13 +24,14 @@ export async function livingOf(sql: Sql, holders: Iterable<string>): Promise<Rea
   return new Set(rows.map(({ holder }) => holder));
 }
 
-/** Deletes the rows of dead writers. Returns true if there were some. */
+/**
+ * Deletes the rows of dead writers. Returns true if there were some. Their rows in `batch` stay: a paused process may still have to
+ * check a commit.
+ */
 export async function deleteDead(sql: Sql): Promise<boolean> {
   if (!sql.knowsLiving) return false;
   const dead = await sql.all(
-    `WITH dead AS (DELETE FROM writer WHERE seen_at < clock_timestamp() - ${SILENCE} AND NOT ${HAS_SESSION} RETURNING holder),
-       batches AS (DELETE FROM batch USING dead WHERE batch.holder = dead.holder)
-     SELECT holder FROM dead`,
+    `DELETE FROM writer WHERE seen_at < clock_timestamp() - ${SILENCE} AND NOT ${HAS_SESSION} RETURNING holder`,
   );
   return dead.length > 0;
 }

@@ -75,6 +75,7 @@ export async function sweep(tx: Transaction, options: SweepOptions): Promise<Swe
   // Sweeps by age are on hold while the clock may be wrong.
   const deletedRequests = trashedBefore ? await sweepRequests(tx) : 0;
   await deleteEmptyOwners(tx);
+  await deleteOldBatches(tx);
   const isDone =
     trashed.length < limit &&
     deleted < limit &&
@@ -126,5 +127,16 @@ async function deleteEmptyOwners(tx: Transaction): Promise<void> {
      DELETE FROM owner USING locked, empty
      WHERE owner.principal = locked.principal AND owner.slot = locked.slot AND locked.principal = empty.principal`,
     MAX_EMPTY_OWNERS,
+  );
+}
+
+/** Deletes the rows of batches whose writers are gone for an hour. */
+async function deleteOldBatches(tx: Transaction): Promise<void> {
+  await tx.sql.run(
+    `DELETE FROM batch WHERE (holder, lane) IN (
+       SELECT holder, lane FROM batch WHERE committed_at < now() - interval '1 hour'
+         AND NOT EXISTS (SELECT 1 FROM writer WHERE writer.holder = batch.holder)
+       LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+    MAX_DELETED,
   );
 }

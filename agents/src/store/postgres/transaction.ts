@@ -62,7 +62,8 @@ export class Transaction {
       sql.get<{ is_new: boolean; now: number; bytes: number }>(
         `WITH batch AS (
            INSERT INTO batch VALUES ($1, $2, $3)
-           ON CONFLICT (holder, lane) DO UPDATE SET number = excluded.number WHERE batch.number < excluded.number RETURNING 1)
+           ON CONFLICT (holder, lane) DO UPDATE SET number = excluded.number, committed_at = excluded.committed_at
+           WHERE batch.number < excluded.number RETURNING 1)
          SELECT EXISTS (SELECT 1 FROM batch) AS is_new, ${NOW} AS now, ${SIZE} AS bytes`,
         batch.holder,
         batch.lane,
