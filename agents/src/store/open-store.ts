@@ -67,7 +67,7 @@ export async function openStore(
     onRoom: (report: RoomReport) => roomLog.add(report),
   };
   const store = config.storeUrl
-    ? await openDatabaseStore(config.storeUrl, options)
+    ? await openDatabaseStore(config.storeUrl, { ...options, log })
     : await SqliteStore.open({ ...options, path: storePath(config.dataDir), clock });
   const sweeper = new Sweeper(store, {
     ttlDays: config.conversationTtlDays,

@@ -1,6 +1,14 @@
 // Conversation store and store of agents in a PostgreSQL database, which several processes share. Writes go through a few lanes that
 // share commits (`lane.ts`): appends of one conversation always through the same one. Reads have connections of their own.
-import { type Clock, type FabricError, isFabricError, newId, systemClock } from '@fame-fabric/shared';
+import {
+  type Clock,
+  type FabricError,
+  isFabricError,
+  type Logger,
+  newId,
+  silentLog,
+  systemClock,
+} from '@fame-fabric/shared';
 import type {
   AcceptedRequest,
   AgentStore,
@@ -65,6 +73,8 @@ export interface PostgresStoreOptions {
   ownerLimits?: OwnerLimits | undefined;
   /** Called after a full store removed conversations to serve a request. */
   onRoom?: ((report: RoomReport) => void) | undefined;
+  /** @default no log */
+  log?: Logger | undefined;
   /** Replaces the clock of the database for leases and times, in tests. @default the clock of the database */
   clock?: Clock | undefined;
 }
@@ -97,7 +107,13 @@ export class PostgresStore implements ConversationStore, AgentStore {
    * @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the place, the cause and the fix, and never with the password
    */
   static async open(options: PostgresStoreOptions): Promise<PostgresStore> {
+    const { log = silentLog } = options;
     const address = parseStoreUrl(options.url);
+    if (!address.isProtected)
+      log.warn(
+        'the connection to PostgreSQL is not encrypted; add sslmode=verify-full to FAME_STORE_URL, or sslmode=disable for a private network',
+        { store: address.place },
+      );
     const store = new PostgresStore(address, options);
     try {
       await store.#open(options.schema ?? 'fame');

@@ -1,4 +1,6 @@
+import { CaptureLog } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
+import { openDatabaseStore } from '../open-store.ts';
 import { parseStoreUrl } from './store-url.ts';
 
 describe('the URL of a store', () => {
@@ -11,6 +13,7 @@ describe('the URL of a store', () => {
       user: 'ada',
       password: 'p@ss/w:rd',
       tls: 'verify-full',
+      isProtected: true,
       tlsRootFile: undefined,
       place: 'postgres://db.example:6432/my fame',
     });
@@ -23,6 +26,18 @@ describe('the URL of a store', () => {
       password: undefined,
       tls: 'disable',
     });
+  });
+
+  test.each([
+    ['postgres://a@db.example/d', false],
+    ['postgres://a@localhost,db.example/d', false],
+    ['postgres://a@db.example/d?sslmode=disable', true],
+    ['postgres://a@db.example/d?sslmode=require', true],
+    ['postgres://a@localhost/d', true],
+    ['postgres://a@127.0.0.2:7,[::1]/d', true],
+    ['postgres://a@/d?host=/run/postgresql', true],
+  ])('protects the connection to another machine, or disables TLS explicitly: %s', (url, isProtected) => {
+    expect(parseStoreUrl(url)).toMatchObject({ isProtected });
   });
 
   test.each([
@@ -47,5 +62,20 @@ describe('the URL of a store', () => {
     const error = expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(text) });
     expect(() => parseStoreUrl(url)).toThrow(error);
     expect(() => parseStoreUrl(url)).not.toThrow(/hush/);
+  });
+
+  test('causes a warning if it leads to another machine without sslmode, and the warning has no password', async () => {
+    const warningsOf = async (url: string) => {
+      const log = new CaptureLog();
+      await expect(openDatabaseStore(url, { log })).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      return log.lines;
+    };
+    // An address of this machine that is not one of those that need no TLS. No server listens on port 1.
+    const url = 'postgres://ada:hush@[::ffff:127.0.0.1]:1/fame';
+    const [warning, ...others] = await warningsOf(url);
+    expect(warning).toMatchObject({ level: 'warn', fields: { store: 'postgres://::ffff:127.0.0.1:1/fame' } });
+    expect(JSON.stringify(warning)).not.toContain('hush');
+    expect(others).toEqual([]);
+    expect(await warningsOf(`${url}?sslmode=disable`)).toEqual([]);
   });
 });

@@ -17,6 +17,8 @@ export interface StoreAddress {
   readonly password: string | undefined;
   /** `verify-full` checks the certificate and its name, `require` only encrypts. */
   readonly tls: 'disable' | 'require' | 'verify-full';
+  /** False if the connection to another machine is not encrypted and the URL does not ask for that. */
+  readonly isProtected: boolean;
   /** File with the certificates that `verify-full` trusts; undefined for those of Node. */
   readonly tlsRootFile: string | undefined;
   /** Location for logs and errors, without user and password. */
@@ -64,10 +66,14 @@ export function parseStoreUrl(url: string): StoreAddress {
     user,
     password: passwordTexts.length === 0 ? undefined : decode(passwordTexts.join(':'), 'password'),
     tls,
+    isProtected: parameters.has('sslmode') || hosts.every(isLocal),
     tlsRootFile: parameters.get('sslrootcert') ?? undefined,
     place: `postgres://${hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${database}`,
   };
 }
+
+/** True for a Unix socket and for loopback addresses. */
+const isLocal = ({ host }: StoreHost): boolean => /^(\/|localhost$|127\.\d+\.\d+\.\d+$|::1$)/.test(host);
 
 function hostsOf(hostText: string, parameters: URLSearchParams): StoreHost[] {
   const named = (hostText === '' ? (parameters.get('host') ?? 'localhost') : hostText).split(',');
