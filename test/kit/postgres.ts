@@ -1,13 +1,16 @@
 // A PostgreSQL server for tests: the one of Debian's package, in a directory of its own, with durable commits. It runs as an
 // unprivileged user, because PostgreSQL refuses to run as root, and ends with the test that started it.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { chownSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { freePort, Proc } from './processes.ts';
 
 const PASSWORD = 'pass/word';
-const READY = /database system is ready to accept connections/;
+const READY = /database system is ready to accept (read-only )?connections/;
+/** Name of a standby in the settings of its primary. */
+const STANDBY = 'standby';
 
 /** Directory of the programs of the newest installed version; undefined if there is none. */
 const programs = (): string | undefined => {
@@ -43,6 +46,47 @@ export class PostgresServer {
     }
   }
 
+  /**
+   * Copies this server and starts the copy as its standby, which receives every commit over `port`.
+   * @param port that of this server or of a proxy before it
+   */
+  async startStandby(port = this.port): Promise<PostgresServer> {
+    const standby = new PostgresServer(this.#bin, await freePort());
+    const source = `host=127.0.0.1 port=${port} user=fame password=${PASSWORD} application_name=${STANDBY}`;
+    const backup = [
+      this.#program('pg_basebackup'),
+      '-D',
+      standby.#data,
+      '-d',
+      source,
+      '-R',
+      '-c',
+      'fast',
+      '-N',
+    ];
+    try {
+      const [command, ...args] = asUser(backup);
+      // The proxy runs in this process.
+      await promisify(execFile)(command!, args, { cwd: standby.directory });
+      await standby.resume({ wal_retrieve_retry_interval: '100ms' });
+      return standby;
+    } catch (error) {
+      await standby.close();
+      throw error;
+    }
+  }
+
+  /** Makes commits wait for the standby, which must be connected. */
+  waitForStandby(): void {
+    this.sql(`ALTER SYSTEM SET synchronous_standby_names = '${STANDBY}'`);
+    this.sql('SELECT pg_reload_conf()');
+  }
+
+  /** Makes a standby the primary. */
+  promote(): void {
+    this.sql('SELECT pg_promote()');
+  }
+
   private constructor(bin: string, port: number) {
     this.#bin = bin;
     this.port = port;
@@ -56,9 +100,10 @@ export class PostgresServer {
     return `postgres://fame@/fame?host=${encodeURIComponent(this.directory)}&port=${this.port}`;
   }
 
-  /** URL over TCP, with a password. `port` is that of a proxy. */
-  tcpUrl(port = this.port): string {
-    return `postgres://fame:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/fame`;
+  /** URL over TCP, with a password. `ports` are those of this server, of a proxy, or of several servers. */
+  tcpUrl(...ports: number[]): string {
+    const hosts = (ports.length === 0 ? [this.port] : ports).map((port) => `127.0.0.1:${port}`);
+    return `postgres://fame:${encodeURIComponent(PASSWORD)}@${hosts.join()}/fame`;
   }
 
   get password(): string {

@@ -2,6 +2,7 @@
 // sent in one tick travel together.
 import { readFileSync } from 'node:fs';
 import { type Clock, FabricError } from '@fame-fabric/shared';
+import { pause } from '@fame-fabric/shared/internal';
 import pg from 'pg';
 import type { StoreAddress, StoreHost } from './store-url.ts';
 
@@ -29,9 +30,13 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** True if an earlier connection was lost. */
   readonly isAgain: boolean;
+  /** True if the connection commits writes that must be durable. @default false */
+  readonly isWriter?: boolean | undefined;
 }
 
 const CONNECT_MS = 3_000;
+/** Time after which the next host is tried too, in ms: a host that is down often does not answer at all. */
+const NEXT_HOST_MS = 500;
 /** Time that other writers have to return after the server was lost, in ms. */
 const RETURN_MS = 3_000;
 const MIN_VERSION = 140_000;
@@ -55,6 +60,12 @@ const SETTINGS: Readonly<Record<string, string>> = {
   enable_mergejoin: 'off',
 };
 
+/**
+ * Settings of connections that write. At the time limit of a statement, a COMMIT that waits for a synchronous standby would succeed
+ * without it.
+ */
+const WRITER_SETTINGS: Readonly<Record<string, string>> = { statement_timeout: '0' };
+
 const { builtins } = pg.types;
 const numbers = new Set<number>([builtins.INT8, builtins.NUMERIC]);
 // Times and sizes are 64-bit integers below 2^53.
@@ -66,7 +77,7 @@ const types: pg.CustomTypesConfig = {
 export class Connection implements Sql {
   readonly #client: pg.Client;
   readonly #clock: Clock;
-  readonly #schema: string;
+  readonly #settings: Readonly<Record<string, string>>;
   /** Monotonic time from which on the sessions of other writers count. */
   readonly #livingFrom: number;
   readonly #names = new Map<string, string>();
@@ -78,25 +89,37 @@ export class Connection implements Sql {
 
   /** Connects to the first host that accepts writes. @throws the error of the last host */
   static async open(options: ConnectionOptions): Promise<Connection> {
-    let fault: unknown;
-    for (const host of options.address.hosts) {
-      const connection = new Connection(options, host);
-      try {
+    const connections = options.address.hosts.map((host) => new Connection(options, host));
+    const ended = new AbortController();
+    let opened: Connection | undefined;
+    let before: Promise<unknown> = Promise.resolve();
+    const attempts = connections.map((connection, i) => {
+      const failed = before;
+      const attempt = (async () => {
+        await Promise.race([failed, pause(options.clock, i * NEXT_HOST_MS, ended.signal)]);
+        if (opened) throw new Error('another host is used');
         await connection.#connect();
+        opened ??= connection;
         return connection;
-      } catch (error) {
-        connection.destroy();
-        fault = error;
-      }
+      })();
+      before = attempt.catch(() => undefined);
+      return attempt;
+    });
+    try {
+      return await Promise.any(attempts);
+    } catch (error) {
+      throw (error as AggregateError).errors.at(-1);
+    } finally {
+      ended.abort();
+      for (const connection of connections) if (connection !== opened) connection.destroy();
     }
-    throw fault;
   }
 
   private constructor(options: ConnectionOptions, { host, port }: StoreHost) {
-    const { address, schema, name, clock, isAgain } = options;
+    const { address, schema, name, clock, isAgain, isWriter = false } = options;
     this.#clock = clock;
+    this.#settings = { ...SETTINGS, ...(isWriter ? WRITER_SETTINGS : {}), search_path: schema };
     this.#livingFrom = isAgain ? clock.monotonic() + RETURN_MS : Number.NEGATIVE_INFINITY;
-    this.#schema = schema;
     this.#client = new pg.Client({
       host,
       port,
@@ -127,9 +150,8 @@ export class Connection implements Sql {
   async #connect(): Promise<void> {
     await this.#client.connect();
     // Poolers refuse most settings in the start message.
-    const settings = { ...SETTINGS, search_path: this.#schema };
     await this.script(
-      Object.entries(settings)
+      Object.entries(this.#settings)
         .map(([name, value]) => `SET ${name} = ${value}`)
         .join(';'),
     );

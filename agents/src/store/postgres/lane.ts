@@ -178,15 +178,15 @@ export class Lane<Given, Prefetched = void> {
     const { clock, holder, schema, slot, number: lane } = this.#options;
     this.#batch += 1;
     const batch = { holder, lane, number: this.#batch };
-    /** Result of an attempt whose commit may have succeeded. */
+    /** Result of the last attempt whose commit may have succeeded. */
     let sent: { readonly result: T } | undefined;
     const attempt = async (connection: Connection): Promise<T> => {
       const begun = await Transaction.begin({ connection, schema, slot, ...needs }, batch, prefetch);
       if (!begun) {
-        await connection.run('ROLLBACK');
+        // A crash of the server ends the wait for a synchronous standby. This commit waits for it again.
+        await connection.run('COMMIT');
         return sent!.result;
       }
-      sent = undefined;
       const { tx, prefetched } = begun;
       const result = await work(tx, prefetched);
       sent = { result };
@@ -204,7 +204,8 @@ export class Lane<Given, Prefetched = void> {
           }
         });
       } catch (error) {
-        if (!isContention(error) || attempts >= MAX_ATTEMPTS) throw error;
+        const isOver = attempts >= MAX_ATTEMPTS || clock.monotonic() >= until;
+        if (!isContention(error) || isOver) throw error;
         await pause(clock, backoffDelayMs(attempts - 1, CONTENTION));
       }
     }

@@ -129,8 +129,8 @@ export class PostgresStore implements ConversationStore, AgentStore {
     this.place = address.place;
     this.#clock = options.clock;
     this.#room = new Room({ maxBytes, ownerLimits, onRoom });
-    const connect = (isAgain: boolean): Promise<Connection> =>
-      Connection.open({ address, schema, name: `fame ${this.holder}`, clock: systemClock, isAgain });
+    const common = { address, schema, name: `fame ${this.holder}`, clock: systemClock };
+    const connect = (isAgain: boolean): Promise<Connection> => Connection.open({ ...common, isAgain });
     this.#connect = connect;
     const { holder } = this;
     this.#session = new Session({ holder, schema, clock: systemClock, connect });
@@ -141,7 +141,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
       schema,
       slot: (firstSlot + number) % SLOTS,
       clock: systemClock,
-      connect,
+      connect: (isAgain: boolean) => Connection.open({ ...common, isAgain, isWriter: true }),
       roomName: ROOM_NAME,
       makeRoom: (tx: Transaction, except: ReadonlySet<string>) => this.#room.makeRoom(tx, except),
     });
