@@ -211,6 +211,19 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     expect(server.sql('SELECT used FROM fame.quota')).toEqual(['2']);
   });
 
+  test('transactions are read committed, whatever the default of the database', async () => {
+    const server = await startServer();
+    server.sql(`ALTER DATABASE fame SET default_transaction_isolation = 'serializable'`);
+    const stores = [await openAt(server.url, 'fame'), await openAt(server.url, 'fame')];
+    const rollbacks = () => server.sql(`SELECT xact_rollback FROM pg_stat_database WHERE datname = 'fame'`);
+    const before = rollbacks();
+    const change = { unit: 'turns' as const, endsAt: Date.now() + LEASE, used: 1, reserved: 0 };
+    await Promise.all(Array.from({ length: 40 }, (_, i) => stores[i % 2]!.changeQuota('ada', [change])));
+    expect(server.sql('SELECT used FROM fame.quota')).toEqual(['40']);
+    for (const store of stores) await store.close();
+    expect(rollbacks()).toEqual(before);
+  });
+
   test('transactions that lock the same conversations do not fail', async () => {
     const schema = newSchema();
     const stores = [await openAt(url, schema), await openAt(url, schema)];

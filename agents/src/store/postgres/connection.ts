@@ -44,6 +44,8 @@ const MIN_VERSION = 140_000;
 // The server ends sessions whose client vanished, so that their locks are released, and abandoned transactions.
 const SETTINGS: Readonly<Record<string, string>> = {
   synchronous_commit: 'on',
+  // A transaction takes locks before it reads. With another default of the database it could read the state before its locks.
+  default_transaction_isolation: `'read committed'`,
   statement_timeout: '20000',
   lock_timeout: '5000',
   idle_in_transaction_session_timeout: '10000',
