@@ -4,7 +4,7 @@ import { LoopDelay, type Percentiles } from '@fame-fabric/shared/router';
 import type { Counters } from '../counters.ts';
 import type { OpenCalls } from '../open-calls.ts';
 import type { QueueBudget } from '../session/queue-budget.ts';
-import type { SessionTable } from '../session/session-table.ts';
+import type { Sessions } from '../session/sessions.ts';
 import type { HopLatency } from './hop-latency.ts';
 
 const INTERVAL_MS = 5_000;
@@ -43,7 +43,7 @@ export interface HistoryDeps {
   counters: Counters;
   calls: OpenCalls;
   budget: QueueBudget;
-  table: SessionTable;
+  sessions: Sessions;
   hops: HopLatency;
 }
 
@@ -83,14 +83,12 @@ export class History {
 
   /** Ends an interval. */
   sample(): void {
-    const { budget, calls, clock, counters, hops, table } = this.#deps;
+    const { budget, calls, clock, counters, hops, sessions } = this.#deps;
     const { forwarded, forwardedBytes, refused } = counters;
     const messages = forwarded - this.#forwarded;
     const now = clock.monotonic();
     const late = Math.max(0, now - this.#sampledAt - INTERVAL_MS);
     this.#sampledAt = now;
-    let attached = 0;
-    for (const session of table.all()) if (session.state === 'attached') attached++;
     this.#samples.push({
       t: clock.now(),
       messages,
@@ -99,7 +97,7 @@ export class History {
       openCalls: calls.count,
       queueBytes: budget.queuedBytes,
       refusals: growth(refused, this.#refused),
-      attached,
+      attached: sessions.attachedCount,
       loopDelayMs: this.#loopDelay.take() ?? { p50: late, p99: late },
     });
     if (messages > 0) this.#loopDelay.start();

@@ -160,14 +160,19 @@ export class OutboundQueue implements CreditGranter {
     const transport = this.#transport;
     const bound = Math.max(QUEUE.controlBytes, this.#budget.queueBound);
     if (transport !== undefined) {
-      if (transport.bufferedBytes > bound) this.#isSaturated = true;
+      if (transport.bufferedBytes > bound) this.#saturate();
       else transport.send(bytes);
     } else if (!this.#isClosed) {
       const flow = this.#flows?.get(CONTROL) ?? this.#addFlow(CONTROL);
       if (!this.#push(flow, bytes, Math.max(bound, this.#bytes - flow.queuedBytes + QUEUE.controlBytes))) {
-        this.#isSaturated = true;
+        this.#saturate();
       }
     }
+  }
+
+  #saturate(): void {
+    this.#isSaturated = true;
+    this.#budget.noteSaturated();
   }
 
   /**

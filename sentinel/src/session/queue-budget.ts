@@ -11,7 +11,10 @@ const SHORT_SOCKET_BYTES = 32_768;
 const KEYED_SHARE = 1 / 4;
 
 /** The budget as a queue sees it. */
-export type QueueRoom = Pick<QueueBudget, 'queueBytes' | 'queueBound' | 'socketBound' | 'countQueued'>;
+export type QueueRoom = Pick<
+  QueueBudget,
+  'queueBytes' | 'queueBound' | 'socketBound' | 'countQueued' | 'noteSaturated'
+>;
 
 export interface QueueLimits {
   /** Largest queue of one node, in bytes. @default 8 MiB */
@@ -29,6 +32,7 @@ export class QueueBudget implements QueueLimits {
   #queued = 0;
   /** Bytes that sockets hold because the system has not accepted them. */
   #held = 0;
+  #hasSaturated = false;
 
   constructor({ queueBytes, queueTotalBytes }: QueueLimits) {
     this.queueBytes = queueBytes;
@@ -49,6 +53,11 @@ export class QueueBudget implements QueueLimits {
     return Math.max(0, this.#queued + this.#held - this.queueTotalBytes);
   }
 
+  /** True if a sweep must look at all queues: some wait for credit or their sockets, or dropped messages of the sentinel. */
+  get needsSweep(): boolean {
+    return this.#queued > 0 || this.#held > 0 || this.#hasSaturated;
+  }
+
   /** Size up to which one queue may grow now. Negative if the total is exceeded. */
   get queueBound(): number {
     return Math.min(this.queueBytes, this.queueTotalBytes - this.#queued - this.#held);
@@ -62,6 +71,15 @@ export class QueueBudget implements QueueLimits {
   /** Counts bytes that were added to a queue; a negative number counts removed ones. */
   countQueued(bytes: number): void {
     this.#queued += bytes;
+  }
+
+  /** Notes that a queue dropped messages of the sentinel, until `swept`. */
+  noteSaturated(): void {
+    this.#hasSaturated = true;
+  }
+
+  swept(): void {
+    this.#hasSaturated = false;
   }
 
   /** Counts bytes that a socket began to hold; a negative number counts released ones. */
@@ -96,5 +114,9 @@ class OpenRoom implements QueueRoom {
 
   countQueued(bytes: number): void {
     this.#budget.countQueued(bytes);
+  }
+
+  noteSaturated(): void {
+    this.#budget.noteSaturated();
   }
 }

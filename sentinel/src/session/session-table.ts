@@ -9,6 +9,7 @@ export class SessionTable {
   readonly #bySystemId = new Map<string, Set<Session>>();
   readonly #peers = new Set<Session>();
   #members = 0;
+  #added: Session[] = [];
   #parent: Session | undefined;
 
   get size(): number {
@@ -62,7 +63,15 @@ export class SessionTable {
     return this.#byPath.values();
   }
 
+  /** Sessions that were added since the last call, for the sweeper. */
+  takeAdded(): readonly Session[] {
+    const added = this.#added;
+    if (added.length > 0) this.#added = [];
+    return added;
+  }
+
   add(session: Session): void {
+    this.#added.push(session);
     this.#byPath.set(session.path, session);
     addTo(this.#bySystemId, session.systemId, session);
     if (session.kind === 'peer') this.#peers.add(session);

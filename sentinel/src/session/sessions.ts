@@ -73,6 +73,11 @@ export class Sessions {
     return this.#withExpiry;
   }
 
+  /** Count of the sessions with a connection. */
+  get attachedCount(): number {
+    return this.#deps.table.size - this.#expiry.size;
+  }
+
   #trackCredential(session: Session): void {
     session.quota?.use(session.terms.principal);
     if (session.terms.expiresAt === undefined) this.#withExpiry.delete(session);

@@ -166,6 +166,33 @@ test('without a rotated key a sweep does not look at the keys of sessions', asyn
   expect(terms).not.toHaveBeenCalled();
 });
 
+test('no sweep looks at a node before it may have been silent for too long', async () => {
+  const { attach, run } = running();
+  const { session } = attach('node');
+  await run(2_000);
+  const silence = vi.spyOn(session, 'silentMs', 'get');
+  await run(14_000);
+  expect(silence).not.toHaveBeenCalled();
+  await run(2_000);
+  expect(silence).toHaveBeenCalled();
+});
+
+test('a node that left is forgotten, and one that resumed is closed after as long a silence as any other', async () => {
+  const { attach, run, table } = running();
+  const node = attach('node');
+  await run(10_000);
+  node.lose();
+  await run(3_000);
+  const again = attach('node');
+  expect(again.session).toBe(node.session);
+  again.transport.isAlive = false;
+  await run(29_000);
+  expect(again.transport.terminated).toBe(false);
+  await run(3_000);
+  expect(again.transport.terminated).toBe(true);
+  expect(table.size).toBe(0);
+});
+
 test('a sentinel that was stopped or blocked for a minute closes no node because of it', async () => {
   const { attach, clock, run, sweeper } = running();
   const node = attach('node');

@@ -17,6 +17,7 @@ import type { QueueBudget } from './queue-budget.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
+import { SilenceWheel } from './silence-wheel.ts';
 
 /** Silence after which a node is pinged: longer than the 15 s between heartbeats, so that only nodes that miss one are pinged. */
 const PING_AFTER_MS = 17_000;
@@ -52,6 +53,7 @@ export interface SweeperDeps {
 
 export class Sweeper {
   readonly #deps: SweeperDeps;
+  readonly #silence = new SilenceWheel();
   #timer: Timer | undefined;
   /** The check of the last sweep. A different one means that a key was rotated. */
   #revocations: Revocations;
@@ -72,7 +74,7 @@ export class Sweeper {
   }
 
   sweep(): void {
-    const { access, clock, policyChange, quotas, sessions, time, table, tls } = this.#deps;
+    const { access, budget, clock, policyChange, quotas, sessions, time, table, tls } = this.#deps;
     time.tick();
     policyChange.check();
     tls?.reload();
@@ -91,7 +93,12 @@ export class Sweeper {
     const now = clock.now();
     for (const session of sessions.withExpiry)
       if (now >= session.terms.expiresAt!) this.#endCredential(session, 'has expired');
-    for (const session of table.all()) this.#check(session);
+    if (budget.needsSweep) {
+      budget.swept();
+      for (const session of table.all()) this.#checkQueue(session);
+    }
+    for (const session of this.#silence.advance()) this.#checkSilence(session);
+    for (const session of table.takeAdded()) this.#watch(session);
     this.#shed();
   }
 
@@ -137,30 +144,46 @@ export class Sweeper {
     }
   }
 
-  #check(session: Session): void {
+  #checkQueue(session: Session): void {
     const { counters, log, sessions } = this.#deps;
-    const { outbound, path, silentMs, transport } = session;
+    const { outbound, path, transport } = session;
     if (transport === undefined && !outbound.isSaturated) return;
     // A transport may report late that its socket has drained.
     outbound.flush();
     // Messages to a sentinel of the cluster wait for credit of its nodes; its links are supervised in `cluster/pair.ts`.
     const isStalled = outbound.stalledMs >= STALLED_MS && session.kind !== 'member';
-    if (isStalled || outbound.isSaturated) {
-      counters.closedSlow++;
-      log.warn('closed a node that does not read', {
-        path,
-        queuedMessages: outbound.messages,
-        queuedBytes: outbound.bytes,
-      });
-      sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
-    } else if (transport !== undefined && silentMs >= CLOSE_AFTER_MS) {
+    if (!isStalled && !outbound.isSaturated) return;
+    counters.closedSlow++;
+    log.warn('closed a node that does not read', {
+      path,
+      queuedMessages: outbound.messages,
+      queuedBytes: outbound.bytes,
+    });
+    sessions.end(session, CLOSE.slowConsumer, 'the node does not read');
+  }
+
+  #checkSilence(session: Session): void {
+    const { log, sessions } = this.#deps;
+    const { path, silentMs, state, transport } = session;
+    if (state === 'gone') return;
+    if (transport !== undefined && silentMs >= CLOSE_AFTER_MS) {
       log.warn('closed a silent node', { path, silentMs });
       sessions.end(session, CLOSE.goingAway, `no message and no pong for ${timeText(silentMs)}`);
       transport.terminate();
-    } else if (silentMs >= PING_AFTER_MS) {
+      return;
+    }
+    if (transport !== undefined && silentMs >= PING_AFTER_MS) {
       void session.ping(PONG_MS).then((isAlive) => {
         if (isAlive) session.markAlive();
       });
     }
+    this.#watch(session);
+  }
+
+  // Schedules the next look at a session: when its silence may reach the limit, or in the next sweep if it has. A session without a
+  // connection is not silent, and one that resumes has just sent a message.
+  #watch(session: Session): void {
+    const silentMs = session.transport === undefined ? 0 : session.silentMs;
+    this.#silence.add(session, Math.max(1, Math.ceil((PING_AFTER_MS - silentMs) / TICK_MS)));
   }
 }
