@@ -45,6 +45,8 @@ const CAUSES: Readonly<Record<string, string>> = {
   '53100': 'the disk of the database server is full; free space on it',
   '53200': 'the database server is out of memory',
   '53300': 'the server has reached its max_connections; raise it, or start fewer agents',
+  '55P03':
+    'another transaction holds its lock for too long; if the server has a synchronous standby, check that it is connected',
   '57P03': 'the database server is starting or recovering',
   '25006': 'the server accepts no writes; name the primary in FAME_STORE_URL',
 };
