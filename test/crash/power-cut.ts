@@ -84,25 +84,8 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     faults: [],
   };
   const fabric = await Fabric.start({ hasClient: false, respond: answer });
-  const client = await connect({ url: fabric.url });
-  const received = new Map<string, Received>();
-  let isOver = false;
-  const runConversations = async (): Promise<void> => {
-    while (!isOver) {
-      const conversation = client.conversation(CHAT);
-      const log = new Received();
-      received.set(conversation.id, log);
-      for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
-        const turn = { turnId: newId(), text: `nonce ${conversation.id}x${n}` };
-        log.begin(turn);
-        for await (const event of conversation.stream(turn.text, { turnId: turn.turnId })) {
-          const fault = log.add(event);
-          if (fault) report.faults.push(`${conversation.id}: ${fault}`);
-        }
-      }
-    }
-  };
-  const running = Array.from({ length: PARALLEL }, runConversations);
+  const clients = await startClients(fabric, report.faults);
+  const { received } = clients;
   const copies = temporaryDirectory();
   const path = storePath(fabric.dataDir);
   let earlier: { salt: string; file: string } | undefined;
@@ -141,11 +124,40 @@ export async function runPowerCuts(options: { rounds: number; seed?: number }): 
     for (const log of atFreeze.values()) if (log.count > 0) report.checked++;
     rmSync(dirname(dirname(copy)), { recursive: true });
   }
-  isOver = true;
-  await Promise.all(running);
-  await client.close();
+  await clients.end();
   await fabric.stop();
   return report;
+}
+
+/** Runs conversations at once, and notes the events that each client receives. */
+export async function startClients(fabric: Fabric, faults: string[]) {
+  const client = await connect({ url: fabric.url });
+  const received = new Map<string, Received>();
+  let isOver = false;
+  const runConversations = async (): Promise<void> => {
+    while (!isOver) {
+      const conversation = client.conversation(CHAT);
+      const log = new Received();
+      received.set(conversation.id, log);
+      for (let n = 0; n < TURNS_A_CONVERSATION && !isOver; n++) {
+        const turn = { turnId: newId(), text: `nonce ${conversation.id}x${n}` };
+        log.begin(turn);
+        for await (const event of conversation.stream(turn.text, { turnId: turn.turnId })) {
+          const fault = log.add(event);
+          if (fault) faults.push(`${conversation.id}: ${fault}`);
+        }
+      }
+    }
+  };
+  const running = Array.from({ length: PARALLEL }, runConversations);
+  return {
+    received,
+    async end(): Promise<void> {
+      isOver = true;
+      await Promise.all(running);
+      await client.close();
+    },
+  };
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -234,7 +246,7 @@ async function continueOn(
   return faults;
 }
 
-function answer(request: WireRequest) {
+export function answer(request: WireRequest) {
   const text = `An answer to ${nonceOf(request)}: ${'and so on, '.repeat(6)}done.`;
   return pieces(text, 20).flatMap((piece) => [pause(4), piece]);
 }

@@ -1,6 +1,8 @@
 // `npm run kill-storm [-- --agent 1000 --sentinel 300 --replica 300 --conversations 50 --seed 1]`: kills the agent, then the sentinel,
-// then one of three replicas, at random moments during conversations, and reports lost and doubled turns.
+// then one of three replicas, at random moments during conversations, and reports lost and doubled turns. With `--postgres` the
+// conversations are in PostgreSQL, and immediate stops of its server, `--store 300`, replace the kills of the sentinel.
 import { parseArgs } from 'node:util';
+import { PostgresServer } from '../kit/postgres.ts';
 import { runStorm, type StormReport } from './storm.ts';
 
 const { values } = parseArgs({
@@ -8,16 +10,20 @@ const { values } = parseArgs({
     agent: { type: 'string', default: '1000' },
     sentinel: { type: 'string', default: '300' },
     replica: { type: 'string', default: '300' },
+    store: { type: 'string', default: '300' },
+    postgres: { type: 'boolean', default: false },
     conversations: { type: 'string', default: '50' },
     seed: { type: 'string', default: '1' },
   },
 });
 
 /** Longest life of a process: long enough to be killed in every state, its start included. */
-const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000, replica: 2_000 };
+const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000, replica: 2_000, store: 4_000 };
 
+const server = values.postgres ? await PostgresServer.start() : undefined;
+const victims = ['agent', server ? 'store' : 'sentinel', 'replica'] as const;
 let faults = 0;
-for (const victim of ['agent', 'sentinel', 'replica'] as const) {
+for (const victim of victims) {
   const kills = Number(values[victim]);
   if (kills === 0) continue;
   const report: StormReport = await runStorm({
@@ -26,6 +32,7 @@ for (const victim of ['agent', 'sentinel', 'replica'] as const) {
     conversations: Number(values.conversations),
     longestLifeMs: LONGEST_LIFE_MS[victim],
     seed: Number(values.seed),
+    ...(server ? { server } : {}),
     onKill(count, turns) {
       if (count % 25 === 0) process.stderr.write(`${victim}: ${count} kills, ${turns} turns\n`);
     },
@@ -38,4 +45,5 @@ for (const victim of ['agent', 'sentinel', 'replica'] as const) {
   );
   for (const fault of report.faults.slice(0, 20)) process.stdout.write(`  ${fault}\n`);
 }
+await server?.close();
 process.exit(faults === 0 ? 0 : 1);

@@ -1,8 +1,10 @@
 // `npm run crash-matrix [-- --rounds 3] [--victim agent] [--point mid-stream] [--docs]`: runs the crash matrix and prints it.
-// With --docs it also replaces the table in docs/guarantees.md.
+// With --docs it also replaces the table in docs/guarantees.md. With --postgres the conversations are in PostgreSQL, whose server is
+// one more victim.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { PostgresServer } from '../kit/postgres.ts';
 import { ROOT } from '../kit/processes.ts';
 import { Fabric, type Victim } from './fabric.ts';
 import { type Cell, POINTS, type Point, runMatrix, VICTIMS } from './matrix.ts';
@@ -13,14 +15,17 @@ const { values } = parseArgs({
     victim: { type: 'string', multiple: true },
     point: { type: 'string', multiple: true },
     docs: { type: 'boolean', default: false },
+    postgres: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
-const victims = (values.victim as Victim[] | undefined) ?? VICTIMS;
+const server = values.postgres ? await PostgresServer.start() : undefined;
+const victims =
+  (values.victim as Victim[] | undefined) ?? (server ? [...VICTIMS, 'store' as const] : VICTIMS);
 const points = (values.point as Point[] | undefined) ?? POINTS;
 
 const beganAt = performance.now();
-const fabric = await Fabric.start();
+const fabric = await Fabric.start(server ? { server } : {});
 const cells = await runMatrix(fabric, {
   rounds,
   victims,
@@ -34,6 +39,7 @@ const cells = await runMatrix(fabric, {
   },
 });
 await fabric.stop();
+await server?.close();
 
 const cellText = (cell: Cell | undefined): string =>
   cell ? `${cell.passed}/${cell.passed + cell.failed.length}, ${(cell.recoveryMs / 1000).toFixed(1)} s` : '';
