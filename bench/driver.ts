@@ -11,6 +11,8 @@ export type Command =
       cmd: 'clients';
       url: string;
       address: string;
+      /** Address of every second call. @default that of all calls */
+      otherAddress?: string | undefined;
       connections: number;
       open: number;
       size: number;
@@ -118,6 +120,7 @@ async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<v
     drips,
     hasAllFields,
     open,
+    otherAddress = address,
     sampledPercent,
     size,
     stream,
@@ -135,13 +138,14 @@ async function clients(options: Extract<Command, { cmd: 'clients' }>): Promise<v
     const sid = hasAllFields ? `"sid":"${sidOf(node.path)}",` : '';
     const [fields, digest] = hasAllFields ? [FIELDS, DIGEST] : ['', ''];
     const sent = new Map<string, number>();
+    let calls = 0;
     const call = (): void => {
       const meta = sampledPercent === undefined ? '' : traceMeta(++traced, sampledPercent);
       const corrId = newId();
       sent.set(corrId, performance.now());
       node.send(
         `f-${id}`,
-        `{"version":"1.0","id":"${newId()}",${sid}"traceId":"${corrId}","to":"${address}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,${fields}${meta}"frame":{"type":"Data","payload":${head}${corrId}${tail}${digest}},"ts":"2026-01-01T00:00:00.000Z"}`,
+        `{"version":"1.0","id":"${newId()}",${sid}"traceId":"${corrId}","to":"${calls++ % 2 === 0 ? address : otherAddress}","replyTo":"${replyTo}","rtype":${stream ? 4 : 2},"corrId":"${corrId}","flowId":"f-${id}","seqId":0,"flowFlags":0,${fields}${meta}"frame":{"type":"Data","payload":${head}${corrId}${tail}${digest}},"ts":"2026-01-01T00:00:00.000Z"}`,
       );
     };
     node.onMessage = (envelope) => {

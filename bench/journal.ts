@@ -1,139 +1,24 @@
-// Cost of the journal: accepted turns per second when many conversations share commits, the same with PostgreSQL, the time that the
-// journal adds to one turn, the time to load a short and a long conversation, and memory over many turns. Run: npm run bench-journal
+// Cost of the journal: accepted turns per second when many conversations share commits, the time that the journal adds to one turn, the
+// time to load a short and a long conversation, and memory over many turns. Run: npm run bench-journal
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ChatModel, type ConversationStore, MemoryStore, SqliteStore } from '@fame-fabric/agents';
-import {
-  ConversationHost,
-  noUsage,
-  openDatabaseStore,
-  Sweeper,
-  type TurnRunner,
-} from '@fame-fabric/agents/internal';
-import { median, percentile } from './median.ts';
+import { MemoryStore, SqliteStore } from '@fame-fabric/agents';
+import { Sweeper } from '@fame-fabric/agents/internal';
+import { acceptedPerSecond, hostOn, runTurn, start } from './accepted-turns.ts';
+import { percentile } from './median.ts';
 
 const GOALS = {
   acceptedPerSecond: 3_000,
   addedP50Ms: 1,
   addedP99Ms: 5,
   loadFactor: 2,
-  // Ratios to the time with SQLite.
-  postgresFactor: 3,
-  postgresPerSecond: 1_000,
 };
-const POSTGRES_ROUNDS = 5;
 const SOAK_TURNS = 10_000;
-
-/** Answers at once, so that the figures contain no model time. */
-const runner: TurnRunner = {
-  modelName: 'instant',
-  async run({ ask, emitText, messages, userMessage }) {
-    const text = `re: ${userMessage}`;
-    const model: ChatModel = {
-      name: 'instant',
-      async *stream() {
-        yield { choices: [{ delta: { content: text }, finish_reason: 'stop' }], usage: noUsage() };
-      },
-    };
-    await ask(model, { messages }, { onText: (more) => emitText(more, { from: 'model' }) });
-    return { usage: noUsage(), model: 'instant' };
-  },
-};
 
 const directory = mkdtempSync(join(tmpdir(), 'fame-bench-journal-'));
 const open = (name: string, maxBytes = 0): Promise<SqliteStore> =>
   SqliteStore.open({ path: join(directory, name, 'journal.db'), maxBytes });
-const hostOn = (store: ConversationStore): ConversationHost =>
-  new ConversationHost({ runner, store, agent: 'bench@fame.fabric' });
-const start = (host: ConversationHost, id: string) =>
-  host.start({
-    id,
-    callId: id,
-    options: { systemPrompt: 'Be short.', maxHistoryLength: 10, turnPolicy: 'queue' },
-  });
-const runTurn = async (host: ConversationHost, id: string, n: number): Promise<void> => {
-  const turn = await host.turn({ conversationId: id, userMessage: `message ${n}`, turnId: `t${n}` });
-  await turn.outcome;
-};
-
-/** Measures the rate at which turns of many conversations are accepted, that is, on disk. None of them is answered. */
-async function acceptedPerSecond(store: ConversationStore): Promise<number> {
-  const never = new Promise<never>(() => {});
-  const waiting: TurnRunner = {
-    modelName: 'waiting',
-    run: () => never,
-  };
-  const host = new ConversationHost({ runner: waiting, store, agent: 'bench@fame.fabric' });
-  const conversations = Array.from({ length: 256 }, (_, n) => `c${n}`);
-  await Promise.all(conversations.map((id) => start(host, id)));
-  const ask = (conversationId: string, n: number) =>
-    host.turn({ conversationId, userMessage: `message ${n}`, turnId: `t${n}` });
-  await Promise.all(conversations.map((id) => ask(id, 0)));
-  const turnsEach = 15;
-  const beganAt = performance.now();
-  await Promise.all(
-    conversations.map(async (id) => {
-      for (let n = 1; n <= turnsEach; n++) await ask(id, n);
-    }),
-  );
-  const perSecond = (conversations.length * turnsEach * 1_000) / (performance.now() - beganAt);
-  await host.close();
-  await store.close();
-  return perSecond;
-}
-
-/** The server of the tests. Its file belongs to another project of TypeScript. */
-interface PostgresKit {
-  noPostgres(): string | undefined;
-  readonly PostgresServer: { start(): Promise<{ readonly url: string; close(): Promise<void> }> };
-}
-
-/** Compares PostgreSQL over a local socket with SQLite, in rounds of both. Returns `undefined` if PostgreSQL is not installed. */
-async function besidePostgres(): Promise<
-  { perSecond: number; factor: number; oneFactor: number } | undefined
-> {
-  const kit: PostgresKit = await import(new URL('../test/kit/postgres.ts', import.meta.url).href);
-  if (kit.noPostgres() !== undefined) return undefined;
-  const server = await kit.PostgresServer.start();
-  try {
-    const rates: number[] = [];
-    const factors: number[] = [];
-    const oneFactors: number[] = [];
-    for (let round = 0; round < POSTGRES_ROUNDS; round++) {
-      const one = await Promise.all([
-        open(`one-${round}`),
-        openDatabaseStore(server.url, { schema: `one_${round}` }),
-      ]);
-      const [sqliteMs, postgresMs] = [await oneTurnMs(one[0]), await oneTurnMs(one[1])];
-      oneFactors.push(postgresMs / sqliteMs);
-      const sqlite = await acceptedPerSecond(await open(`beside-${round}`));
-      const postgres = await acceptedPerSecond(
-        await openDatabaseStore(server.url, { schema: `beside_${round}` }),
-      );
-      rates.push(postgres);
-      factors.push(sqlite / postgres);
-    }
-    return { perSecond: median(rates), factor: median(factors), oneFactor: median(oneFactors) };
-  } finally {
-    await server.close();
-  }
-}
-
-/** Median time of one turn at a time, in ms. */
-async function oneTurnMs(store: ConversationStore): Promise<number> {
-  const host = hostOn(store);
-  await start(host, 'c');
-  const times: number[] = [];
-  for (let n = 0; n < 200; n++) {
-    const at = performance.now();
-    await runTurn(host, 'c', n);
-    times.push(performance.now() - at);
-  }
-  await host.close();
-  await store.close();
-  return percentile(times.slice(50), 0.5);
-}
 
 /** Runs turns one after the other, in memory and in a file. The difference is the cost of the journal. */
 async function addedMs(round: number): Promise<{ p50: number; p99: number }> {
@@ -210,21 +95,6 @@ try {
     '>= 3,000/s',
     perSecond >= GOALS.acceptedPerSecond,
   );
-  const postgres = await besidePostgres();
-  if (postgres) {
-    printFigure(
-      'turns accepted with PostgreSQL, 256 conversations at once',
-      `${Math.round(postgres.perSecond)}/s, ${postgres.factor.toFixed(1)} times the time with SQLite`,
-      '>= 1,000/s and <= 3 times',
-      postgres.perSecond >= GOALS.postgresPerSecond && postgres.factor <= GOALS.postgresFactor,
-    );
-    printFigure(
-      'one turn at a time with PostgreSQL',
-      `${postgres.oneFactor.toFixed(1)} times the time with SQLite`,
-      '<= 3 times',
-      postgres.oneFactor <= GOALS.postgresFactor,
-    );
-  } else process.stdout.write('PostgreSQL is not installed: not measured\n');
   // The best of three, because other load on the machine only slows down the disk.
   const rounds = [await addedMs(1), await addedMs(2), await addedMs(3)];
   const p50 = Math.min(...rounds.map((one) => one.p50));

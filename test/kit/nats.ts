@@ -10,6 +10,7 @@ export const NATS_SERVER = new DebianPackage('nats-server', 'usr/sbin/nats-serve
 export interface NatsServer {
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
   /** Ends the process at once. */
   kill(): Promise<void>;
   /** Pauses the process, or resumes it. */
@@ -53,6 +54,9 @@ export async function startNats({ hasJetStream = false }: NatsServerOptions = {}
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    get pid() {
+      return proc.pid;
+    },
     kill: async () => void (await proc.kill()),
     freeze: (isFrozen) => void proc.child.kill(isFrozen ? 'SIGSTOP' : 'SIGCONT'),
     start,
