@@ -106,7 +106,7 @@ test('the replicas get the URLs of all sentinels, the address of a pool and the 
   const password = readFileSync(join(directory, 'password'), 'utf8');
   expect(config).toMatchObject({
     chatAddress: 'chat@*.fame.fabric',
-    storeUrl: `postgres://fame:${password}@postgres/fame`,
+    storeUrl: `postgres://fame:${password}@postgres/fame?sslmode=disable`,
   });
   const { POSTGRES_USER, POSTGRES_DB, POSTGRES_PASSWORD_FILE } = compose.services.postgres!.environment!;
   expect([POSTGRES_USER, POSTGRES_DB, POSTGRES_PASSWORD_FILE]).toEqual([
