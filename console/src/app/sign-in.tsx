@@ -1,6 +1,6 @@
 // Signing in: by the one-time link in the hash of the URL, or by a key in a form.
 import { useEffect, useState } from 'preact/hooks';
-import { loadSession, signInWithCode, signInWithKey } from '../fabric/session.ts';
+import { hasSessionEnded, loadSession, signInWithCode, signInWithKey } from '../fabric/session.ts';
 import { Code } from '../parts/code.tsx';
 import { Button, Field } from '../parts/form.tsx';
 import { describeError, Problem } from '../parts/notices.tsx';
@@ -83,6 +83,7 @@ export function SignIn({ error, onDone }: { error?: unknown; onDone?: () => void
               fix="Run npx fame-fabric console again for a new link. Each link works once, for one hour."
             />
           )}
+          {hasSessionEnded.value && <p role="status">Your session has ended. Sign in again.</p>}
           <p>On the machine of the sentinel, this command prints a link that signs you in:</p>
           <Code text="npx fame-fabric console" label="Command" />
           <p>Elsewhere, use a key of the sentinel:</p>

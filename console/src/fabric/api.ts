@@ -9,6 +9,15 @@ export function keepKey(value: string | undefined): void {
   key = value;
 }
 
+/** Path of the session of this page. */
+export const SESSION_PATH = '/fame/v1/session';
+
+let onUnauthorized = (): void => {};
+/** `run` is called after an answer that the credential of the page is not valid, except for requests about the session itself. */
+export function whenUnauthorized(run: () => void): void {
+  onUnauthorized = run;
+}
+
 /** The sentinel answered with an error. `status` is that of HTTP. */
 class ApiError extends Error {
   override readonly name = 'ApiError';
@@ -33,8 +42,9 @@ export async function requestPath(path: string, init: RequestInit = {}): Promise
     if (init.signal?.aborted) throw cause;
     throw new FabricError('LINK_TIMEOUT', 'The sentinel does not answer', { cause });
   }
-  if (!response.ok) throw await errorOf(response);
-  return response;
+  if (response.ok) return response;
+  if (response.status === 401 && path !== SESSION_PATH) onUnauthorized();
+  throw await errorOf(response);
 }
 
 async function errorOf(response: Response): Promise<ApiError> {
@@ -67,4 +77,4 @@ export const isUnauthorized = (error: unknown): boolean =>
   (error instanceof Error &&
     'code' in error &&
     isErrorCode(String(error.code)) &&
-    ['AUTH_MISSING', 'AUTH_INVALID'].includes(String(error.code)));
+    ['AUTH_MISSING', 'AUTH_INVALID', 'AUTH_EXPIRED'].includes(String(error.code)));

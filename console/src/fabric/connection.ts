@@ -1,8 +1,8 @@
 // The client of this page: one node that calls the agents, over the WebSocket of the sentinel that serves the page.
 import { type Client, connect } from '@fame-fabric/client';
 import { effect, signal } from '@preact/signals';
-import { keyInMemory } from './api.ts';
-import { sessionView } from './session.ts';
+import { isUnauthorized, keyInMemory } from './api.ts';
+import { checkSession, sessionView } from './session.ts';
 
 export type ConnectionState = 'idle' | 'connecting' | 'attached' | 'reconnecting' | 'closed';
 
@@ -31,6 +31,7 @@ async function keepConnected(signal: AbortSignal): Promise<void> {
         ...(token !== undefined && { token }),
         onAttachFailed: (error) => {
           connectionError.value = error;
+          if (isUnauthorized(error)) void checkSession();
         },
       });
       await serve(connected, signal);

@@ -1,6 +1,15 @@
 // The person at this page: signed in or not, and permitted to do what.
 import { computed, signal } from '@preact/signals';
-import { keepKey, requestJson, requestPath, sendJson } from './api.ts';
+import {
+  isUnauthorized,
+  keepKey,
+  keyInMemory,
+  requestJson,
+  requestPath,
+  SESSION_PATH,
+  sendJson,
+  whenUnauthorized,
+} from './api.ts';
 
 /** The answer of `GET /fame/v1/session`. */
 export interface SessionView {
@@ -22,8 +31,6 @@ export type SessionState =
   | { status: 'ready'; view: SessionView }
   | { status: 'failed'; error: unknown };
 
-const PATH = '/fame/v1/session';
-
 export const session = signal<SessionState>({ status: 'loading' });
 
 /** The view of the session; undefined until it is loaded. */
@@ -36,16 +43,55 @@ export const mayAdmin = computed(() => sessionView.value?.may.admin ?? false);
 /** Loads the session. An error becomes the state `failed`. */
 export async function loadSession(): Promise<void> {
   try {
-    session.value = { status: 'ready', view: await requestJson<SessionView>(PATH) };
+    session.value = { status: 'ready', view: await requestJson<SessionView>(SESSION_PATH) };
   } catch (error) {
     session.value = { status: 'failed', error };
   }
 }
 
+/** True after the sentinel has ended the session of a person who was signed in, until the next sign-in. */
+export const hasSessionEnded = signal(false);
+
+let checking: Promise<void> | undefined;
+
+/**
+ * Loads the session again after the sentinel did not accept the credential of the page: the cookie or its key has ended. The page then
+ * shows the form. An error leaves the session as it is, because each further refusal repeats this.
+ */
+export function checkSession(): Promise<void> {
+  checking ??= readSession()
+    .then(
+      (view) => {
+        const known = sessionView.peek();
+        if (known?.isSignedIn && !view.isSignedIn) hasSessionEnded.value = true;
+        // The parts of the page that depend on the session start anew with each change.
+        if (JSON.stringify(known) !== JSON.stringify(view)) session.value = { status: 'ready', view };
+      },
+      () => {},
+    )
+    .finally(() => {
+      checking = undefined;
+    });
+  return checking;
+}
+
+/** Reads the session, without the key in memory if that is not valid any more. */
+async function readSession(): Promise<SessionView> {
+  try {
+    return await requestJson<SessionView>(SESSION_PATH);
+  } catch (error) {
+    if (!isUnauthorized(error) || keyInMemory() === undefined) throw error;
+    keepKey(undefined);
+    return await requestJson<SessionView>(SESSION_PATH);
+  }
+}
+
+whenUnauthorized(() => void checkSession());
+
 /** Signs in with the code of a sign-in link, and sets the cookie. @throws {ApiError} if the code is unknown, used or expired */
 export async function signInWithCode(code: string): Promise<void> {
-  const answer = await sendJson(PATH, { code });
-  session.value = { status: 'ready', view: (await answer.json()) as SessionView };
+  const answer = await sendJson(SESSION_PATH, { code });
+  signedIn((await answer.json()) as SessionView);
 }
 
 /**
@@ -54,19 +100,24 @@ export async function signInWithCode(code: string): Promise<void> {
  */
 export async function signInWithKey(key: string, remember: boolean): Promise<void> {
   if (remember) {
-    const answer = await sendJson(PATH, { key, remember: true });
-    session.value = { status: 'ready', view: (await answer.json()) as SessionView };
+    const answer = await sendJson(SESSION_PATH, { key, remember: true });
+    signedIn((await answer.json()) as SessionView);
     return;
   }
-  const view = await requestJson<SessionView>(PATH, { headers: { authorization: `Bearer ${key}` } });
+  const view = await requestJson<SessionView>(SESSION_PATH, { headers: { authorization: `Bearer ${key}` } });
   keepKey(key);
+  signedIn(view);
+}
+
+function signedIn(view: SessionView): void {
+  hasSessionEnded.value = false;
   session.value = { status: 'ready', view };
 }
 
 /** Clears the cookie and loads the page anew, so that nothing of this person stays in memory. An error becomes the state `failed`. */
 export async function signOut(): Promise<void> {
   try {
-    await requestPath(PATH, { method: 'DELETE' });
+    await requestPath(SESSION_PATH, { method: 'DELETE' });
     location.reload();
   } catch (error) {
     session.value = { status: 'failed', error };

@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { runFame } from '../../kit/commands.ts';
 import type { Proc } from '../../kit/processes.ts';
-import { localKey } from '../../kit/sentinel.ts';
+import { localKey, startOurSentinel, temporaryDirectory } from '../../kit/sentinel.ts';
 import { CHAT, converse, openClient } from '../../kit/stack.ts';
-import { connected, startConsole, type TestConsole } from './kit.ts';
+import { connected, startConsole, TestConsole } from './kit.ts';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SCREENS = ['Fabric', 'Talk', 'Conversations', 'Trace', 'Agents', 'Teams', 'Health', 'Doctor'];
@@ -91,6 +92,38 @@ describe('signing in', () => {
     expect(await page.evaluate('document.cookie + JSON.stringify(localStorage)')).not.toMatch(
       /session|fame_key/,
     );
+  });
+});
+
+describe('a page whose key was removed', () => {
+  test.each([
+    ['with a cookie', true],
+    ['with the key in memory', false],
+  ])('%s shows the form', async (_name, isRemembered) => {
+    const dataDir = temporaryDirectory();
+    const keys = (...args: string[]) =>
+      runFame({ url: '', env: { FAME_DATA_DIR: dataDir } }, ['key', ...args]);
+    const add = async (name: string) => (await keys('add', name, '--role', 'admin')).stdout.trim();
+    const [ada, bea] = [await add('ada'), await add('bea')];
+    const sentinel = await startOurSentinel({ dataDir });
+    const gated = new TestConsole(fabric.browser, fabric.model, sentinel);
+    page = await gated.open('#/trace', { isSignedIn: false });
+    const signIn = async (key: string): Promise<void> => {
+      await page.getByLabel('Key').fill(key);
+      if (isRemembered) await page.getByLabel('Remember me on this browser').check();
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+      await heading('Trace').waitFor();
+      await connected(page);
+    };
+    await heading('Sign in').waitFor();
+    expect(await page.getByText('Your session has ended').count()).toBe(0);
+    await signIn(ada);
+    await keys('rm', 'ada');
+    await heading('Sign in').waitFor();
+    await page.getByText('Your session has ended. Sign in again.').waitFor();
+    await signIn(bea);
+    await page.getByText('bea', { exact: true }).waitFor();
+    await sentinel.proc.stop();
   });
 });
 
