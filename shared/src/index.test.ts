@@ -20,6 +20,7 @@ describe('the exports', () => {
       'REPLY_PREFIX',
       'RTYPE',
       'SYSTEM_PARTICIPANT',
+      'agentAddressOf',
       'decode',
       'encode',
       'firstData',

@@ -39,6 +39,7 @@ export { webDial } from './link/web-transport.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLog } from './log.ts';
 export {
   type Address,
+  agentAddressOf,
   parseAddress,
   REPLY_PREFIX,
   SYSTEM_PARTICIPANT,

@@ -1,5 +1,6 @@
 // The agents of the fabric with their descriptions.
-import type { AgentDescription } from '@fame-fabric/shared';
+import { type AgentDescription, agentAddressOf } from '@fame-fabric/shared';
+
 import { signal } from '@preact/signals';
 import { requestJson } from './api.ts';
 import { client } from './connection.ts';
@@ -21,11 +22,15 @@ const DESCRIBE_TIMEOUT_MS = 5_000;
 /** Calls of `describe` at the same time. */
 const CONCURRENCY = 16;
 
-/** The addresses of the fabric. A principal that cannot watch gets those that the http door lists for it. */
+/**
+ * The addresses of the agents at all sentinels: those of a pool without its `*.`, and none of single replicas. A principal that cannot watch
+ * gets those that the http door lists for it.
+ */
 async function readAddresses(): Promise<string[]> {
   if (mayWatch.value) {
-    const { nodes } = await requestJson<{ nodes: { addresses: string[] }[] }>('/fame/v1/nodes');
-    return [...new Set(nodes.flatMap(({ addresses }) => addresses))].sort();
+    const { nodes } = await requestJson<{ nodes: { addresses: string[] }[] }>('/fame/v1/nodes?scope=cluster');
+    const agents = nodes.flatMap(({ addresses }) => addresses.flatMap((one) => agentAddressOf(one) ?? []));
+    return [...new Set(agents)].sort();
   }
   const { agents } = await requestJson<{ agents: { address: string }[] }>('/agents');
   return agents.map(({ address }) => address).sort();

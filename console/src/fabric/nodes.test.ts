@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { applyLine, type NodeView } from './nodes.ts';
+import { applyLine, type ClusterView, type FabricView, type NodeView, sentinelOf } from './nodes.ts';
 
 const sentinel = {
   id: 's1',
@@ -49,4 +49,42 @@ test('changes before the first snapshot are ignored', () => {
   expect(
     applyLine(undefined, { type: 'changes', t: 1, sentinel, uplinks: [], nodes: [node('a')], gone: [] }, 1),
   ).toBeUndefined();
+});
+
+test('nodes of other sentinels are added, changed and removed beside those of the sentinel', () => {
+  const pathsOf = (view: FabricView) => [...view.nodes.keys()];
+  const own = applyLine(undefined, { type: 'snapshot', sentinel, uplinks: [], nodes: [node('/s1/a')] }, 1)!;
+  const members = { type: 'members', t: 2 } as const;
+  const all = applyLine(
+    own,
+    { ...members, gone: [], missing: [], isComplete: true, nodes: [node('/b/x'), node('/b/y')] },
+    2,
+  )!;
+  expect(pathsOf(all)).toEqual(['/s1/a', '/b/x', '/b/y']);
+  const later = applyLine(
+    all,
+    { ...members, isComplete: false, nodes: [node('/b/y', 2)], gone: ['/b/x'], missing: ['c'] },
+    3,
+  )!;
+  expect(pathsOf(later)).toEqual(['/s1/a', '/b/y']);
+  expect([later.nodes.get('/b/y')!.openCalls, later.missing]).toEqual([2, ['c']]);
+  const again = applyLine(later, { type: 'snapshot', sentinel, uplinks: [], nodes: [node('/s1/c')] }, 4)!;
+  expect(pathsOf(again)).toEqual(['/s1/c', '/b/y']);
+  const complete = applyLine(
+    again,
+    { ...members, gone: [], missing: [], isComplete: true, nodes: [node('/c/z')] },
+    5,
+  )!;
+  expect(pathsOf(complete)).toEqual(['/s1/c', '/c/z']);
+});
+
+test('a node belongs to the sentinel whose path it is below', () => {
+  const cluster: ClusterView = {
+    name: 'prod',
+    state: 'connected',
+    members: [{ id: 'b', path: '/b', software: '' }],
+    lost: [{ id: 'c', path: '/c', software: '', lostAt: 1 }],
+  };
+  const of = (path: string) => sentinelOf({ sentinel, uplinks: [], cluster }, path);
+  expect([of('/b/x'), of('/c/x'), of('/s1/x'), of('/bb/x')]).toEqual(['/b', '/c', '/s1', '/s1']);
 });

@@ -18,6 +18,8 @@ export interface TraceEntry {
   id?: string;
   bytes: number;
   code?: string;
+  /** Path of the sentinel that recorded the entry. Absent for the sentinel of the page. */
+  sentinel?: string;
 }
 
 /** The sentinel left out `missed` entries because they came too fast. */

@@ -40,10 +40,10 @@ export class TestConsole {
     this.sentinel = sentinel;
   }
 
-  /** Starts `fame agent` with the model of this console. It has the key of the sentinel, so a successor gets its addresses. */
-  startAgent({ env, ...options }: AgentProcessOptions = {}): Promise<Proc> {
-    const key = { FAME_ADMISSION_TOKEN_FILE: join(this.sentinel.dataDir, 'token') };
-    return startAgent(this.sentinel.url, {
+  /** Starts `fame agent` with the model of this console. It has the key of its sentinel, so a successor gets its addresses. */
+  startAgent({ env, ...options }: AgentProcessOptions = {}, sentinel = this.sentinel): Promise<Proc> {
+    const key = { FAME_ADMISSION_TOKEN_FILE: join(sentinel.dataDir, 'token') };
+    return startAgent(sentinel.url, {
       model: this.model,
       dataDir: temporaryDirectory(),
       ...options,

@@ -10,11 +10,14 @@ export interface FabricFilterProps {
   /** Nodes that the search found. */
   found: number;
   total: number;
+  /** Sentinels of the cluster. */
+  sentinels: number;
 }
 
 /** The search, and the choice of groups if there are more nodes than the graph shows. */
-export function FabricFilter({ query, onQuery, by, onGroup, found, total }: FabricFilterProps) {
-  const nodes = `${countText(total)} ${total === 1 ? 'node' : 'nodes'}`;
+export function FabricFilter({ query, onQuery, by, onGroup, found, total, sentinels }: FabricFilterProps) {
+  const at = sentinels === 1 ? '' : ` at ${sentinels} sentinels`;
+  const nodes = `${countText(total)} ${total === 1 ? 'node' : 'nodes'}${at}`;
   return (
     <search class="fabric-filter">
       <input

@@ -1,24 +1,33 @@
-// The screen Fabric: the graph of the sentinel and its nodes, and a panel about the selected one.
+// The screen Fabric: the graph of the sentinel, the others of its cluster and their nodes, and a panel about the selected one.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { navigate } from '../../app/router.ts';
 import { client } from '../../fabric/connection.ts';
-import { type FabricView, fabricError, fabricView, type NodeView, nodesSource } from '../../fabric/nodes.ts';
+import {
+  type FabricView,
+  fabricError,
+  fabricView,
+  type NodeView,
+  nodesSource,
+  sentinelOf,
+} from '../../fabric/nodes.ts';
 import { mayAdmin } from '../../fabric/session.ts';
 import { useSource } from '../../fabric/shared-source.ts';
 import { rateText } from '../../parts/format.ts';
 import { Problem } from '../../parts/notices.tsx';
 import { Page } from '../../parts/page.tsx';
+import { blocksOf, otherSentinels } from './blocks.ts';
 import { NoAgent } from './empty-fabric.tsx';
 import { FabricFilter } from './fabric-filter.tsx';
 import { cardIn, Graph } from './graph.tsx';
-import { type CardModel, cardsOf, nodeCard, nodeName } from './graph-cards.ts';
+import { type CardModel, nodeName } from './graph-cards.ts';
 import { GroupPanel } from './group-panel.tsx';
 import { defaultGrouping, findNodes, type GroupBy, MAX_CARDS } from './grouping.ts';
 import { Legend } from './legend.tsx';
 import { LiveNodes } from './live-nodes.ts';
 import { NodePanel, SidePanel } from './node-panel.tsx';
-import { readUplinks, UplinkPanel } from './uplinks.tsx';
+import { SentinelPanel } from './sentinel-panel.tsx';
+import { UplinkPanel } from './uplinks.tsx';
 import './fabric.css';
 
 export function FabricScreen({ args }: { args: readonly string[] }) {
@@ -60,18 +69,22 @@ function Fabric({ view, args }: { view: FabricView; args: readonly string[] }) {
   const isGrouped = found.length > MAX_CARDS;
   const by = chosen ?? (isGrouped ? defaultGrouping(found) : 'address');
   // Each second, also without a line of the stream, because rates fall to zero.
-  const below = useMemo(() => cardsOf(found, by, live.history), [found, by, now]);
-  const above: CardModel[] = [
-    ...nodes.filter(({ kind }) => kind !== 'node').map((node) => nodeCard(node, live.history)),
-    ...readUplinks(view.uplinks),
-  ];
+  const blocks = useMemo(
+    () => blocksOf({ view, nodes, found, by, history: live.history }),
+    [view, nodes, found, by, now],
+  );
+  const cards = blocks.flatMap(({ sentinel, above, below }) => [
+    ...(sentinel === undefined ? [] : [sentinel]),
+    ...above,
+    ...below,
+  ]);
 
   const [kind, id] = args;
   const closePanel = (): void => {
     select();
     if (id !== undefined) cardIn(frame.current, id)?.focus();
   };
-  const selected = [...above, ...below].find((card) => card.id === id);
+  const selected = cards.find((card) => card.id === id);
   const ageOf = (node: NodeView): number => live.ageOf(node, now);
   return (
     <div class={`fabric ${kind === undefined ? '' : 'has-panel'}`}>
@@ -83,12 +96,13 @@ function Fabric({ view, args }: { view: FabricView; args: readonly string[] }) {
           onGroup={setChosen}
           found={found.length}
           total={members.length}
+          sentinels={blocks.length}
         />
+        {view.cluster?.state === 'alone' && <Alone cluster={view.cluster} id={view.sentinel.id} />}
         <Legend nodes={found} />
         <Graph
           hub={{ name: view.sentinel.id || 'sentinel', detail: hubDetail(view, live) }}
-          above={above}
-          below={below}
+          blocks={blocks}
           selected={selected?.id}
           ownPath={client.value?.path}
           ageOf={ageOf}
@@ -103,7 +117,7 @@ function Fabric({ view, args }: { view: FabricView; args: readonly string[] }) {
       </div>
       {kind !== undefined && id !== undefined && (
         <Selected
-          {...{ id, kind, selected, live, ageOf, nodes }}
+          {...{ id, kind, selected, live, ageOf, nodes, view }}
           onClose={closePanel}
           onOpen={(node) => select('node', node.path)}
         />
@@ -112,7 +126,19 @@ function Fabric({ view, args }: { view: FabricView; args: readonly string[] }) {
   );
 }
 
+/** Shown while the sentinel has no connection to the servers of its cluster. */
+const Alone = ({ cluster, id }: { cluster: NonNullable<FabricView['cluster']>; id: string }) => (
+  <div class="problem" role="alert">
+    <p>
+      The sentinel {id} has no connection to NATS{cluster.reason && `: ${cluster.reason}`}. It serves its own
+      nodes only.
+    </p>
+    <p class="muted">It connects again by itself. The nodes of other sentinels are not shown until then.</p>
+  </div>
+);
+
 interface SelectedProps {
+  view: FabricView;
   kind: string;
   id: string;
   selected: CardModel | undefined;
@@ -124,13 +150,16 @@ interface SelectedProps {
 }
 
 /** The panel of the route. A node may be hidden in a group, or by the search. */
-function Selected({ kind, id, selected, nodes, live, ageOf, onOpen, onClose }: SelectedProps) {
+function Selected({ view, kind, id, selected, nodes, live, ageOf, onOpen, onClose }: SelectedProps) {
   const node = kind === 'node' ? nodes.find(({ path }) => path === id) : undefined;
   if (node) {
+    const path = sentinelOf(view, node.path);
+    const other = otherSentinels(view).find((member) => member.path === path);
     return (
       <NodePanel
         key={id}
         node={node}
+        sentinel={view.cluster && (other?.id ?? view.sentinel.id)}
         history={live.history}
         ageMs={ageOf(node)}
         isAdmin={mayAdmin.value}
@@ -143,6 +172,7 @@ function Selected({ kind, id, selected, nodes, live, ageOf, onOpen, onClose }: S
     return <GroupPanel key={id} group={selected.group} ageOf={ageOf} onOpen={onOpen} onClose={onClose} />;
   }
   if (selected?.kind === 'uplink') return <UplinkPanel uplink={selected} onClose={onClose} />;
+  if (selected?.kind === 'sentinel') return <SentinelPanel sentinel={selected} onClose={onClose} />;
   return (
     <SidePanel title={kind === 'node' ? 'This node has left' : 'This group is empty'} onClose={onClose}>
       <p>
@@ -155,10 +185,10 @@ function Selected({ kind, id, selected, nodes, live, ageOf, onOpen, onClose }: S
 const hasService = (node: NodeView): boolean =>
   node.state !== 'gone' && node.addresses.length > 0 && nodeName(node).includes('@');
 
-function hubDetail({ nodes, sentinel }: FabricView, { history }: LiveNodes): string {
+function hubDetail({ nodes, remote, sentinel }: FabricView, { history }: LiveNodes): string {
   let messages = 0;
   // A message between two nodes counts once, as received by the sentinel.
-  for (const path of nodes.keys()) messages += history.rateOf(path).messagesIn;
+  for (const path of nodes.keys()) if (!remote.has(path)) messages += history.rateOf(path).messagesIn;
   return `${sentinel.version.replace(/^.*\//, 'version ')} · ${rateText(messages, 'messages')}`;
 }
 

@@ -1,6 +1,6 @@
 // The cards of the graph: nodes, groups of nodes, and sentinels.
-import type { NodeView } from '../../fabric/nodes.ts';
-import { type Group, type GroupBy, groupNodes, MAX_CARDS } from './grouping.ts';
+import type { MemberView, NodeView } from '../../fabric/nodes.ts';
+import { type Group, type GroupBy, groupNodes } from './grouping.ts';
 import type { NodeHistory } from './node-history.ts';
 import { SHOWN_STATES, type ShownState, shownState } from './node-state.ts';
 
@@ -35,20 +35,39 @@ export interface UplinkCardModel {
   readonly messagesOut: number;
 }
 
-export type CardModel = NodeCardModel | GroupCardModel | UplinkCardModel;
-
-/** Cards of the nodes, or of their groups if there are more than `MAX_CARDS`. */
-export function cardsOf(nodes: readonly NodeView[], by: GroupBy, history: NodeHistory): CardModel[] {
-  if (nodes.length > MAX_CARDS) return groupNodes(nodes, by).map((group) => groupCard(group, history));
-  return [...nodes].sort(byNameThenPath).map((node) => nodeCard(node, history));
+/** Another sentinel of the cluster. */
+export interface SentinelCardModel {
+  readonly kind: 'sentinel';
+  /** Its path. */
+  readonly id: string;
+  readonly member: MemberView;
+  /** `silent` if it did not answer the last request for its nodes. */
+  readonly state: 'linked' | 'silent' | 'lost';
+  /** Number of its nodes. */
+  readonly nodes: number;
+  readonly messagesIn: number;
+  readonly messagesOut: number;
 }
+
+export type CardModel = NodeCardModel | GroupCardModel | UplinkCardModel | SentinelCardModel;
+
+/** Cards of nodes, in the order of their names. */
+export const nodeCards = (nodes: readonly NodeView[], history: NodeHistory): CardModel[] =>
+  [...nodes].sort(byNameThenPath).map((node) => nodeCard(node, history));
+
+/** Cards of groups of nodes, at most `max`. `prefix` makes their ids unique if other sentinels have groups, too. */
+export const groupCards = (
+  nodes: readonly NodeView[],
+  { by, max, prefix }: { by: GroupBy; max: number; prefix: string },
+  history: NodeHistory,
+): CardModel[] => groupNodes(nodes, by, max).map((group) => groupCard(group, prefix, history));
 
 export function nodeCard(node: NodeView, history: NodeHistory): NodeCardModel {
   const { messagesIn, messagesOut } = history.rateOf(node.path);
   return { kind: 'node', id: node.path, node, messagesIn, messagesOut };
 }
 
-function groupCard(group: Group<NodeView>, history: NodeHistory): GroupCardModel {
+function groupCard(group: Group<NodeView>, prefix: string, history: NodeHistory): GroupCardModel {
   let messagesIn = 0;
   let messagesOut = 0;
   const counts = new Map<ShownState, number>();
@@ -63,7 +82,7 @@ function groupCard(group: Group<NodeView>, history: NodeHistory): GroupCardModel
     const count = counts.get(state);
     return count === undefined ? [] : [[state, count] as const];
   });
-  return { kind: 'group', id: group.key, group, states, messagesIn, messagesOut };
+  return { kind: 'group', id: prefix + group.key, group, states, messagesIn, messagesOut };
 }
 
 /** Name of a node: its first service address, or the last segment of its path. */

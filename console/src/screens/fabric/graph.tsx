@@ -4,19 +4,20 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/ho
 import type { NodeView } from '../../fabric/nodes.ts';
 import { countText, rateText } from '../../parts/format.ts';
 import { cardAfterKey } from './arrow-keys.ts';
+import type { Block } from './blocks.ts';
 import { type CardModel, nodeName } from './graph-cards.ts';
-import { type Box, layoutFabric } from './layout.ts';
+import { type BlockInput, type Box, layoutFabric } from './layout.ts';
 import { trafficLevel } from './node-history.ts';
 import { shownState, stateText } from './node-state.ts';
+import { SENTINEL_STATES } from './sentinel-panel.tsx';
 
 const HUB_ID = 'sentinel';
 
 export interface GraphProps {
   /** Name of the sentinel and a line about it. */
   hub: { name: string; detail: string };
-  /** Parents and peers. */
-  above: readonly CardModel[];
-  below: readonly CardModel[];
+  /** The sentinel of the page first, then the others of its cluster. */
+  blocks: readonly [Block, ...Block[]];
   /** Id of the card whose panel is open. */
   selected: string | undefined;
   /** Path of the node that this page is. */
@@ -26,23 +27,16 @@ export interface GraphProps {
   onOpen: (card: CardModel) => void;
 }
 
-export function Graph({ hub, above, below, selected, ownPath, ageOf, onOpen }: GraphProps) {
+export function Graph({ hub, blocks, selected, ownPath, ageOf, onOpen }: GraphProps) {
   const frame = useRef<HTMLDivElement>(null);
   const width = useWidth(frame);
-  const cards = useMemo(() => [...above, ...below], [above, below]);
-  const idsAbove = above.map(({ id }) => id).join('\n');
-  const idsBelow = below.map(({ id }) => id).join('\n');
+  const cards = useMemo(() => blocks.flatMap(cardsIn), [blocks]);
   // The layout depends on the ids only. Traffic changes the cards each second.
-  const layout = useMemo(
-    () =>
-      layoutFabric({
-        width,
-        hubId: HUB_ID,
-        above: above.map(({ id }) => id),
-        below: below.map(({ id }) => id),
-      }),
-    [width, idsAbove, idsBelow],
-  );
+  const ids = JSON.stringify(blocks.map(idsIn));
+  const layout = useMemo(() => {
+    const [own, ...others] = blocks.map(idsIn);
+    return layoutFabric({ width, ...own!, others });
+  }, [width, ids]);
   const boxes = useMemo(() => new Map(layout.cards.map((box) => [box.id, box])), [layout]);
   const [focused, setFocused] = useState<string>();
   useEffect(() => {
@@ -72,8 +66,8 @@ export function Graph({ hub, above, below, selected, ownPath, ageOf, onOpen }: G
       onKeyDown={onKeyDown}
     >
       <svg class="fabric-edges" width={layout.width} height={layout.height} aria-hidden="true">
-        {layout.edges.map(({ id, path }) => (
-          <path key={id} d={path} class="fabric-edge" />
+        {layout.edges.map(({ id, path }, index) => (
+          <path key={id} d={path} class={`fabric-edge ${isLost(cards[index]) ? 'is-lost' : ''}`} />
         ))}
         {cards.flatMap((card, index) => traffic(card, layout.edges[index]?.path))}
       </svg>
@@ -101,6 +95,21 @@ export function Graph({ hub, above, below, selected, ownPath, ageOf, onOpen }: G
     </div>
   );
 }
+
+/** The cards of a block, in the order of the layout. */
+const cardsIn = ({ sentinel, above, below }: Block): CardModel[] => [
+  ...(sentinel === undefined ? [] : [sentinel]),
+  ...above,
+  ...below,
+];
+
+const idsIn = ({ sentinel, above, below }: Block): BlockInput => ({
+  hubId: sentinel?.id ?? HUB_ID,
+  above: above.map(({ id }) => id),
+  below: below.map(({ id }) => id),
+});
+
+const isLost = (card: CardModel | undefined): boolean => card?.kind === 'sentinel' && card.state === 'lost';
 
 /** The button of a card. */
 export const cardIn = (frame: HTMLElement | null, id: string): HTMLElement | null =>
@@ -131,13 +140,14 @@ interface CardProps {
 
 function Card({ card, box, isOwn, ageOf, isSelected, isTabStop, onFocus, onOpen }: CardProps) {
   const text = cardText(card, ageOf);
+  const isSentinel = card.kind === 'sentinel';
   return (
     <button
       type="button"
-      class={`fabric-card ${isSelected ? 'is-selected' : ''}`}
+      class={`fabric-card ${isSentinel ? 'fabric-sentinel' : ''} ${isSelected ? 'is-selected' : ''}`}
       style={place(box)}
       data-card={card.id}
-      data-state={card.kind === 'node' ? shownState(card.node) : card.kind}
+      data-state={card.kind === 'node' ? shownState(card.node) : isSentinel ? card.state : card.kind}
       tabIndex={isTabStop ? 0 : -1}
       aria-pressed={isSelected}
       title={text.title}
@@ -190,6 +200,17 @@ function cardText(card: CardModel, ageOf: CardProps['ageOf']) {
       others: 0,
       title: card.reason ?? card.id,
       state: `${card.role}, ${card.state}`,
+      rate,
+    };
+  }
+  if (card.kind === 'sentinel') {
+    const { member, nodes, state } = card;
+    const count = `${countText(nodes)} ${nodes === 1 ? 'node' : 'nodes'}`;
+    return {
+      name: member.id,
+      others: 0,
+      title: `${member.software} at ${member.path}`,
+      state: state === 'linked' ? count : `${SENTINEL_STATES[state].text}, ${count}`,
       rate,
     };
   }

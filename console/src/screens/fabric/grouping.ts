@@ -57,10 +57,14 @@ function labelOf(node: GroupFields, by: GroupBy): string {
 }
 
 /**
- * Groups nodes, the largest group first. The result has at most `MAX_CARDS` groups: the smallest ones are combined in a last group.
+ * Groups nodes, the largest group first. The result has at most `max` groups: the smallest ones are combined in a last group.
  * A node with several addresses belongs to the group of its first one.
  */
-export function groupNodes<Node extends GroupFields>(nodes: Iterable<Node>, by: GroupBy): Group<Node>[] {
+export function groupNodes<Node extends GroupFields>(
+  nodes: Iterable<Node>,
+  by: GroupBy,
+  max = MAX_CARDS,
+): Group<Node>[] {
   const members = new Map<string, Node[]>();
   for (const node of nodes) {
     const label = labelOf(node, by);
@@ -70,8 +74,8 @@ export function groupNodes<Node extends GroupFields>(nodes: Iterable<Node>, by: 
   }
   const groups = [...members].map(([label, list]): Group<Node> => ({ key: `=${label}`, label, nodes: list }));
   groups.sort((a, b) => b.nodes.length - a.nodes.length || (a.label < b.label ? -1 : 1));
-  if (groups.length <= MAX_CARDS) return groups;
-  const rest = groups.splice(MAX_CARDS - 1);
+  if (groups.length <= max) return groups;
+  const rest = groups.splice(max - 1);
   groups.push({
     key: 'rest',
     label: `${rest.length} smaller groups`,

@@ -18,12 +18,29 @@ const CASES = [320, 360, 768, 1280, 1920, 3840].flatMap((width) =>
 const draw = ({ width, below, above }: (typeof CASES)[number]) =>
   layoutFabric({ width, hubId: 'hub', above: ids(above, 'p'), below: ids(below) });
 
+/** Each case alone, and in a cluster whose other sentinels have the cards of the next two cases. */
+const LAYOUTS = CASES.flatMap((input, index) => {
+  const { width } = input;
+  const own = [...ids(input.above, 'p'), ...ids(input.below)];
+  const others = [1, 2].map((number) => {
+    const { below, above } = CASES[(index + number) % CASES.length]!;
+    return { hubId: `hub${number}`, above: ids(above, `p${number}-`), below: ids(below, `n${number}-`) };
+  });
+  const otherIds = others.flatMap((other) => [other.hubId, ...other.above, ...other.below]);
+  const block = { width, hubId: 'hub', above: ids(input.above, 'p'), below: ids(input.below) };
+  return [
+    { width, ids: own, layout: draw(input) },
+    { width, ids: [...own, ...otherIds], layout: layoutFabric({ ...block, others }) },
+  ];
+});
+
 test('cards fit in every width without overlap, in the order of the ids', () => {
   const collisions: string[] = [];
-  for (const input of CASES) {
-    const layout = draw(input);
+  for (const input of LAYOUTS) {
+    const { layout } = input;
     const boxes = [layout.hub, ...layout.cards];
-    expect(layout.cards.map(({ id }) => id)).toEqual([...ids(input.above, 'p'), ...ids(input.below)]);
+    expect(layout.cards.map(({ id }) => id)).toEqual(input.ids);
+    expect(layout.edges.map(({ id }) => id)).toEqual(layout.cards.map(({ id }) => id));
     const isInside = (box: Box) =>
       box.width >= 149 &&
       box.x >= 0 &&
@@ -41,8 +58,8 @@ test('cards fit in every width without overlap, in the order of the ids', () => 
 
 test('every edge ends at its card and passes behind none', () => {
   const faults: string[] = [];
-  for (const input of CASES) {
-    const { cards, edges } = draw(input);
+  for (const input of LAYOUTS) {
+    const { cards, edges } = input.layout;
     for (const { id, path } of edges) {
       const points = pointsOf(path);
       const own = cards.find((card) => card.id === id)!;

@@ -1,5 +1,6 @@
-// Layout of the graph: the sentinel in the middle, other sentinels above it, nodes below it. Cards stand in rows that fill the
-// width, so that the page scrolls in one direction only. An edge runs along the gaps between cards and never behind one.
+// Layout of the graph: the sentinel in the middle, parents and peers above it, nodes below it. The other sentinels of a cluster follow
+// below, each with its own nodes; a trunk at the left border connects them. Cards stand in rows that fill the width, so that the page
+// scrolls in one direction only. An edge runs along the gaps between cards and never behind one.
 
 export interface Box {
   readonly id: string;
@@ -22,19 +23,25 @@ export interface Layout {
   readonly width: number;
   readonly height: number;
   readonly hub: Box;
-  /** In the order of the ids, first those above. */
+  /** In the order of the ids, first those above. Then for each other sentinel its card and the cards of its block. */
   readonly cards: readonly Box[];
+  /** One for each card, in the same order. */
   readonly edges: readonly Edge[];
 }
 
-export interface LayoutInput {
-  /** Width of the drawing in CSS pixels. */
-  readonly width: number;
+export interface BlockInput {
   readonly hubId: string;
   /** Ids of parents and peers. */
   readonly above: readonly string[];
   /** Ids of nodes, or of groups of nodes. */
   readonly below: readonly string[];
+}
+
+export interface LayoutInput extends BlockInput {
+  /** Width of the drawing in CSS pixels. */
+  readonly width: number;
+  /** The other sentinels of the cluster. @default none */
+  readonly others?: readonly BlockInput[];
 }
 
 const CARD_HEIGHT = 60;
@@ -55,6 +62,10 @@ const BUS = 48;
 const RADIUS = 8;
 /** Room for the focus ring of the outermost cards. */
 const MARGIN = 4;
+/** Space for the trunk between sentinels. */
+const INDENT = 20;
+/** Space between two sentinels with their nodes. */
+const BLOCK_GAP = 36;
 
 interface Point {
   readonly x: number;
@@ -62,29 +73,64 @@ interface Point {
 }
 
 /** Places the graph in `width` pixels. The height follows from the number of cards. */
-export function layoutFabric({ width: given, hubId, above, below }: LayoutInput): Layout {
-  const width = Math.max(given, MIN_CARD + TRUNK + 2 * MARGIN);
+export function layoutFabric({ width: given, others = [], ...own }: LayoutInput): Layout {
+  const indent = others.length === 0 ? 0 : INDENT;
+  const width = Math.max(given, MIN_CARD + TRUNK + 2 * MARGIN + indent);
+  const first = layoutBlock(own, { x: indent, y: 0 }, width - indent);
+  const cards = [...first.cards];
+  const edges = [...first.edges];
+  let { height } = first;
+  const trunk = INDENT / 2;
+  const middleOf = ({ y, height: size }: Box): number => y + size / 2;
+  for (const other of others) {
+    const block = layoutBlock(other, { x: indent, y: height + BLOCK_GAP }, width - indent);
+    const { hub } = block;
+    const [from, to] = [middleOf(first.hub), middleOf(hub)];
+    const bends = [
+      { x: first.hub.x, y: from },
+      { x: trunk, y: from },
+      { x: trunk, y: to },
+      { x: hub.x, y: to },
+    ];
+    cards.push(hub, ...block.cards);
+    edges.push({ id: hub.id, path: roundedPath(bends) }, ...block.edges);
+    height = block.height;
+  }
+  return { width, height, hub: first.hub, cards, edges };
+}
+
+/** Places one sentinel with its cards. The height is that of its lower border. */
+function layoutBlock({ hubId, above, below }: BlockInput, origin: Point, width: number): Layout {
   const up = placeRows(above, width);
   const down = placeRows(below, width);
   const upHeight = up.height === 0 ? 0 : up.height + BUS;
   const hubWidth = Math.min(HUB_WIDTH, width - 2 * MARGIN);
   const hub = {
     id: hubId,
-    x: (width - hubWidth) / 2,
-    y: MARGIN + upHeight,
+    x: origin.x + (width - hubWidth) / 2,
+    y: origin.y + MARGIN + upHeight,
     width: hubWidth,
     height: HUB_HEIGHT,
   };
   const bottom = hub.y + hub.height;
-  const middle = width / 2;
+  const middle = origin.x + width / 2;
   const cards: Box[] = [];
   const edges: Edge[] = [];
   const add = ({ box, way }: Placed, start: number, direction: 1 | -1): void => {
     const edge = start + direction * BUS;
-    const at = ({ x, y }: Point): Point => ({ x, y: edge + direction * y });
-    cards.push({ ...box, y: direction === 1 ? edge + box.y : edge - box.y - box.height });
+    const at = ({ x, y }: Point): Point => ({ x: origin.x + x, y: edge + direction * y });
+    cards.push({
+      ...box,
+      x: origin.x + box.x,
+      y: direction === 1 ? edge + box.y : edge - box.y - box.height,
+    });
     const bus = start + (direction * BUS) / 2;
-    const bends = [{ x: middle, y: start }, { x: middle, y: bus }, { x: way[0]!.x, y: bus }, ...way.map(at)];
+    const bends = [
+      { x: middle, y: start },
+      { x: middle, y: bus },
+      { x: origin.x + way[0]!.x, y: bus },
+      ...way.map(at),
+    ];
     edges.push({ id: box.id, path: roundedPath(bends) });
   };
   for (const placed of up.placed) add(placed, hub.y, -1);

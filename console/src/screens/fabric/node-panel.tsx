@@ -23,6 +23,8 @@ const TONES: Readonly<Record<ShownState, Tone>> = {
 
 export interface NodePanelProps {
   node: NodeView;
+  /** Id of its sentinel. Undefined if the sentinel of the page is in no cluster. */
+  sentinel: string | undefined;
   history: NodeHistory;
   /** Time since the list arrived, in ms. */
   ageMs: number;
@@ -33,7 +35,7 @@ export interface NodePanelProps {
   onClose: () => void;
 }
 
-export function NodePanel({ node, history, ageMs, isAdmin, isOwn, onClose }: NodePanelProps) {
+export function NodePanel({ node, sentinel, history, ageMs, isAdmin, isOwn, onClose }: NodePanelProps) {
   const state = shownState(node);
   const { limits, traffic } = node;
   return (
@@ -46,6 +48,7 @@ export function NodePanel({ node, history, ageMs, isAdmin, isOwn, onClose }: Nod
       <Facts
         facts={{
           Path: <code>{node.path}</code>,
+          Sentinel: sentinel,
           Principal: node.principal,
           Software: node.software ?? 'not reported',
           Kind: node.kind,

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { href } from '../../app/router.ts';
 import { nameOfPath } from '../../fabric/name-of-path.ts';
-import { nodesSource } from '../../fabric/nodes.ts';
+import { fabricView, nodesSource } from '../../fabric/nodes.ts';
 import { useSource } from '../../fabric/shared-source.ts';
 import { traceLog, traceVersion } from '../../fabric/trace.ts';
 import { bytesText, countText, durationText } from '../../parts/format.ts';
@@ -14,7 +14,9 @@ import { buildStory, SENTINEL, type Story, type StoryStep } from './story.ts';
 export function StoryPanel({ call }: { call: string }) {
   useSource(nodesSource);
   traceVersion.value;
-  const story = buildStory(traceLog.story(call));
+  const { cluster, sentinel } = fabricView.value ?? {};
+  const others = [...(cluster?.members ?? []), ...(cluster?.lost ?? [])].map(({ path }) => path);
+  const story = buildStory(traceLog.story(call), { own: sentinel?.path, others });
   return (
     <div class="trace-story">
       <Panel
@@ -48,8 +50,12 @@ export function StoryPanel({ call }: { call: string }) {
   );
 }
 
-const laneNames = ({ lanes }: Story): string[] =>
-  lanes.map((path) => (path === SENTINEL ? 'sentinel' : nameOfPath(path)));
+/** With several sentinels, each has its id. */
+const laneNames = ({ lanes }: Story): string[] => {
+  const { cluster, sentinel } = fabricView.value ?? {};
+  const own = (cluster && sentinel?.id) ?? 'sentinel';
+  return lanes.map((path) => (path === SENTINEL ? own : nameOfPath(path)));
+};
 
 /** Sizes in px. Lanes share the width of the panel, within these bounds. */
 const MIN_LANE = 84;
@@ -124,7 +130,7 @@ function Diagram({ story }: { story: Story }) {
 }
 
 function Step({ step, y, x }: { step: StoryStep; y: number; x: (lane: number) => number }) {
-  const [from, to] = [x(step.from), x(step.to)];
+  const [from, at, to] = [x(step.from), x(step.at), x(step.to)];
   const middle = (from + to) / 2;
   const isSelf = from === to;
   return (
@@ -138,8 +144,8 @@ function Step({ step, y, x }: { step: StoryStep; y: number; x: (lane: number) =>
         <line x1={from} x2={to} y1={y} y2={y} marker-end="url(#arrow)" />
       )}
       {/* The sentinel forwards: its lane lies between most others. */}
-      {step.dir === 'forward' && Math.min(from, to) < x(1) && Math.max(from, to) > x(1) && (
-        <circle cx={x(1)} cy={y} r={3.5} />
+      {step.dir === 'forward' && Math.min(from, to) < at && Math.max(from, to) > at && (
+        <circle cx={at} cy={y} r={3.5} />
       )}
       <text class="story-label" x={isSelf ? from + 10 : middle} y={y - 7}>
         {labelOf(step)}

@@ -40,6 +40,25 @@ test('a refused envelope ends at the sentinel, with its code', () => {
   expect(step).toMatchObject({ from: 0, to: 1, dir: 'refuse', code: 'NO_ROUTE' });
 });
 
+test('a call over two sentinels has a lane for each, and its rows are in the order of their times', () => {
+  const sentinels = { own: '/a', others: ['/b'] };
+  const rows = [
+    row(10, '/a/client', '/b'),
+    row(15, '/b', '/a/client'),
+    row(11, '/a', '/b/agent', { sentinel: '/b' }),
+    row(14, '/b/agent', '/a', { sentinel: '/b' }),
+  ];
+  const story = buildStory(rows, sentinels)!;
+  expect(story.lanes).toEqual(['/a/client', SENTINEL, '/b', '/b/agent']);
+  expect(story.steps.map(({ from, at, to, startMs }) => [from, at, to, startMs])).toEqual([
+    [0, 1, 1, 0],
+    [1, 2, 3, 1],
+    [3, 2, 2, 4],
+    [2, 1, 0, 5],
+  ]);
+  expect(story.durationMs).toBe(5);
+});
+
 test('requests and answers of several rounds stay apart', () => {
   const rounds = [0, 10, 20, 30].flatMap((t) => [
     row(t, '/s/client', '/s/agent', { to: `round${t}@fame.fabric` }),

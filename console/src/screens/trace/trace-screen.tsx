@@ -1,9 +1,9 @@
-// The live trace: envelopes as they pass the sentinel, with filters, and the story of one call.
+// The live trace: envelopes as they pass the sentinel and the others of its cluster, with filters, and the story of one call.
 import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { href, navigate } from '../../app/router.ts';
 import { nameOfPath } from '../../fabric/name-of-path.ts';
-import { nodesSource } from '../../fabric/nodes.ts';
+import { fabricView, nodesSource } from '../../fabric/nodes.ts';
 import { useSource } from '../../fabric/shared-source.ts';
 import {
   clearTrace,
@@ -41,7 +41,7 @@ export function TraceScreen({ args }: { args: readonly string[] }) {
   }, [isConversation, address, id]);
   return (
     <Page title="Trace" isFull actions={<Controls />}>
-      <div class={call === undefined ? 'trace' : 'trace trace-split'}>
+      <div class={`trace ${call === undefined ? '' : 'trace-split'} ${isCluster() ? 'trace-cluster' : ''}`}>
         <div class="trace-main">
           <Filters />
           <Status />
@@ -139,11 +139,13 @@ function Rows({ call }: { call: string | undefined }) {
   );
 }
 
-const COLUMNS = ['Time', 'Type', 'From', 'To', 'Receiver', 'Size', 'Code'];
+const COLUMNS = ['Time', 'Type', 'From', 'To', 'Receiver', 'Sentinel', 'Size', 'Code'];
+
+const isCluster = (): boolean => fabricView.value?.cluster !== undefined;
 
 const Header = () => (
   <>
-    {COLUMNS.map((name) => (
+    {COLUMNS.filter((name) => name !== 'Sentinel' || isCluster()).map((name) => (
       <HeaderCell key={name} class={`trace-${name.toLowerCase()}`}>
         {name}
       </HeaderCell>
@@ -158,7 +160,7 @@ const TONES: Readonly<Record<TraceRow['dir'], Tone>> = {
   control: 'quiet',
 };
 
-const Row = ({ t, dir, type, from, to, via, bytes, code }: TraceRow) => (
+const Row = ({ t, dir, type, from, to, via, sentinel, bytes, code }: TraceRow) => (
   <>
     <Cell class="trace-time">{timeText(t)}</Cell>
     <Cell class="trace-type">
@@ -173,6 +175,11 @@ const Row = ({ t, dir, type, from, to, via, bytes, code }: TraceRow) => (
     <Cell class="trace-receiver" title={via}>
       {via === undefined ? '' : nameOfPath(via)}
     </Cell>
+    {isCluster() && (
+      <Cell class="trace-sentinel" title={sentinel ?? fabricView.value!.sentinel.path}>
+        {sentinel === undefined ? fabricView.value!.sentinel.id : nameOfPath(sentinel)}
+      </Cell>
+    )}
     <Cell class="trace-size">{bytesText(bytes)}</Cell>
     <Cell class="trace-code">{code && <Tag tone="failure">{code}</Tag>}</Cell>
   </>
