@@ -93,7 +93,7 @@ test('a reader that missed a line, and a second reader, get all nodes', async ()
 });
 
 test('without readers no list is requested, and long lists are requested less often', async () => {
-  const many = Object.fromEntries(Array.from({ length: 6_000 }, (_, i) => [`/B/${i}`, node(`/B/${i}`)]));
+  const many = Object.fromEntries(Array.from({ length: 24_000 }, (_, i) => [`/B/${i}`, node(`/B/${i}`)]));
   const { asked, follow, second } = make({ B: many });
   const { stop } = follow();
   await settle();
