@@ -265,7 +265,6 @@ const WALL_TIME: Readonly<Record<string, string>> = {
   'sentinel/src/access/access.ts': 'the expiry of client certificates',
   'sentinel/src/access/audit-log.ts': 'the time of a line',
   'sentinel/src/access/tokens/token-source.ts': 'the expiry of tokens, which issuers state as wall time',
-  'sentinel/src/cluster/address-claims.ts': 'the age of a claim, which other sentinels compare',
   'sentinel/src/cluster/pair.ts': 'the time of a loss, for display',
   'sentinel/src/door/tls.ts': 'the expiry of certificates',
   'sentinel/src/access/session-cookies.ts': 'the expiry of a session, which the cookie contains',

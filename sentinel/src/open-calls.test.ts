@@ -108,6 +108,17 @@ test('nodes without a key share the room for calls, and each may have as many as
   ]);
 });
 
+test('the calls of nodes without a key leave room at each sentinel of the cluster', () => {
+  const calls = new OpenCalls(10, 10, 2);
+  const [a, b] = [node('/S/a'), node('/S/b')];
+  const member = { ...node('/T'), kind: 'member' } as Session;
+  const ours = { ...node('/S/ours'), terms: { principal: { id: 'local', roles: [] } } } as unknown as Session;
+  open(calls, a, member, 'c');
+  expect(calls.mayServe(member, b)).toBe(true);
+  open(calls, b, member, 'c');
+  expect([a, b, ours].map((caller) => calls.mayServe(member, caller))).toEqual([false, false, true]);
+});
+
 test('the calls of nodes without a key leave room at each callee for those with one', () => {
   const calls = new OpenCalls(10, 10, 2);
   const [a, b, callee] = [node('/S/a'), node('/S/b'), node('/S/callee')];

@@ -34,7 +34,7 @@ const MAX_ANONYMOUS = 131_072;
 export type OpenState = 'awaited' | 'granted' | 'settled';
 export type CallState = OpenState | 'closed';
 
-/** Calls of nodes without a key that one node serves. Our links serve 32,768 calls; a quarter is for nodes with the key. */
+/** Calls of nodes without a key that one node, or one sentinel of the cluster, serves. Our links serve 32,768 calls; a quarter is for nodes with the key. */
 const MAX_SERVED_ANONYMOUS = 24_576;
 
 /** The header fields of a forwarded message that open an entry. */
@@ -231,9 +231,12 @@ export class OpenCalls {
     return undefined;
   }
 
-  /** True if the callee may serve one more call of the caller. A parent or peer carries calls to many nodes. */
+  /**
+   * True if the callee may serve one more call of the caller. A parent or peer carries calls to many nodes. Another sentinel of the cluster does
+   * too, but all of them may be to one node: this limit keeps the nodes without a key of this sentinel from using it up.
+   */
   mayServe(callee: Session, caller: Session): boolean {
-    if (callee.kind !== 'node' || !isStranger(caller)) return true;
+    if (callee.kind === 'parent' || callee.kind === 'peer' || !isStranger(caller)) return true;
     return (this.#byNode.get(callee)?.servingAnonymous ?? 0) < this.#maxServedAnonymous;
   }
 

@@ -2,12 +2,12 @@
 // responders the address is free. The sentinel of the owner decides as it does between its own nodes (`address-challenge.ts`): a live owner
 // keeps the address, and a node with the same key takes it over from one that is gone or drained. The table of owners (`owner-table.ts`)
 // decides for sentinels that are gone: their addresses are reserved for the resume window, and then for their keys. Of two claims at the
-// same time, and of two owners after a loss of NATS, the older one wins.
+// same time, and of two owners after a loss of NATS, the older one wins (`epochs.ts`).
 //
 // Invariants: C1 a sentinel answers claims for each address that one of its nodes has, is about to bind, or holds for its key. C2 a claim is
-// decided within `MAX_WAIT_MS`.
-import type { Clock, Logger, Principal, Timer } from '@fame-fabric/shared';
-import { readPrincipal } from '@fame-fabric/shared/internal';
+// decided within `MAX_WAIT_MS`. C3 a claim blocks younger ones only until it is known that an owner or the table of owners decides: a node
+// with the key of the owner must not be refused because of a claim that will be refused itself.
+import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { haveSameKey, isKeyed } from '../access/access.ts';
 import type { AddressChallenge } from '../address-challenge.ts';
 import type { Bindings } from '../bindings.ts';
@@ -15,8 +15,11 @@ import type { Identity } from '../identity.ts';
 import type { Session } from '../session/session.ts';
 import type { SessionListener } from '../session/sessions.ts';
 import type { Bus, BusMessage, BusSubscription } from './bus.ts';
+import { type ClaimMessage, readClaim, readVerdict, type Verdict } from './claim-messages.ts';
+import type { Epochs } from './epochs.ts';
 import type { Inbox } from './inbox.ts';
 import type { OwnerRecord, OwnerTable } from './owner-table.ts';
+import { SILENT_MS } from './pair.ts';
 import type { Subjects } from './subjects.ts';
 
 /** Longest wait for a decision, in ms. Nodes of other implementations wait 20 s for the ack of a bind. */
@@ -25,12 +28,14 @@ const MAX_WAIT_MS = 18_000;
 const OBJECTION_MS = 50;
 /** Pause before a claim is repeated that must wait, in ms. */
 const RETRY_MS = 1_000;
-/** Silence after which a sentinel is gone, in ms. The resume window of its nodes begins then. */
-const SILENT_MS = 3_000;
 /** Binds of one node that wait for one claim. Some nodes send each bind twice; beyond this number the oldest is refused. */
 const MAX_PER_NODE = 4;
 /** Time limit for the bind of a node at another sentinel that was granted an address, in ms. */
 const GIVEN_UP_MS = 1_000;
+/** Claims of other sentinels that wait for one claim. Further ones are refused. */
+const MAX_BLOCKED = 256;
+/** Records that are removed at the same time when the sentinel leaves. */
+const REMOVED_AT_ONCE = 64;
 /** Epoch of an address that was taken over from a sentinel that did not answer. It wins against that sentinel. */
 const TAKEN_OVER = 0;
 
@@ -39,6 +44,7 @@ export interface AddressClaimsDeps {
   clock: Clock;
   subjects: Subjects;
   inbox: Inbox;
+  epochs: Epochs;
   identity: Identity;
   bindings: Bindings;
   challenge: AddressChallenge;
@@ -65,27 +71,26 @@ interface Claim {
   /** Monotonic time of the first question, in ms. */
   readonly askedAt: number;
   readonly waiting: { readonly node: Session; readonly onClaimed: OnClaimed }[];
+  /** Timer of the decision, and timers of the present question. */
+  limit: Timer | undefined;
   readonly timers: Timer[];
-  /** True if the sentinel of an owner or the table of owners decides. This claim then objects to no other one. */
+  /** Ids of sentinels that answered `wait` to the present question. */
+  readonly awaited: Set<string>;
+  /** Claims of other sentinels that wait for this one, by sentinel and principal. */
+  readonly blocked: Map<string, AskedClaim>;
+  /** True while the claim is written into the table of owners. */
+  isRegistering: boolean;
+  /** True if the sentinel of an owner or the table of owners decides. This claim then objects to no other one (C3). */
   hasOwner: boolean;
   /** True if an owner gave the address up for this claim. */
   isGivenUp: boolean;
   end: () => void;
 }
 
-/** A claim on the bus. */
-interface ClaimMessage {
-  /** Id of the sentinel, and path of its node. */
-  readonly id: string;
-  readonly path: string;
-  readonly epoch: number;
-  readonly principal: Principal;
-}
-
-interface Verdict {
-  /** `clear`: the sentinel has no owner, and does not object. `granted`: its owner gave the address up. */
-  readonly verdict: 'wait' | 'clear' | 'granted' | 'refused';
-  readonly reason?: string | undefined;
+/** A claim of another sentinel, with the subject of its answers. */
+interface AskedClaim {
+  readonly message: ClaimMessage;
+  readonly reply: string;
 }
 
 export class AddressClaims {
@@ -95,13 +100,13 @@ export class AddressClaims {
   readonly #pending = new Map<string, Map<string, Claim>>();
   /** Number of claims that wait, by node. */
   readonly #counts = new Map<Session, number>();
-  /** Epochs of the addresses that nodes of this sentinel have: wall time of the claim, in ms. */
+  /** Epochs of the addresses that nodes of this sentinel have. */
   readonly #epochs = new Map<string, number>();
   readonly #subscriptions = new Map<string, readonly BusSubscription[]>();
   /** Addresses that were unbound, and may be held for a key. */
   readonly #lingering = new Set<string>();
-  /** Addresses that were given up to a node at another sentinel, each with the monotonic deadline of its bind, in ms. */
-  readonly #givenUp = new Map<string, number>();
+  /** Addresses that were given up to a claim, with the monotonic deadline of its bind, in ms. */
+  readonly #givenUp = new Map<string, { readonly to: string; readonly until: number }>();
 
   constructor(deps: AddressClaimsDeps, options: AddressClaimsOptions) {
     this.#deps = deps;
@@ -113,7 +118,7 @@ export class AddressClaims {
    * else when the other sentinels have decided, within 18 s.
    */
   claim(address: string, from: Session, onClaimed: OnClaimed): void {
-    const { bus, clock } = this.#deps;
+    const { bus, clock, epochs } = this.#deps;
     const principal = from.terms.principal.id;
     const ofAddress = this.#pending.get(address);
     const earlier = ofAddress?.get(principal);
@@ -127,10 +132,14 @@ export class AddressClaims {
     }
     const claim: Claim = {
       from,
-      epoch: clock.now(),
+      epoch: epochs.next(true),
       askedAt: clock.monotonic(),
       waiting: [{ node: from, onClaimed }],
+      limit: undefined,
       timers: [],
+      awaited: new Set(),
+      blocked: new Map(),
+      isRegistering: false,
       hasOwner: false,
       isGivenUp: false,
       end: () => {},
@@ -140,10 +149,8 @@ export class AddressClaims {
     this.#counts.set(from, this.waitingCount(from) + 1);
     // Before the question: of two claims at the same time, at least one sentinel learns of the other.
     if (!isPool(address)) this.#listen(address);
-    claim.timers.push(
-      clock.after(MAX_WAIT_MS, () =>
-        this.#decide(address, claim, `${address} belongs to a sentinel of the cluster that does not answer`),
-      ),
+    claim.limit = clock.after(MAX_WAIT_MS, () =>
+      this.#decide(address, claim, `${address} belongs to a sentinel of the cluster that does not answer`),
     );
     this.#ask(address, claim);
   }
@@ -167,24 +174,40 @@ export class AddressClaims {
   }
 
   #ask(address: string, claim: Claim): void {
+    this.#endQuestion(claim);
     const { bus, clock, identity, inbox, subjects } = this.#deps;
     const { epoch, from } = claim;
     const { path, terms } = from;
     const { id, roles } = terms.principal;
     const message: ClaimMessage = { id: identity.id, path, epoch, principal: { id, roles } };
     let isAnswered = false;
-    let hasObjectionTime = false;
+    let objectionTime: Timer | undefined;
+    let isObjectionTimeOver = false;
+    const registerIfClear = (): void => {
+      if (isObjectionTimeOver && claim.awaited.size === 0) this.#register(address, claim);
+    };
     claim.end = inbox.ask(subjects.claim(address), Buffer.from(JSON.stringify(message)), (answer) => {
       isAnswered = true;
-      const verdict = answer && readVerdict(answer);
-      if (answer === undefined) this.#register(address, claim);
-      else if (verdict?.verdict === 'refused') this.#decide(address, claim, verdict.reason ?? 'It is in use');
-      else if (verdict?.verdict === 'wait') claim.hasOwner = true;
-      else if (verdict !== undefined) {
+      if (answer === undefined) {
+        this.#register(address, claim);
+        return;
+      }
+      const verdict = readVerdict(answer);
+      if (verdict === undefined) return;
+      if (verdict.verdict === 'refused') {
+        this.#decide(address, claim, verdict.reason ?? 'It is in use');
+      } else if (verdict.verdict === 'wait') {
+        claim.awaited.add(verdict.id);
+        if (verdict.hasOwner) this.#yieldToOwner(address, claim);
+      } else {
+        claim.awaited.delete(verdict.id);
         claim.isGivenUp ||= verdict.verdict === 'granted';
-        if (hasObjectionTime) return;
-        hasObjectionTime = true;
-        claim.timers.push(clock.after(OBJECTION_MS, () => this.#register(address, claim)));
+        objectionTime ??= clock.after(OBJECTION_MS, () => {
+          isObjectionTimeOver = true;
+          registerIfClear();
+        });
+        claim.timers.push(objectionTime);
+        registerIfClear();
       }
     });
     claim.timers.push(
@@ -196,24 +219,44 @@ export class AddressClaims {
     );
   }
 
+  #endQuestion(claim: Claim): void {
+    claim.end();
+    for (const timer of claim.timers.splice(0)) timer.stop();
+    claim.awaited.clear();
+  }
+
+  // An owner or the table of owners decides about the claim, so it blocks no other one.
+  #yieldToOwner(address: string, claim: Claim): void {
+    claim.hasOwner = true;
+    this.#unblock(address, claim);
+  }
+
+  #unblock(address: string, { blocked }: Claim): void {
+    const claims = [...blocked.values()];
+    blocked.clear();
+    for (const asked of claims) this.#answer(address, asked);
+  }
+
   // Writes a claim to which no sentinel objects into the table of owners.
   #register(address: string, claim: Claim, epoch = claim.epoch): void {
     const owners = isPool(address) ? undefined : this.#deps.owners();
-    claim.end();
+    this.#endQuestion(claim);
     if (owners === undefined) {
       this.#decide(address, claim, undefined, epoch);
       return;
     }
-    const { clock, identity } = this.#deps;
+    const { identity } = this.#deps;
     const record = { sentinel: identity.id, principal: claim.from.terms.principal.id, epoch };
     const isTaken = claim.isGivenUp || epoch === TAKEN_OVER;
+    claim.isRegistering = true;
     this.#write(owners, address, record, { isTaken, askedAt: claim.askedAt }).then(
       (outcome) => {
+        claim.isRegistering = false;
         if (outcome === 'written') this.#decide(address, claim, undefined, epoch);
         else if (outcome !== 'wait') this.#decide(address, claim, outcome.refusal);
-        else {
-          claim.hasOwner = true;
-          claim.timers.push(clock.after(RETRY_MS, () => this.#askAgain(address, claim)));
+        else if (this.#isPending(address, claim)) {
+          this.#yieldToOwner(address, claim);
+          this.#askLater(address, claim);
         }
       },
       // Without the table the answers of the living sentinels decide.
@@ -221,11 +264,21 @@ export class AddressClaims {
     );
   }
 
-  #askAgain(address: string, claim: Claim): void {
-    if (!this.#isPending(address, claim)) return;
-    // Another node of this sentinel got the address meanwhile: the sentinel decides between the two.
-    if (this.#epochs.has(address)) this.#decide(address, claim, undefined);
-    else this.#ask(address, claim);
+  #askLater(address: string, claim: Claim): void {
+    this.#endQuestion(claim);
+    claim.timers.push(
+      this.#deps.clock.after(RETRY_MS, () => {
+        // Another node of this sentinel got the address meanwhile: the sentinel decides between the two.
+        if (this.#epochs.has(address)) this.#decide(address, claim, undefined);
+        else this.#ask(address, claim);
+      }),
+    );
+  }
+
+  /** Repeats the claims that waited for a sentinel that is gone. */
+  lost(sentinel: string): void {
+    for (const [address, claims] of this.#pending)
+      for (const claim of claims.values()) if (claim.awaited.has(sentinel)) this.#askLater(address, claim);
   }
 
   async #write(
@@ -234,15 +287,17 @@ export class AddressClaims {
     record: OwnerRecord,
     { isTaken, askedAt }: { readonly isTaken: boolean; readonly askedAt: number },
   ): Promise<'written' | 'wait' | { readonly refusal: string }> {
-    const { lastFrameAt, identity } = this.#deps;
+    const { epochs, lastFrameAt, identity } = this.#deps;
     const { record: owner, revision } = await owners.get(address);
+    if (owner !== undefined) epochs.receive(owner.epoch);
     // If the sentinel sent something after it did not answer for the address, its record is out of date.
     const isGone =
       owner !== undefined && owner.sentinel !== identity.id && (lastFrameAt(owner.sentinel) ?? -1) <= askedAt;
     if (isGone && !isTaken && !haveSameKey({ id: owner.principal }, { id: record.principal })) {
       const { addressHoldMs, resumeWindowMs } = this.#options;
-      const goneMs = (await owners.leaseAgeMs(owner.sentinel)) - SILENT_MS;
-      if (goneMs < resumeWindowMs) return 'wait';
+      const { ageMs, hasLeft } = await owners.leaseOf(owner.sentinel);
+      const goneMs = hasLeft ? ageMs : ageMs - SILENT_MS;
+      if (!hasLeft && goneMs < resumeWindowMs) return 'wait';
       if (goneMs < addressHoldMs && isKeyed({ id: owner.principal })) {
         return {
           refusal: `${address} belongs to the key "${owner.principal}". Attach with that key, or wait until ${addressHoldMs / 1_000} s after its node has left (FAME_ADDRESS_HOLD_MS).`,
@@ -252,10 +307,10 @@ export class AddressClaims {
     return (await owners.put(address, record, revision)) ? 'written' : 'wait';
   }
 
-  /** Writes all addresses of this sentinel into a new table of owners. Returns the addresses with an older owner at another sentinel. */
-  async restore(owners: OwnerTable): Promise<readonly string[]> {
+  /** Writes all addresses of this sentinel into a new table of owners. Returns those with an older owner, and the sentinel of that one. */
+  async restore(owners: OwnerTable): Promise<ReadonlyMap<string, string>> {
     const { bindings, identity } = this.#deps;
-    const lost: string[] = [];
+    const lost = new Map<string, string>();
     for (const [address, epoch] of [...this.#epochs]) {
       const principal = bindings.ownOwner(address)?.terms.principal.id;
       if (principal === undefined) continue;
@@ -266,10 +321,27 @@ export class AddressClaims {
         record.sentinel !== id &&
         this.#deps.lastFrameAt(record.sentinel) !== undefined;
       if (isTheirs && isOlder({ epoch: record.epoch, id: record.sentinel }, { epoch, id }))
-        lost.push(address);
+        lost.set(address, record.sentinel);
       else await owners.put(address, { sentinel: id, principal, epoch }, revision);
     }
     return lost;
+  }
+
+  /**
+   * Removes the records of the addresses that belong to no key, because this sentinel leaves. Those of a key stay, so that they are reserved
+   * for it as after the loss of a node.
+   */
+  async leave(owners: OwnerTable): Promise<void> {
+    const { bindings } = this.#deps;
+    const free = [...new Set([...this.#epochs.keys(), ...this.#lingering])].filter((address) => {
+      const principal = bindings.ownOwner(address)?.terms.principal;
+      return principal === undefined ? !bindings.isHeld(address) : !isKeyed(principal);
+    });
+    this.#epochs.clear();
+    for (let at = 0; at < free.length; at += REMOVED_AT_ONCE) {
+      const part = free.slice(at, at + REMOVED_AT_ONCE);
+      await Promise.all(part.map((address) => this.#removeFrom(owners, address)));
+    }
   }
 
   async #removeFrom(owners: OwnerTable, address: string): Promise<void> {
@@ -280,14 +352,15 @@ export class AddressClaims {
 
   #decide(address: string, claim: Claim, refusal: string | undefined, epoch = claim.epoch): void {
     if (!this.#isPending(address, claim)) return;
-    claim.end();
-    for (const timer of claim.timers) timer.stop();
+    this.#endQuestion(claim);
+    claim.limit?.stop();
     if (refusal === undefined && !isPool(address) && !this.#epochs.has(address))
       this.#epochs.set(address, epoch);
     this.#removePending(address, claim);
     for (const { onClaimed } of claim.waiting) onClaimed(refusal);
     // The node may have lost its connection meanwhile, or may be refused for another reason.
     if (this.#deps.bindings.ownOwner(address) === undefined) this.#release(address);
+    this.#unblock(address, claim);
   }
 
   #removePending(address: string, { from }: Claim): void {
@@ -308,7 +381,10 @@ export class AddressClaims {
   /** Records that a node of this sentinel has bound an exact address. */
   bound(address: string): void {
     this.#givenUp.delete(address);
-    if (!this.#epochs.has(address)) this.#epochs.set(address, this.#deps.clock.now());
+    if (!this.#epochs.has(address)) {
+      const { bus, epochs } = this.#deps;
+      this.#epochs.set(address, epochs.next(bus.isConnected));
+    }
     this.#lingering.delete(address);
     this.#listen(address);
   }
@@ -341,51 +417,76 @@ export class AddressClaims {
   #listen(address: string): void {
     const { bus, subjects } = this.#deps;
     if (this.#subscriptions.has(address)) return;
-    const answer = (message: BusMessage): void => this.#answer(address, message);
+    const answer = (message: BusMessage): void => this.#receive(address, message);
     this.#subscriptions.set(
       address,
       subjects.claimsOf(address).map((subject) => bus.subscribe(subject, answer)),
     );
   }
 
-  #answer(address: string, { payload, reply }: BusMessage): void {
+  #receive(address: string, { payload, reply }: BusMessage): void {
     const message = readClaim(payload);
     if (message === undefined || reply === '') return;
+    this.#deps.epochs.receive(message.epoch);
+    this.#answer(address, { message, reply });
+  }
+
+  #answer(address: string, asked: AskedClaim): void {
+    const { message, reply } = asked;
     const { bindings, bus, challenge, identity } = this.#deps;
-    const answer = (verdict: Verdict): void => bus.publish(reply, Buffer.from(JSON.stringify(verdict)));
+    const answer = (verdict: Omit<Verdict, 'id'>): void =>
+      bus.publish(reply, Buffer.from(JSON.stringify({ id: identity.id, ...verdict })));
     if (isPool(address)) {
       // The claim of the pool, or of an address of it.
       const isClosed = bindings.hasKeyedMember(address) && !isKeyed(message.principal);
       answer(isClosed ? { verdict: 'refused', reason: closed(address) } : { verdict: 'clear' });
       return;
     }
-    const pending = this.#pending.get(address);
-    if (pending !== undefined && bindings.ownOwner(address) === undefined) {
-      const isOurs = [...pending.values()].some(
-        ({ epoch, hasOwner }) => !hasOwner && isOlder({ epoch, id: identity.id }, message),
-      );
-      answer(isOurs ? { verdict: 'refused', reason: inUse(address) } : { verdict: 'clear' });
+    const isFree = bindings.ownOwner(address) === undefined && !bindings.isHeld(address);
+    const isOfHolder = bindings.isHeld(address) && bindings.keyOf(address) === message.principal.id;
+    if (this.#pending.has(address) && (isFree || isOfHolder)) {
+      answer(this.#block(address, asked));
       return;
     }
-    if (bindings.ownOwner(address) === undefined && !bindings.isHeld(address)) {
+    if (isFree) {
       answer({ verdict: 'clear' });
       return;
     }
+    const claimant = claimantOf(message);
     let isDecided = false;
     challenge.decide(address, { path: message.path, terms: { principal: message.principal } }, (refusal) => {
       isDecided = true;
-      // Only one of the waiting claims gets the address.
-      const reason = refusal ?? (this.#givenUp.has(address) ? inUse(address) : undefined);
-      if (reason === undefined) this.#giveUp(address);
+      // Only one of the waiting claims gets the address. It may have asked twice.
+      const { to = claimant } = this.#givenUp.get(address) ?? {};
+      const reason = refusal ?? (to === claimant ? undefined : inUse(address));
+      if (reason === undefined) this.#giveUp(address, claimant);
       answer(reason === undefined ? { verdict: 'granted' } : { verdict: 'refused', reason });
     });
-    if (!isDecided) answer({ verdict: 'wait' });
+    if (!isDecided) answer({ verdict: 'wait', hasOwner: true });
+  }
+
+  // Lets a claim of another sentinel wait for one of this sentinel that came first.
+  #block(address: string, asked: AskedClaim): Omit<Verdict, 'id'> {
+    const { message } = asked;
+    const { id } = this.#deps.identity;
+    const claims = [...this.#pending.get(address)!.values()].filter(({ hasOwner }) => !hasOwner);
+    const first = claims.find(({ epoch, isRegistering }) => isRegistering || isOlder({ epoch, id }, message));
+    if (first === undefined) {
+      // The other sentinel had not subscribed when this one asked, and its claim comes first.
+      for (const claim of claims) this.#ask(address, claim);
+      return { verdict: 'clear' };
+    }
+    const claimant = claimantOf(message);
+    if (first.blocked.size >= MAX_BLOCKED && !first.blocked.has(claimant))
+      return { verdict: 'refused', reason: inUse(address) };
+    first.blocked.set(claimant, asked);
+    return { verdict: 'wait' };
   }
 
   // Ends the binding of an address that was granted to a node at another sentinel.
-  #giveUp(address: string): void {
+  #giveUp(address: string, claimant: string): void {
     const { bindings, challenge, clock, listener } = this.#deps;
-    this.#givenUp.set(address, clock.monotonic() + GIVEN_UP_MS);
+    this.#givenUp.set(address, { to: claimant, until: clock.monotonic() + GIVEN_UP_MS });
     challenge.endHold(address);
     const holder = bindings.ownOwner(address);
     if (holder === undefined) return;
@@ -403,7 +504,7 @@ export class AddressClaims {
   sweep(): void {
     const { bindings, clock } = this.#deps;
     const now = clock.monotonic();
-    for (const [address, until] of this.#givenUp) if (until <= now) this.#givenUp.delete(address);
+    for (const [address, { until }] of this.#givenUp) if (until <= now) this.#givenUp.delete(address);
     for (const address of this.#lingering) {
       if (bindings.isHeld(address) || this.#pending.has(address)) continue;
       this.#lingering.delete(address);
@@ -430,6 +531,9 @@ const inUse = (address: string): string =>
 const closed = (pool: string): string =>
   `${pool} is a pool of nodes with a key. Attach with a key, or bind another address.`;
 
+/** A claim of another sentinel has one claimant for each principal. */
+const claimantOf = ({ id, principal }: ClaimMessage): string => `${id} ${principal.id}`;
+
 /** True for the address of a pool. */
 export const isPool = (address: string): boolean => address.includes('@*.');
 
@@ -439,27 +543,3 @@ interface Age {
 }
 
 const isOlder = (a: Age, b: Age): boolean => a.epoch < b.epoch || (a.epoch === b.epoch && a.id < b.id);
-
-function readClaim(payload: Uint8Array): ClaimMessage | undefined {
-  const { id, path, epoch, principal: stated } = readObject(payload);
-  const principal = readPrincipal(stated);
-  if (typeof id !== 'string' || typeof path !== 'string' || typeof epoch !== 'number') return undefined;
-  return principal && { id, path, epoch, principal };
-}
-
-function readVerdict(payload: Uint8Array): Verdict | undefined {
-  const { verdict, reason } = readObject(payload);
-  if (verdict !== 'wait' && verdict !== 'clear' && verdict !== 'granted' && verdict !== 'refused')
-    return undefined;
-  return { verdict, reason: typeof reason === 'string' ? reason : undefined };
-}
-
-function readObject(payload: Uint8Array): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-  } catch {
-    // Not a message of this protocol. The claim expires.
-    return {};
-  }
-}

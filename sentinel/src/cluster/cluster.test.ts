@@ -3,76 +3,20 @@ import type { AddressBindAck, Envelope, Principal } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { describe, expect, test } from 'vitest';
 import type { TraceEntry } from '../http/trace.ts';
+import {
+  bind,
+  bindResult,
+  clusterOf,
+  codes,
+  OURS,
+  received,
+  replyTo,
+  requestBind,
+  settle,
+} from '../testing/cluster-parts.ts';
 import { MemoryBusServer } from '../testing/memory-bus.ts';
 import { MemoryOwnerStore } from '../testing/memory-owners.ts';
-import { type FakeNode, makeTestParts, type TestOptions } from '../testing/sentinel-parts.ts';
-
-const OURS = { capabilities: ['fame.capability.cancel', 'fame.capability.pair-flows'] };
-
-/** Lets the bus deliver, and the links send their gathered messages. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 6; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Linked sentinels with these ids, on one clock. */
-async function clusterOf<Id extends string>(
-  ids: readonly Id[],
-  { clock = new ManualClock(), store, ...options }: TestOptions & { store?: MemoryOwnerStore } = {},
-) {
-  const server = new MemoryBusServer();
-  const buses = {} as Record<Id, ReturnType<MemoryBusServer['connect']>>;
-  const sentinels = {} as Record<Id, ReturnType<typeof makeTestParts>>;
-  for (const id of ids) {
-    buses[id] = server.connect();
-    sentinels[id] = makeTestParts({ ...options, id, clock, bus: buses[id], owners: store?.tableOf(id) });
-  }
-  await settle();
-  return {
-    ...sentinels,
-    server,
-    buses,
-    clock,
-    /** Advances the time second by second, so that heartbeats are exchanged. */
-    async pass(seconds: number): Promise<void> {
-      for (let i = 0; i < seconds; i++) {
-        clock.advance(1_000);
-        await settle();
-      }
-    },
-  };
-}
-
-/** Binds an address, and takes the ack, which waits for the other sentinels. Returns its code, if it is a refusal. */
-async function bind(node: FakeNode, address: string): Promise<string | undefined> {
-  requestBind(node, address);
-  return bindResult(node);
-}
-
-const requestBind = (node: FakeNode, address: string): void => {
-  const envelopes = node.send(
-    { type: 'AddressBind', address },
-    { corrId: 'bind', rtype: 1, replyTo: `__sys__@${node.path}` },
-  );
-  node.transport.sent.unshift(...envelopes.map((envelope) => Buffer.from(JSON.stringify(envelope))));
-};
-
-async function bindResult(node: FakeNode): Promise<string | undefined> {
-  await settle();
-  const ack = node.transport.take().find(({ corrId }) => corrId === 'bind')?.frame as
-    | AddressBindAck
-    | undefined;
-  if (ack === undefined) return 'waits';
-  return ack.ok ? undefined : ack.code;
-}
-
-const received = async (node: FakeNode): Promise<Envelope[]> => {
-  await settle();
-  return node.transport.take();
-};
-
-const replyTo = (node: FakeNode): string => `__rpc__${node.session.systemId}@${node.path}`;
-const codes = (envelopes: readonly Envelope[]): unknown[] =>
-  envelopes.flatMap(({ frame }) => (frame.type === 'DeliveryAck' ? (frame.code ?? []) : []));
+import { type FakeNode, makeTestParts } from '../testing/sentinel-parts.ts';
 
 test('a call reaches an agent at another sentinel, and its answer returns', async () => {
   const { A, B } = await clusterOf(['A', 'B']);

@@ -20,13 +20,14 @@ import type { SessionTable } from '../session/session-table.ts';
 import type { SessionListener, Sessions } from '../session/sessions.ts';
 import { AddressClaims, isPool, type OnClaimed } from './address-claims.ts';
 import type { Bus } from './bus.ts';
+import { Epochs } from './epochs.ts';
 import { Inbox } from './inbox.ts';
 import { MemberActions, type RemoteOutcome } from './member-actions.ts';
 import { MemberAddresses } from './member-addresses.ts';
 import { MemberLists } from './member-lists.ts';
 import { MemberTraces } from './member-traces.ts';
 import type { OwnerTable } from './owner-table.ts';
-import { BEAT_MS, type Member, Pair, type PairListener } from './pair.ts';
+import { BEAT_MS, type Member, Pair, type PairListener, SILENT_MS } from './pair.ts';
 import type { PairTransport } from './pair-transport.ts';
 import { type Changes, type Outcome, RemoteRoutes } from './remote-routes.ts';
 import { readChanges, ServedAddresses } from './served-addresses.ts';
@@ -37,7 +38,9 @@ import { capabilityKey, Subjects } from './subjects.ts';
 const PRESENCE_BEATS = 5;
 /** Beats between two renewals of the lease of this sentinel. */
 const LEASE_BEATS = 2;
-/** Sentinels of one cluster. Each has a link to every other one. */
+/** Longest time for the release of the lease and of the addresses when the sentinel leaves, in ms. */
+const LEAVE_MS = 2_000;
+/** Other sentinels of one cluster. Each has a link to every other one. */
 const MAX_MEMBERS = 64;
 /** Time for which the status names a lost sentinel, in ms. */
 const LOST_SHOWN_MS = 600_000;
@@ -76,6 +79,8 @@ interface Presence {
   readonly id: string;
   /** Random for each process. */
   readonly process: string;
+  /** Highest known epoch of an address. */
+  readonly epoch: number;
 }
 
 export class Cluster implements ClusterView {
@@ -86,6 +91,7 @@ export class Cluster implements ClusterView {
   readonly #subjects: Subjects;
   readonly #pairs = new Map<string, Pair>();
   readonly #sessions = new Map<Pair, Session>();
+  readonly #epochs = new Epochs();
   readonly #claims: AddressClaims;
   readonly #served: ServedAddresses;
   readonly #routes: RemoteRoutes;
@@ -103,6 +109,7 @@ export class Cluster implements ClusterView {
   #isDraining = false;
   #isClosed = false;
   #hasLoggedSameId = false;
+  #hasLoggedLimit = false;
 
   constructor(bus: Bus, deps: ClusterDeps, options: ClusterOptions) {
     const { name, owners, resumeWindowMs } = options;
@@ -120,6 +127,7 @@ export class Cluster implements ClusterView {
         bus,
         subjects,
         inbox,
+        epochs: this.#epochs,
         owners: () => (this.#hasOwners ? owners : undefined),
         lastFrameAt: (id) => this.#pairs.get(id)?.lastFrameAt,
       },
@@ -278,12 +286,33 @@ export class Cluster implements ClusterView {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer.stop();
+    await this.#releaseOwners();
     this.#claims.close();
     this.#traces.close();
     this.#served.close();
     for (const pair of this.#pairs.values()) pair.close();
     this.#routes.close();
     await this.#bus.close();
+  }
+
+  // The addresses of this sentinel are free at once, or reserved for their keys, without a wait for its silence.
+  async #releaseOwners(): Promise<void> {
+    const owners = this.#hasOwners ? this.#owners : undefined;
+    if (owners === undefined || !this.#bus.isConnected) return;
+    const { clock, log } = this.#deps;
+    const release = async (): Promise<void> => {
+      await owners.leave();
+      await this.#claims.leave(owners);
+    };
+    const { promise: timeout, resolve } = Promise.withResolvers<void>();
+    const timer = clock.after(LEAVE_MS, resolve, { keepAlive: true });
+    const released = release().catch((error: unknown) => {
+      log.warn('could not release the addresses in JetStream; they stay reserved for the resume window', {
+        reason: errorMessage(error),
+      });
+    });
+    await Promise.race([released, timeout]);
+    timer.stop();
   }
 
   #changed(): void {
@@ -307,6 +336,7 @@ export class Cluster implements ClusterView {
     for (const pool of changes.closed) this.#closePool(pool);
     for (const [address, epoch] of changes.bound) {
       if (epoch === null) continue;
+      this.#epochs.receive(epoch);
       const outcome = this.#claims.conflict(address, changes.id, epoch);
       if (outcome === 'own') this.#served.announce(address);
       else if (outcome === 'theirs') this.#yield(address, changes.id);
@@ -358,7 +388,7 @@ export class Cluster implements ClusterView {
       if (this.#hasOwners !== true) log.info('owners of addresses are recorded in JetStream');
       this.#hasOwners = true;
       if (!isIncomplete) return;
-      for (const address of await this.#claims.restore(owners)) this.#yield(address, 'another one');
+      for (const [address, sentinel] of await this.#claims.restore(owners)) this.#yield(address, sentinel);
     } catch (error) {
       if (this.#hasOwners !== false && !this.#isClosed) {
         log.warn(
@@ -374,7 +404,8 @@ export class Cluster implements ClusterView {
 
   #announce(): void {
     if (!this.#bus.isConnected) return;
-    const presence: Presence = { id: this.#deps.identity.id, process: this.#process };
+    const { id } = this.#deps.identity;
+    const presence: Presence = { id, process: this.#process, epoch: this.#epochs.last };
     this.#bus.publish(this.#subjects.presence, Buffer.from(JSON.stringify(presence)));
   }
 
@@ -382,6 +413,7 @@ export class Cluster implements ClusterView {
     const presence = readPresence(payload);
     if (presence === undefined) return;
     const { identity, log } = this.#deps;
+    this.#epochs.receive(presence.epoch);
     if (presence.id !== identity.id) {
       this.#pairOf(presence.id)?.meet();
     } else if (presence.process !== this.#process && !this.#hasLoggedSameId) {
@@ -395,8 +427,13 @@ export class Cluster implements ClusterView {
   #pairOf(id: string): Pair | undefined {
     const known = this.#pairs.get(id);
     if (known !== undefined || this.#isClosed || id === this.#deps.identity.id) return known;
-    if (this.#pairs.size >= MAX_MEMBERS) this.#forgetOne();
     const { clock, identity, log } = this.#deps;
+    if (this.#pairs.size >= MAX_MEMBERS && !this.#forgetOne()) {
+      if (!this.#hasLoggedLimit)
+        log.error('the cluster has more sentinels than this one can have links to', { limit: MAX_MEMBERS });
+      this.#hasLoggedLimit = true;
+      return undefined;
+    }
     const pair = new Pair(
       { bus: this.#bus, clock, identity, log, isDraining: () => this.#isDraining, listener: this.#listener },
       {
@@ -409,13 +446,10 @@ export class Cluster implements ClusterView {
     return pair;
   }
 
-  // Sentinels with generated ids come and go.
-  #forgetOne(): void {
-    for (const [id, pair] of this.#pairs) {
-      if (pair.isUp) continue;
-      this.#pairs.delete(id);
-      return;
-    }
+  // Removes the pair of a sentinel that is gone: sentinels with generated ids come and go. Returns false if there is none.
+  #forgetOne(): boolean {
+    const gone = [...this.#pairs.values()].find(({ isUp, silentMs }) => !isUp && silentMs >= SILENT_MS);
+    return gone !== undefined && this.#pairs.delete(gone.id);
   }
 
   #sessionOf(id: string): Session | undefined {
@@ -455,6 +489,8 @@ export class Cluster implements ClusterView {
     transport.onDrain = () => session.outbound.flush();
     log.info('linked to a sentinel of the cluster', { sentinel: systemId, path });
     this.#routes.up(pair.id);
+    // A new sentinel counts its epochs on from those of the others.
+    this.#announce();
   }
 
   #down(pair: Pair, transport: PairTransport, reason: string): void {
@@ -463,6 +499,7 @@ export class Cluster implements ClusterView {
     if (session === undefined) return;
     this.#sessions.delete(pair);
     this.#routes.down(session);
+    this.#claims.lost(pair.id);
     if (session.transport === transport) sessions.end(session, CLOSE.goingAway, reason);
     if (!this.#isClosed) log.warn('lost a sentinel of the cluster', { sentinel: pair.id, reason });
   }
@@ -474,8 +511,9 @@ const bufferOf = (bytes: Uint8Array): Buffer =>
 function readPresence(payload: Uint8Array): Presence | undefined {
   try {
     const presence = JSON.parse(Buffer.from(payload).toString('utf8')) as Partial<Presence> | null;
-    const { id, process } = presence ?? {};
-    return typeof id === 'string' && typeof process === 'string' ? { id, process } : undefined;
+    const { id, process, epoch = 0 } = presence ?? {};
+    const isValid = typeof id === 'string' && typeof process === 'string' && typeof epoch === 'number';
+    return isValid ? { id, process, epoch } : undefined;
   } catch {
     // Not an announcement of this protocol.
     return undefined;

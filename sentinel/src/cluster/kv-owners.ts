@@ -3,12 +3,15 @@
 import { JetStreamApiError, type JetStreamManager, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsBus } from './nats-bus.ts';
-import type { OwnerEntry, OwnerRecord, OwnerTable } from './owner-table.ts';
+import type { Lease, OwnerEntry, OwnerRecord, OwnerTable } from './owner-table.ts';
 
 /** Time limit of one request to JetStream, in ms. */
 const TIMEOUT_MS = 1_000;
 /** Code of JetStream for an entry that has another revision. */
 const WRONG_REVISION = 10_071;
+/** Values of a lease. */
+const PRESENT = '';
+const LEFT = 'left';
 
 export class KvOwners implements OwnerTable {
   readonly #bus: NatsBus;
@@ -52,7 +55,7 @@ export class KvOwners implements OwnerTable {
     const table = this.#table;
     if (table !== undefined) {
       try {
-        await table.put(this.#leaseKey, '');
+        await table.put(this.#leaseKey, PRESENT);
         return false;
       } catch {
         // The bucket may have been wiped with the directory of the server: open it again.
@@ -64,19 +67,26 @@ export class KvOwners implements OwnerTable {
     // Read from the leader of the bucket, because a read must return an owner that was just written.
     const client = jetstream(connection, { timeout: TIMEOUT_MS });
     const opened = await new Kvm(client).create(this.#bucket, { history: 1, allow_direct: false });
-    await opened.put(this.#leaseKey, '');
+    await opened.put(this.#leaseKey, PRESENT);
     this.#manager ??= await client.jetstreamManager(false);
     this.#table = opened;
     return true;
   }
 
-  async leaseAgeMs(sentinel: string): Promise<number> {
+  async leave(): Promise<void> {
+    await this.#open.put(this.#leaseKey, LEFT);
+  }
+
+  async leaseOf(sentinel: string): Promise<Lease> {
     const [own, theirs] = await Promise.all([
       this.#open.get(this.#leaseKey),
       this.#open.get(leaseKey(sentinel)),
     ]);
-    if (own === null || theirs === null) return Number.POSITIVE_INFINITY;
-    return own.created.getTime() - theirs.created.getTime();
+    if (own === null || theirs === null) return { ageMs: Number.POSITIVE_INFINITY, hasLeft: false };
+    return {
+      ageMs: own.created.getTime() - theirs.created.getTime(),
+      hasLeft: theirs.string() === LEFT,
+    };
   }
 
   get #open(): KV {

@@ -8,8 +8,16 @@ export interface OwnerRecord {
   readonly sentinel: string;
   /** Id of the principal of the node. */
   readonly principal: string;
-  /** Wall time of the claim, in ms. */
+  /** Epoch of the claim (`epochs.ts`). */
   readonly epoch: number;
+}
+
+/** The lease of a sentinel. */
+export interface Lease {
+  /** Time since the sentinel wrote its lease, in ms; infinite without a lease. */
+  readonly ageMs: number;
+  /** True if the sentinel wrote it when it left. */
+  readonly hasLeft: boolean;
 }
 
 export interface OwnerEntry {
@@ -28,6 +36,7 @@ export interface OwnerTable {
   remove(address: string, revision: number): Promise<void>;
   /** Renews the lease of this sentinel. Resolves `true` if this call created or opened the table; the owners must then be written. */
   renew(): Promise<boolean>;
-  /** Time since a sentinel renewed its lease, in ms; infinite without a lease. */
-  leaseAgeMs(sentinel: string): Promise<number>;
+  /** Writes into the lease of this sentinel that it leaves. */
+  leave(): Promise<void>;
+  leaseOf(sentinel: string): Promise<Lease>;
 }

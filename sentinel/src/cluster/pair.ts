@@ -20,8 +20,8 @@ import { PairTransport } from './pair-transport.ts';
 
 /** Interval of heartbeats, in ms. */
 export const BEAT_MS = 1_000;
-/** Silence after which the other sentinel is gone, in ms. */
-const SILENT_MS = 3_000;
+/** Silence after which the other sentinel is gone, in ms. The resume window of its nodes begins then. */
+export const SILENT_MS = 3_000;
 /** Bytes received after which a heartbeat states them at once. A quarter of the window, so that a sender never waits for a timer. */
 const STATE_AFTER_BYTES = 262_144;
 /** Longest body of a hello, in bytes. */

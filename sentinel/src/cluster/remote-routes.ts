@@ -89,6 +89,8 @@ export class RemoteRoutes {
   readonly #deps: RemoteRoutesDeps;
   readonly #resumeWindowMs: number;
   readonly #routes = new Map<string, Route>();
+  /** Keys of capabilities among the routes. */
+  readonly #capabilityKeys = new Set<string>();
   readonly #questions = new Map<string, Question>();
   /** Questions that may still get an answer. */
   readonly #open = new Set<Question>();
@@ -183,8 +185,9 @@ export class RemoteRoutes {
     if (!answer.isPool) route.sessions.clear();
     route.sessions.add(session);
     if (known === undefined) {
-      if (this.#routes.size >= MAX_ROUTES) this.#routes.delete(this.#routes.keys().next().value!);
+      if (this.#routes.size >= MAX_ROUTES) this.#remove(this.#routes.keys().next().value!);
       this.#routes.set(address, route);
+      if (address.startsWith(' ')) this.#capabilityKeys.add(address);
     }
     this.#settle(question, 'found');
   }
@@ -203,7 +206,7 @@ export class RemoteRoutes {
     const until = clock.monotonic() + this.#resumeWindowMs;
     for (const [address, route] of this.#routes) {
       if (!route.sessions.delete(session) || route.sessions.size > 0) continue;
-      this.#routes.delete(address);
+      this.#remove(address);
       this.#away.set(address, until);
     }
   }
@@ -223,19 +226,29 @@ export class RemoteRoutes {
     const wide = new Set<string>();
     for (const name of names) {
       const route = this.#routes.get(name);
-      if (route !== undefined && isOver(route)) this.#routes.delete(name);
+      if (route !== undefined && isOver(route)) this.#remove(name);
       if (name.startsWith(' ') || name.includes('@*.')) wide.add(name);
     }
     if (wide.size === 0) return;
     for (const [served, route] of this.#routes) {
-      if (isOver(route) && wideNamesOf(served).some((name) => wide.has(name))) this.#routes.delete(served);
+      if (isOver(route) && wideNamesOf(served).some((name) => wide.has(name))) this.#remove(served);
     }
   }
 
-  /** Removes the route to an address after its sentinel refused a call, because the node is gone. */
+  /**
+   * Removes the route to an address after its sentinel refused a call, because the node is gone. An empty address stands for capabilities: a
+   * node may withdraw one of several that another node of its sentinel has, too, and this is not announced.
+   */
   refused(address: string, session: Session): void {
-    const route = this.#routes.get(address);
-    if (route?.sessions.delete(session) && route.sessions.size === 0) this.#routes.delete(address);
+    for (const name of address === '' ? this.#capabilityKeys : [address]) {
+      const route = this.#routes.get(name);
+      if (route?.sessions.delete(session) && route.sessions.size === 0) this.#remove(name);
+    }
+  }
+
+  #remove(name: string): void {
+    this.#routes.delete(name);
+    this.#capabilityKeys.delete(name);
   }
 
   // Ends the question, or lets further answers of a pool arrive until its time is over.

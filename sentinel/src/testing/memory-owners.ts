@@ -1,12 +1,13 @@
 // A table of owners in memory for unit tests. Several sentinels share it, and a test can wipe it or make it unavailable.
 import type { Clock } from '@fame-fabric/shared';
-import type { OwnerEntry, OwnerRecord, OwnerTable } from '../cluster/owner-table.ts';
+import type { Lease, OwnerEntry, OwnerRecord, OwnerTable } from '../cluster/owner-table.ts';
 
 /** The store that the tables of a test share. */
 export class MemoryOwnerStore {
   readonly #clock: Clock;
   readonly entries = new Map<string, OwnerEntry>();
-  readonly leases = new Map<string, number>();
+  /** Times at which the sentinels wrote their leases. */
+  readonly leases = new Map<string, { readonly at: number; readonly hasLeft: boolean }>();
   isAvailable = true;
   /** Incremented with each wipe. */
   version = 0;
@@ -51,15 +52,20 @@ export class MemoryOwnerStore {
       },
       renew: async () => {
         check();
-        this.leases.set(id, this.#clock.monotonic());
+        this.leases.set(id, { at: this.#clock.monotonic(), hasLeft: false });
         const isNew = openedVersion !== this.version;
         openedVersion = this.version;
         return isNew;
       },
-      leaseAgeMs: async (sentinel) => {
+      leave: async () => {
         check();
-        const renewedAt = this.leases.get(sentinel);
-        return renewedAt === undefined ? Number.POSITIVE_INFINITY : this.#clock.monotonic() - renewedAt;
+        this.leases.set(id, { at: this.#clock.monotonic(), hasLeft: true });
+      },
+      leaseOf: async (sentinel): Promise<Lease> => {
+        check();
+        const lease = this.leases.get(sentinel);
+        if (lease === undefined) return { ageMs: Number.POSITIVE_INFINITY, hasLeft: false };
+        return { ageMs: this.#clock.monotonic() - lease.at, hasLeft: lease.hasLeft };
       },
     };
   }

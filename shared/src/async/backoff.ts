@@ -48,3 +48,13 @@ export class Backoff {
     this.#attempt = attempt;
   }
 }
+
+/** Returns the items in a random order. */
+export function shuffled<T>(items: readonly T[], random: () => number = Math.random): T[] {
+  const result = [...items];
+  for (let last = result.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [result[last], result[other]] = [result[other]!, result[last]!];
+  }
+  return result;
+}

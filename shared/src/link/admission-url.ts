@@ -18,7 +18,7 @@ export const ADMISSION_VARIABLES: readonly Variable[] = Object.freeze<Variable[]
     type: 'list',
     default: `ws://127.0.0.1:<FAME_LISTENER_PORT>${ATTACH_PATH}`,
     description:
-      'Admission URL of the sentinel; ws:// or wss://. In a cluster, the URLs of several sentinels, separated by commas: after a failed attempt the node tries the next one.',
+      'Admission URL of the sentinel; ws:// or wss://. In a cluster, the URLs of several sentinels, separated by commas: after a failed attempt the node tries the next one, and after a lost connection the others in a random order.',
   },
   {
     name: 'FAME_LISTENER_PORT',

@@ -2,7 +2,7 @@
 // attach fails after a timeout; a reattach continues until it is aborted. Independent of links: sentinels use it as well, to
 // attach to their parents and peers.
 import { onAbort, pause } from '../async/abort.ts';
-import { Backoff } from '../async/backoff.ts';
+import { Backoff, shuffled } from '../async/backoff.ts';
 import type { Clock } from '../async/clock.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
@@ -48,7 +48,10 @@ export interface DialerDeps {
 export interface DialerOptions {
   /** Complete admission URL, with the system id as its last segment. */
   readonly url: string;
-  /** URLs of other sentinels that admit the node as well. A failed attempt moves on to the next one. @default none */
+  /**
+   * URLs of other sentinels that admit the node as well. A failed attempt moves on to the next one: in this order at the first attach, and in a
+   * random order after a lost connection. @default none
+   */
   readonly otherUrls?: readonly string[] | undefined;
   /** Bearer token. */
   readonly token?: string | TokenSource | undefined;
@@ -70,7 +73,7 @@ export class Dialer {
   readonly #options: DialerOptions;
   readonly #peer: string;
   readonly #backoff: Backoff;
-  readonly #urls: readonly string[];
+  #urls: readonly string[];
   /** Index of the URL of the next attempt. */
   #at = 0;
   #attachedAt = 0;
@@ -91,6 +94,12 @@ export class Dialer {
 
   get #url(): string {
     return this.#urls[this.#at]!;
+  }
+
+  // The nodes of a lost sentinel must not all attach to the next one in the same list.
+  #shuffleOthers(): void {
+    this.#urls = [this.#url, ...shuffled(this.#urls.filter((_, at) => at !== this.#at))];
+    this.#at = 0;
   }
 
   #moveOn(): void {
@@ -138,6 +147,7 @@ export class Dialer {
     const { clock, log } = this.#deps;
     const wasStable = clock.monotonic() - this.#attachedAt >= STABLE_AFTER_MS;
     this.#backoff.reset(wasStable ? 0 : Math.min(this.#backoff.attempt, ATTEMPTS_AFTER_UNSTABLE));
+    this.#shuffleOthers();
     for (let isFirst = true; ; ) {
       await pause(clock, this.#backoff.nextDelayMs(), signal);
       try {
