@@ -180,6 +180,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     counters,
     hops,
     trace,
+    whoIs,
     cluster,
     hopSpans: tracing && new HopSpans(tracing, clock),
     log,

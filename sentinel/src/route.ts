@@ -43,6 +43,7 @@ import type { RateBrake } from './session/rate-brake.ts';
 import type { Session } from './session/session.ts';
 import type { SessionTable } from './session/session-table.ts';
 import type { Sessions } from './session/sessions.ts';
+import type { WhoIsAnswers } from './who-is.ts';
 
 /** Bad frames within a minute that close a connection. */
 const BAD_FRAMES_LIMIT = 5;
@@ -77,6 +78,7 @@ export interface RouterDeps {
   counters: Counters;
   hops: HopLatency;
   trace: TraceTap;
+  whoIs: Pick<WhoIsAnswers, 'stateAhead'>;
   /** @default this sentinel is in no cluster */
   cluster?: RemoteSentinels | undefined;
   /** Spans of forwarded requests. @default this process does not trace */
@@ -370,7 +372,7 @@ export class Router {
   }
 
   #forward(from: Session, target: Session | undefined, header: Header, bytes: Buffer): void {
-    const { counters, calls, hops, hopSpans, time, trace } = this.#deps;
+    const { counters, calls, hops, hopSpans, time, trace, whoIs } = this.#deps;
     const isRequest = this.#isRequest(header);
     if (target === undefined && this.#waitsForCluster(from, header, bytes)) return;
     if (target === undefined || target === from) {
@@ -419,6 +421,8 @@ export class Router {
       opens = undefined;
     }
 
+    if (isRequest && target.statementsAhead > 0 && outbound.sendsAtOnce(header.flowId))
+      whoIs.stateAhead(target, from, header);
     if (!outbound.enqueue(bytes, header.flowId, call !== undefined)) {
       this.#refuseFull(from, target, header, call, bytes.length);
       return;

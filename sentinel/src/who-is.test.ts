@@ -347,3 +347,61 @@ test('a right that a policy denies for one address of a node is not granted at i
   agent.bind('vault@fame.fabric');
   expect(rights()).toEqual(['any', 'any', 'own', 'own', 'own']);
 });
+
+describe('a callee that asks for statements ahead', () => {
+  const ask = (asker: FakeNode, address: string, corrId: string, ahead: number): WhoIsAck =>
+    asker.send({ type: 'WhoIs', address, corrId, ahead }, { corrId: 'w', rtype: 1 })[0]!.frame as WhoIsAck;
+  const types = (envelopes: Envelope[]): string[] => envelopes.map(({ frame }) => frame.type);
+
+  function asked(ahead: number) {
+    const parts = fabric();
+    const ada: Principal = { id: 'ada', roles: ['client'] };
+    const caller = parts.attach('caller', { principal: ada });
+    caller.call('math@fame.fabric', 'first');
+    parts.agent.transport.take();
+    expect(ask(parts.agent, replyTo(caller), 'first', ahead).ok).toBe(true);
+    return { ...parts, caller, ada };
+  }
+
+  test('receives the caller of each of its next calls directly before the request', () => {
+    const { agent, attach, caller, ada } = asked(3);
+    caller.call('math@fame.fabric', 'c');
+    const [statement, request] = agent.transport.take();
+    expect(statement).toMatchObject({
+      frame: { type: 'WhoIsAck', ok: true, address: replyTo(caller), ofCall: 'c', principal: ada },
+    });
+    expect(statement!.corrId).toBeUndefined();
+    expect(whoIs(agent, replyTo(caller), 'c').principal).toEqual((statement!.frame as WhoIsAck).principal);
+    expect(request!.corrId).toBe('c');
+    attach('stranger').call('math@fame.fabric', 'c');
+    expect(agent.transport.take()[0]!.frame).toMatchObject({ principal: { id: 'anonymous' } });
+    caller.call('math@fame.fabric', 'd');
+    expect(types(agent.transport.take())).toEqual(['WhoIsAck', 'Data']);
+    caller.call('math@fame.fabric', 'e');
+    expect(types(agent.transport.take())).toEqual(['Data']);
+  });
+
+  test('receives them for at most 64 calls', () => {
+    expect(asked(1_000_000).agent.session.statementsAhead).toBe(64);
+  });
+
+  test('receives none for a request that waits for credit: another message may be the next one', () => {
+    const { agent, caller } = asked(64);
+    for (let i = 0; i < 40; i++) caller.call('math@fame.fabric', `c${i}`);
+    const received = agent.transport.take();
+    expect(received).toHaveLength(31 + 31);
+    agent.send({ type: 'CreditUpdate', flowId: 'f-caller', credits: 32 }, { flowId: 'f-caller' });
+    expect(types(agent.transport.take())).not.toContain('WhoIsAck');
+    expect(agent.session.statementsAhead).toBe(64 - 31);
+  });
+
+  test('receives none for callers behind other sentinels', () => {
+    const { agent, attach } = asked(64);
+    const peer = attach('peer', { peer: true });
+    peer.send(
+      { type: 'Data', payload: { jsonrpc: '2.0', id: 'p', method: 'echo' } },
+      { to: 'math@fame.fabric', corrId: 'p', rtype: 2, replyTo: `__rpc__x@${peer.path}/x` },
+    );
+    expect(types(agent.transport.take())).toEqual(['Data']);
+  });
+});

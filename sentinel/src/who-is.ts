@@ -21,6 +21,8 @@ import type { SessionTable } from './session/session-table.ts';
 const MAX_PENDING = 4_096;
 /** Longest wait for a neighbor, in ms. */
 const MAX_WAIT_MS = 5_000;
+/** Bound of the calls whose callers a node lets this sentinel state with the request. */
+const MAX_AHEAD = 64;
 /** Role that has a meaning at its own sentinel only. */
 const LOCAL_ROLES: ReadonlySet<string> = new Set(['admin', 'sentinel']);
 
@@ -35,6 +37,9 @@ export interface WhoIsDeps {
 
 /** The part of a question that its answer repeats. */
 type Question = Pick<Envelope, 'id' | 'corrId' | 'traceId'> & Pick<WhoIs, 'serves' | 'onBehalf'>;
+
+/** The part of a request that a statement about its caller repeats. */
+type RequestHeader = Pick<OpenCall, 'corrId' | 'replyTo' | 'to'>;
 
 interface Pending {
   readonly asker: Session;
@@ -56,13 +61,26 @@ export class WhoIsAnswers {
 
   /** Answers the question of a callee, now or when a neighbor has answered. */
   receive(asker: Session, { id, corrId, traceId }: Envelope, frame: WhoIs): void {
-    const { address, corrId: ofCall, serves, onBehalf } = frame;
+    const { address, corrId: ofCall, serves, onBehalf, ahead } = frame;
+    if (ahead !== undefined && asker.kind === 'node') asker.statementsAhead = Math.min(ahead, MAX_AHEAD);
     const question = { id, corrId, traceId, serves };
     this.#dropExpired();
     const call = this.#callOf(asker, address, ofCall);
     const counts = call && isOrigin(call) ? this.#madeFor(frame, call) : call;
     // The sentinel of a caller behind another one knows the call that it was made for.
     this.#state(asker, counts === call ? { ...question, onBehalf } : question, counts, call?.to ?? '');
+  }
+
+  /**
+   * States the caller of a request that is sent to `callee` next, if the callee asked for it and `from` is the origin of the request. The
+   * callee takes the statement for the next message on its connection, so call it only if the request is sent at once (W1).
+   */
+  stateAhead(callee: Session, from: Session, { corrId, replyTo, to }: RequestHeader): void {
+    if (from.kind !== 'node' || from.path !== locationOf(replyTo)) return;
+    callee.statementsAhead--;
+    const principal = this.#principalOf(from.terms.principal, callee, to);
+    const frame: WhoIsAck = { type: 'WhoIsAck', ok: true, address: replyTo, ofCall: corrId, principal };
+    callee.outbound.sendControl(answer(this.#deps.identity, undefined, frame));
   }
 
   /** Answers who made a call; `to` is the address that the asker was called at. Without a call its caller is unknown. */

@@ -152,6 +152,14 @@ export class OutboundQueue implements CreditGranter {
     return this.#push(flow, bytes, isAnswer ? bound : bound * QUEUE.requestShare);
   }
 
+  /** True if `enqueue` would send a message of this flow at once, also after a message of the sentinel itself. */
+  sendsAtOnce(flowId: string): boolean {
+    const flow = this.#flows?.get(flowId);
+    if (flow !== undefined && (flow.credit <= 0 || flow.queued > 0)) return false;
+    const transport = this.#transport;
+    return transport !== undefined && transport.bufferedBytes < this.#budget.socketBound / 2;
+  }
+
   /**
    * Sends a message of the sentinel itself, which needs no credit; while detached it waits for the node to come back. A
    * node that sends requests and does not read the replies gets none beyond the last bound, and the sweeper closes it.

@@ -77,6 +77,8 @@ export class Session implements SessionIdentity {
   rate: RateRecord | undefined;
   /** True if an administrator drains the node: it gets no new calls. Ends with the next process of the node. */
   isDraining = false;
+  /** Number of the next requests to the node whose callers are stated with the request. */
+  statementsAhead = 0;
   /** Messages from the node, without pings. */
   received = 0;
   receivedBytes = 0;

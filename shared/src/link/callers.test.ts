@@ -1,9 +1,11 @@
 // The caller of an incoming call: asked for once per call, and only if the service reads it.
 import { describe, expect, it } from 'vitest';
 import type { Caller, Principal } from '../access/principal.ts';
+import { type Envelope, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
 import { attach, serve } from '../testing/attach.ts';
 import { settle } from '../testing/manual-clock.ts';
 import { ScriptedSentinel } from '../testing/scripted-sentinel.ts';
+import { BEHALF_META } from './behalf.ts';
 import type { IncomingCall } from './link-types.ts';
 
 const LOCAL: Principal = { id: 'local', roles: ['admin'] };
@@ -25,7 +27,7 @@ async function fabric(principal: Principal | 'none' = LOCAL) {
     await settle();
     return calls.at(-1)!;
   };
-  return { sentinel, agent, client, arrive, asked };
+  return { sentinel, agent, client, calls, arrive, asked };
 }
 
 describe('caller', () => {
@@ -43,7 +45,7 @@ describe('caller', () => {
     };
     expect(await Promise.all([read.caller, read.caller])).toEqual([expected, expected]);
     expect(asked().map(({ frame }) => frame)).toEqual([
-      { type: 'WhoIs', address: read.replyTo, corrId: 'c2' },
+      { type: 'WhoIs', address: read.replyTo, corrId: 'c2', ahead: 4 },
     ]);
   });
 
@@ -131,5 +133,78 @@ describe('caller', () => {
     await settle();
     expect(seen?.method).toBe('note');
     expect(await seen!.caller).toBeUndefined();
+  });
+});
+
+describe('a caller that the sentinel states with the request', () => {
+  const ADA: Principal = { id: 'ada', roles: ['client'] };
+
+  async function stating() {
+    const parts = await fabric();
+    const { sentinel } = parts;
+    const node = sentinel.nodes[0]!;
+    let count = 0;
+    const request = (): Envelope => ({
+      version: '1.0',
+      id: `m${++count}`,
+      to: 'a@fame.fabric',
+      replyTo: '__rpc__x@/S/x',
+      corrId: `s${count}`,
+      rtype: RTYPE.reply,
+      frame: { type: 'Data', payload: { jsonrpc: '2.0', id: `s${count}`, method: 'work' } },
+    });
+    const state = ({ replyTo, corrId }: Envelope): void =>
+      sentinel.sendOwn(
+        node,
+        makeEnvelope({ type: 'WhoIsAck', ok: true, principal: ADA, address: replyTo, ofCall: corrId }),
+      );
+    const receive = async (envelope: Envelope): Promise<IncomingCall> => {
+      sentinel.send(node, envelope);
+      await settle();
+      return parts.calls.at(-1)!;
+    };
+    return { ...parts, request, state, receive };
+  }
+
+  it('is not asked for', async () => {
+    const { asked, request, state, receive } = await stating();
+    const envelope = request();
+    state(envelope);
+    expect(await (await receive(envelope)).caller).toMatchObject({ principal: 'ada', path: '/S/x' });
+    expect(asked()).toEqual([]);
+  });
+
+  it('is asked for if another message came between, or if the statement is about another request', async () => {
+    const { asked, request, state, receive } = await stating();
+    const [first, second, third] = [request(), request(), request()];
+    state(second);
+    expect((await (await receive(first)).caller)?.principal).toBe('local');
+    expect((await (await receive(second)).caller)?.principal).toBe('local');
+    state({ ...third, replyTo: '__rpc__y@/S/y' });
+    expect((await (await receive(third)).caller)?.principal).toBe('local');
+    expect(asked()).toHaveLength(3);
+  });
+
+  it('is asked for if the request is made on behalf of another caller', async () => {
+    const { asked, request, state, receive } = await stating();
+    const envelope = { ...request(), meta: { [BEHALF_META]: '__rpc__z@/S/z c' } };
+    state(envelope);
+    expect((await (await receive(envelope)).caller)?.principal).toBe('local');
+    expect(asked()).toHaveLength(1);
+  });
+
+  it('is stated ahead for more calls while they are read, and for none while they are not', async () => {
+    const { asked, request, state, receive } = await stating();
+    const readNext = async (): Promise<number | undefined> => {
+      await (await receive(request())).caller;
+      return asked().at(-1)!.frame.ahead;
+    };
+    expect([await readNext(), await readNext(), await readNext()]).toEqual([4, 8, 16]);
+    for (let i = 0; i < 3; i++) {
+      const unread = request();
+      state(unread);
+      await receive(unread);
+    }
+    expect([await readNext(), await readNext()]).toEqual([undefined, 4]);
   });
 });

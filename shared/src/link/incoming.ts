@@ -3,7 +3,14 @@
 import type { Caller } from '../access/principal.ts';
 import { FabricError, isFabricError } from '../errors/error.ts';
 import { newId } from '../ids.ts';
-import { type DataFrame, type Envelope, expects, makeEnvelope, RTYPE } from '../protocol/envelope.ts';
+import {
+  type DataFrame,
+  type Envelope,
+  expects,
+  makeEnvelope,
+  RTYPE,
+  type WhoIsAck,
+} from '../protocol/envelope.ts';
 import { type RpcReply, type RpcRequest, rpcError, rpcIdOf, rpcRefusal, rpcResult } from '../protocol/rpc.ts';
 import { errorTypeOf, type TraceSpan } from '../telemetry/tracing.ts';
 import type { Callers } from './callers.ts';
@@ -65,6 +72,7 @@ export class Incoming implements IncomingCall {
   #abort: AbortController | undefined;
   #cancelReason: Error | undefined;
   #caller: Promise<Caller | undefined> | undefined;
+  readonly stated: WhoIsAck | undefined;
 
   constructor(
     owner: IncomingOwner,
@@ -91,6 +99,7 @@ export class Incoming implements IncomingCall {
     this.ttl = envelope.ttl;
     const { meta } = envelope;
     this.meta = typeof meta === 'object' && meta !== null ? meta : undefined;
+    this.stated = owner.callers.statedFor(this);
   }
 
   get isOver(): boolean {

@@ -137,6 +137,7 @@ export class Link {
       clock,
       log,
       trace,
+      callers: this.#callers,
       calls: this.#calls,
       serving: this.#serving,
       control: this.#control,
@@ -294,7 +295,7 @@ export class Link {
     const path = ack.assignedPath!;
     const isSessionLost = previousPath !== '' && (previousPath !== path || ack.resumed === false);
     this.#identity.adopt(path);
-    this.#callers.own = readPrincipal(ack.principal);
+    this.#callers.attached(readPrincipal(ack.principal));
     this.#uplink.mayWithholdCredit = isOwn;
     this.#uplink.hasPairFlows = isOwn;
     this.#uplink.byteWindow = BYTE_WINDOW_GRANTS * (ack.creditBytes ?? Number.POSITIVE_INFINITY);

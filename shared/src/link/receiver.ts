@@ -8,6 +8,7 @@ import { decode } from '../protocol/codec.ts';
 import { type DataFrame, type DeliveryAck, type Envelope, expects, RTYPE } from '../protocol/envelope.ts';
 import { parsePartialHeader } from '../protocol/partial-header.ts';
 import { isRpcAnswer, isRpcReply } from '../protocol/rpc.ts';
+import type { Callers } from './callers.ts';
 import type { Calls } from './calls.ts';
 import type { Control } from './control.ts';
 import type { Deliveries } from './deliveries.ts';
@@ -23,6 +24,7 @@ export interface ReceiverDeps {
   clock: Clock;
   log: Logger;
   trace: LinkOptions['trace'];
+  callers: Callers;
   calls: Calls;
   serving: Serving;
   control: Control;
@@ -41,6 +43,7 @@ export class Receiver {
   }
 
   onMessage(neighbor: Neighbor, bytes: Uint8Array): void {
+    this.#deps.callers.messageReceived();
     let envelope: Envelope;
     try {
       envelope = decode(bytes);
@@ -85,7 +88,7 @@ export class Receiver {
   }
 
   #dispatch(neighbor: Neighbor, envelope: Envelope, size: number): void {
-    const { calls, serving, control } = this.#deps;
+    const { callers, calls, serving, control } = this.#deps;
     const { frame, flowId } = envelope;
     // Credit is booked first: it must not wait behind messages that need credit themselves.
     if (frame.type === 'CreditUpdate') {
@@ -108,9 +111,12 @@ export class Receiver {
       case 'AddressUnbindAck':
       case 'CapabilityAdvertiseAck':
       case 'CapabilityWithdrawAck':
-      case 'WhoIsAck':
       case 'NodeAttachAck':
         control.onAck(envelope);
+        break;
+      case 'WhoIsAck':
+        if (envelope.corrId === undefined) callers.keep(frame);
+        else control.onAck(envelope);
         break;
       case 'KeyAnnounce':
         this.#deps.verifier?.onAnnounce(frame);

@@ -160,12 +160,20 @@ export interface WhoIs {
    * call, if the caller of this one has the right.
    */
   onBehalf?: string | undefined;
+  /** Number of the next calls of this callee whose callers the sentinel may state with the request. @default 0 */
+  ahead?: number | undefined;
 }
-/** Our extension. Not `ok`, with code NODE_GONE, if the sentinel knows no such open call of this callee. */
+/**
+ * Our extension. Not `ok`, with code NODE_GONE, if the sentinel knows no such open call of this callee. Without a corrId it answers no WhoIs:
+ * it states the caller of the request that follows it on the connection.
+ */
 export interface WhoIsAck {
   type: 'WhoIsAck';
   ok: boolean;
   refId?: string | undefined;
+  /** The replyTo and the corrId of the request that follows. */
+  address?: string | undefined;
+  ofCall?: string | undefined;
   principal?: Principal | undefined;
   /** True if a node of the caller's principal serves the address of the WhoIs. Absent if it named none. */
   serves?: boolean | undefined;
