@@ -5,9 +5,11 @@ import type { Access } from './access/access.ts';
 import { type Audit, NO_AUDIT } from './access/audit-log.ts';
 import { Guard } from './access/guard.ts';
 import { Permissions, type PolicySource } from './access/permissions.ts';
+import type { ClusterPolicy } from './access/policy/cluster-policy.ts';
 import { PolicyChange } from './access/policy-change.ts';
 import { Quotas } from './access/quotas.ts';
 import { Renewals } from './access/renewals.ts';
+import type { RevokedKeys } from './access/revoked-keys.ts';
 import { AddressChallenge } from './address-challenge.ts';
 import { Bindings } from './bindings.ts';
 import type { Cluster, ClusterDeps } from './cluster/cluster.ts';
@@ -68,6 +70,8 @@ export interface PartsDeps {
   audit?: Audit | undefined;
   /** Joins the cluster of FAME_CLUSTER. @default none */
   joinCluster?: ((deps: ClusterDeps) => Cluster) | undefined;
+  /** The rules that the sentinels of the cluster share. @default each sentinel has its own */
+  rules?: { policy: ClusterPolicy; revokedKeys: RevokedKeys } | undefined;
   /** Resident memory of the process, in bytes. @default that of this process */
   rssBytes?: (() => number) | undefined;
 }
@@ -131,6 +135,7 @@ export function makeParts(deps: PartsDeps, options: PartsOptions) {
     listener,
     budget,
     log,
+    rules: deps.rules && { ...deps.rules, enforce: () => sweeper.sweep() },
     receive: (from, bytes) => router.receive(from, bytes),
     routeAgain: (from, bytes, outcome) => router.routeAgain(from, bytes, outcome),
   });

@@ -16,6 +16,9 @@ import {
 import { AuditLog, type AuditLogDeps } from './access/audit-log.ts';
 import { openAccess } from './access/open-access.ts';
 import type { PolicySource } from './access/permissions.ts';
+import type { ClusterPolicy } from './access/policy/cluster-policy.ts';
+import type { PolicyFile } from './access/policy/policy-file.ts';
+import type { RevokedKeys } from './access/revoked-keys.ts';
 import type { TokenRules } from './access/tokens/token-rules.ts';
 import type { BusDeps, OpenBus } from './cluster/open-bus.ts';
 import { DEFAULT_ADDRESS_HOLD_MS, type SentinelConfig } from './config.ts';
@@ -113,8 +116,15 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
 
   const baseLog = options.log ?? silentLog;
   const path = (): string => parts.identity.path;
-  const access = await openAccess(options, { clock, log: baseLog, path });
-  const policy = await openPolicy(options.authPolicyPath, baseLog);
+  const ownPolicy = await openPolicy(options.authPolicyPath, baseLog);
+  const rules = options.cluster && (await openRules(ownPolicy, baseLog));
+  const access = await openAccess(options, {
+    clock,
+    log: baseLog,
+    path,
+    revokedKeys: rules?.revokedKeys,
+  });
+  const policy: PolicySource | undefined = rules?.policy ?? ownPolicy;
   const audit = await openAuditLog(options.auditLogPath, { clock, log: baseLog });
   const tls =
     options.tls === undefined
@@ -128,7 +138,7 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
   const partsOptions = { ...options, id: nodeId, addressHoldMs };
   const signatures = await openSignatures(partsOptions);
   const bus = await openBus(partsOptions, { clock, log: baseLog }, nodeId);
-  const deps = { access, audit, clock, log: baseLog, policy, signatures, tls, joinCluster: bus?.join };
+  const deps = { access, audit, clock, log: baseLog, policy, signatures, tls, rules, joinCluster: bus?.join };
   const clients = new ClientAddresses(options.trustedProxies ?? []);
   const parts = { access, clients, clock, ...makeParts(deps, partsOptions) };
   const { admission, calls, cluster, identity, log, router, sessions, sweeper, table } = parts;
@@ -158,6 +168,8 @@ export async function startSentinel(options: SentinelOptions): Promise<RunningSe
     // A parent assigns our path, so attach to it before the port opens. Peers are optional and attach later.
     if (parent) await parent.connect(options.connectTimeoutMs);
     await bus?.whenConnected(CLUSTER_WAIT_MS);
+    // A node must not attach with a key that the cluster refuses.
+    await cluster?.whenReady();
     port = await listener.start();
   } catch (error) {
     closeUplinks();
@@ -245,10 +257,22 @@ async function openSignatures(
 }
 
 // Loads the YAML parser only for a policy.
-async function openPolicy(path: string | undefined, log: Logger): Promise<PolicySource | undefined> {
+async function openPolicy(path: string | undefined, log: Logger): Promise<PolicyFile | undefined> {
   if (path === undefined) return undefined;
   const { PolicyFile } = await import('./access/policy/policy-file.ts');
   return new PolicyFile(path, log);
+}
+
+// The rules that the sentinels of a cluster share.
+async function openRules(
+  own: PolicyFile | undefined,
+  log: Logger,
+): Promise<{ policy: ClusterPolicy; revokedKeys: RevokedKeys }> {
+  const [{ ClusterPolicy }, { RevokedKeys }] = await Promise.all([
+    import('./access/policy/cluster-policy.ts'),
+    import('./access/revoked-keys.ts'),
+  ]);
+  return { policy: new ClusterPolicy(own, log), revokedKeys: new RevokedKeys() };
 }
 
 async function openAuditLog(path: string | undefined, deps: AuditLogDeps): Promise<AuditLog | undefined> {

@@ -20,15 +20,19 @@ import {
   partsOfKey,
   readKeysFile,
 } from './keys-file.ts';
+import { fingerprintOf, type RevokedKeys } from './revoked-keys.ts';
 
 interface LoadedKey {
   readonly key: NamedKey;
   readonly digest: Buffer;
+  readonly fingerprint: string;
   readonly granted: Granted;
 }
 
 const OWN_RIGHTS = Object.freeze({ conversations: 'own' } as const);
 const ANY_RIGHTS = Object.freeze({ conversations: 'any' } as const);
+/** Names of refused keys in one line of the log. */
+const MAX_LOGGED = 20;
 /** Compared with the digest of a key that does not exist, so that both checks take the same time. */
 const NO_DIGEST = Buffer.alloc(32);
 
@@ -39,6 +43,9 @@ export class NamedKeys implements CredentialSource {
   /** By id. */
   #keys: ReadonlyMap<string, LoadedKey> = new Map();
   #version: string | undefined;
+  /** Keys that the cluster refuses. @default none */
+  readonly #revokedKeys: RevokedKeys | undefined;
+  #revokedVersion = 0;
   /** Principals of all secrets that this source has accepted or could accept, revoked ones included. */
   readonly #issued = new WeakSet<Principal>();
   #isRevoked: Revocations;
@@ -46,10 +53,11 @@ export class NamedKeys implements CredentialSource {
   #nextExpiry = Number.POSITIVE_INFINITY;
 
   /** @throws {CONFIG_INVALID} if the file has a fault. @throws the system's error */
-  constructor(file: string, clock: Clock, log: Logger) {
+  constructor(file: string, clock: Clock, log: Logger, revokedKeys?: RevokedKeys) {
     this.#file = file;
     this.#clock = clock;
     this.#log = log;
+    this.#revokedKeys = revokedKeys;
     if (makeKeysFilePrivate(file)) {
       log.warn('other users of this machine could read the keys file; it is private now', { file });
     }
@@ -64,8 +72,9 @@ export class NamedKeys implements CredentialSource {
   /** Number of keys that have not expired. */
   get count(): number {
     const now = this.#clock.now();
-    return new Set([...this.#keys.values()].filter(({ key }) => isValid(key, now)).map(({ key }) => key.name))
-      .size;
+    return new Set(
+      [...this.#keys.values()].filter((one) => now < this.#endOf(one)).map(({ key }) => key.name),
+    ).size;
   }
 
   /** True if the file has no keys, not even expired ones. */
@@ -84,7 +93,8 @@ export class NamedKeys implements CredentialSource {
     const isSame = timingSafeEqual(digestOf(parts?.secret ?? ''), loaded?.digest ?? NO_DIGEST);
     if (loaded === undefined || !isSame) return UNKNOWN_KEY;
     const { key, granted } = loaded;
-    if (isValid(key, this.#clock.now())) return granted;
+    if (this.#clock.now() < this.#endOf(loaded)) return granted;
+    if (this.#isRemoved(loaded)) return UNKNOWN_KEY;
     return refused(`The key "${key.name}" has expired. Replace it: npx fame-fabric key rotate ${key.name}`);
   }
 
@@ -96,6 +106,7 @@ export class NamedKeys implements CredentialSource {
   }
 
   #load(): void {
+    this.#applyRevoked();
     const version = fileVersion(this.#file);
     if (version === this.#version) return;
     this.#version = version;
@@ -104,7 +115,10 @@ export class NamedKeys implements CredentialSource {
       return;
     }
     try {
-      this.#isRevoked = this.#install(keysOf(readKeysFile(this.#file)));
+      const before = [...this.#keys.values()].map(({ key }) => key);
+      const keys = keysOf(readKeysFile(this.#file));
+      this.#revokedKeys?.changed(before, keys);
+      this.#isRevoked = this.#install(keys);
       this.#log.info('the keys file was read again', { file: this.#file, keys: this.count });
     } catch (error) {
       const reason = errorMessage(error);
@@ -113,6 +127,30 @@ export class NamedKeys implements CredentialSource {
         reason,
       });
     }
+  }
+
+  // Applies the keys that other sentinels of the cluster revoked.
+  #applyRevoked(): void {
+    const version = this.#revokedKeys?.version ?? 0;
+    if (version === this.#revokedVersion) return;
+    this.#revokedVersion = version;
+    this.#isRevoked = this.#makeRevocations();
+    const removed = [...this.#keys.values()].filter((one) => this.#isRemoved(one));
+    if (removed.length === 0) return;
+    this.#log.warn('keys of the keys file were removed at another sentinel of the cluster, and are refused', {
+      file: this.#file,
+      keys: removed.slice(0, MAX_LOGGED).map(({ key }) => key.name),
+    });
+  }
+
+  #isRemoved({ fingerprint }: LoadedKey): boolean {
+    return this.#revokedKeys?.refusedFrom(fingerprint) === 0;
+  }
+
+  // Wall time in ms at which the key is refused.
+  #endOf({ fingerprint, key: { expiresAt = Number.POSITIVE_INFINITY } }: LoadedKey): number {
+    const from = this.#revokedKeys?.refusedFrom(fingerprint);
+    return from === undefined ? expiresAt : Math.min(from, expiresAt);
   }
 
   // An unchanged key keeps its principal object, and with it its sessions. Another expiry changes no rights.
@@ -126,7 +164,8 @@ export class NamedKeys implements CredentialSource {
         const principal = isSame ? old.granted.principal : principalOf(key);
         this.#issued.add(principal);
         const granted: Granted = Object.freeze({ ok: true, principal, expiresAt: key.expiresAt });
-        return [key.id, { key, digest: Buffer.from(key.sha256, 'hex'), granted }];
+        const digest = Buffer.from(key.sha256, 'hex');
+        return [key.id, { key, digest, fingerprint: fingerprintOf(key), granted }];
       }),
     );
     return this.#makeRevocations(now);
@@ -135,16 +174,15 @@ export class NamedKeys implements CredentialSource {
   #makeRevocations(now = this.#clock.now()): Revocations {
     const current = new Set<Principal>();
     this.#nextExpiry = Number.POSITIVE_INFINITY;
-    for (const { key, granted } of this.#keys.values()) {
-      if (!isValid(key, now)) continue;
-      current.add(granted.principal);
-      this.#nextExpiry = Math.min(this.#nextExpiry, key.expiresAt ?? Number.POSITIVE_INFINITY);
+    for (const loaded of this.#keys.values()) {
+      const end = this.#endOf(loaded);
+      if (now >= end) continue;
+      current.add(loaded.granted.principal);
+      this.#nextExpiry = Math.min(this.#nextExpiry, end);
     }
     return (principal) => this.#issued.has(principal) && !current.has(principal);
   }
 }
-
-const isValid = ({ expiresAt }: NamedKey, now: number): boolean => expiresAt === undefined || now < expiresAt;
 
 /** The properties of a key whose change ends its sessions. */
 const identityOf = ({ name, role, allow, sha256 }: NamedKey): string =>

@@ -8,6 +8,7 @@ import { defaultKeysFile } from './keys-file.ts';
 import { openLocalKey } from './local-key.ts';
 import { NamedKeys } from './named-keys.ts';
 import { needsCredential, type SecurityProfile } from './needs-credential.ts';
+import type { RevokedKeys } from './revoked-keys.ts';
 import { SessionCookies } from './session-cookies.ts';
 import { openSessionKey } from './session-key.ts';
 import type { TokenRules } from './tokens/token-rules.ts';
@@ -26,15 +27,17 @@ export interface OpenAccessDeps {
   log: Logger;
   /** Path of the sentinel, which is known after the start. */
   path: () => string;
+  /** Keys that the cluster refuses. @default this sentinel is in no cluster */
+  revokedKeys?: RevokedKeys | undefined;
 }
 
 /** @throws {CONFIG_INVALID} if the local key or the keys file has a fault. @throws the system's error */
 export async function openAccess(options: OpenAccessOptions, deps: OpenAccessDeps): Promise<Access> {
   const { dataDir, tokenRules } = options;
-  const { clock, log } = deps;
+  const { clock, log, revokedKeys } = deps;
   const localKey = dataDir === undefined ? undefined : openLocalKey(dataDir, log);
   const file = options.keysFile ?? (dataDir === undefined ? undefined : defaultKeysFile(dataDir));
-  const namedKeys = file === undefined ? undefined : new NamedKeys(file, clock, log);
+  const namedKeys = file === undefined ? undefined : new NamedKeys(file, clock, log, revokedKeys);
   const hasKeys = namedKeys?.isEmpty === false;
   const hasClientCa = options.tls?.clientCaFile !== undefined;
   return new Access({

@@ -6,9 +6,10 @@ import { type Asker, Permissions, type PolicySource } from './permissions.ts';
 import { ACTIONS, type Action } from './policy/actions.ts';
 import { allowFault } from './policy/allow-list.ts';
 import { parsePolicy } from './policy/parse-policy.ts';
+import type { Policy } from './policy/policy.ts';
 
 const withRole = (...roles: Role[]): Principal => ({ id: 'ada', roles });
-const source = (text: string): PolicySource => {
+const source = (text: string): PolicySource & { policy: Policy } => {
   const { policy } = parsePolicy('policy.yaml', text);
   return { policy: policy!, refresh: () => false };
 };

@@ -16,7 +16,8 @@ export interface Decision {
 
 /** A policy that may be replaced while the sentinel runs. */
 export interface PolicySource {
-  readonly policy: Policy;
+  /** Undefined while there is none: roles decide. */
+  readonly policy: Policy | undefined;
   /** Returns true if another policy is in force now. */
   refresh(isForced?: boolean): boolean;
 }
@@ -90,9 +91,9 @@ export class Permissions {
     this.isCredentialNeeded = isCredentialNeeded;
   }
 
-  /** True if a policy file decides. */
+  /** True if a policy decides. */
   get hasPolicy(): boolean {
-    return this.#source !== undefined;
+    return this.#source?.policy !== undefined;
   }
 
   /** Incremented with each change of the policy. */
@@ -167,7 +168,7 @@ export class Permissions {
 
   /** True if some messages of this session may be refused. */
   restricts(session: Asker): boolean {
-    return this.#source !== undefined || session.terms.principal.allow !== undefined;
+    return this.#source?.policy !== undefined || session.terms.principal.allow !== undefined;
   }
 
   /** True if nodes may attach below a node of this principal: it forwards their messages. */
@@ -177,7 +178,7 @@ export class Permissions {
 
   /** The limits of the policy file for this principal. */
   limitsOf(principal: Principal): PrincipalLimits {
-    return this.#source?.policy.limitsOf(principal) ?? {};
+    return this.#source?.policy?.limitsOf(principal) ?? {};
   }
 
   #itemsOf(allow: readonly string[]): readonly AllowItem[] {

@@ -20,14 +20,14 @@ export interface QuotasDeps {
 
 export class Quotas {
   readonly #deps: PrincipalQuotaDeps;
-  readonly #isActive: boolean;
+  readonly #permissions: Permissions;
   readonly #principals = new Map<string, PrincipalQuota>();
   /** Those without a session, in the order in which they lost the last one. */
   readonly #idle = new Set<PrincipalQuota>();
 
   constructor({ permissions, clock, counters }: QuotasDeps) {
-    const { isCredentialNeeded, hasPolicy } = permissions;
-    this.#isActive = isCredentialNeeded || hasPolicy;
+    const { isCredentialNeeded } = permissions;
+    this.#permissions = permissions;
     const source = {
       get version() {
         return permissions.version;
@@ -48,7 +48,8 @@ export class Quotas {
 
   /** The usage of a principal. Undefined if this sentinel limits no principal. */
   of(principal: Principal): PrincipalQuota | undefined {
-    if (!this.#isActive) return undefined;
+    const { isCredentialNeeded, hasPolicy } = this.#permissions;
+    if (!isCredentialNeeded && !hasPolicy) return undefined;
     let quota = this.#principals.get(principal.id);
     if (quota === undefined) {
       quota = new PrincipalQuota(this.#deps, principal);

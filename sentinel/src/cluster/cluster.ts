@@ -31,6 +31,7 @@ import { BEAT_MS, type Member, Pair, type PairListener, SILENT_MS } from './pair
 import type { PairTransport } from './pair-transport.ts';
 import { type Changes, type Outcome, RemoteRoutes } from './remote-routes.ts';
 import { readChanges, ServedAddresses } from './served-addresses.ts';
+import { SharedRules, type SharedRulesDeps, type SharedTexts } from './shared-rules.ts';
 import type { ClusterStatus, ClusterView, LostMember, MemberNodes } from './status.ts';
 import { capabilityKey, Subjects } from './subjects.ts';
 
@@ -60,6 +61,8 @@ export interface ClusterDeps {
   listener: SessionListener;
   budget: QueueBudget;
   log: Logger;
+  /** @default the rules of this sentinel are its own */
+  rules?: Pick<SharedRulesDeps, 'policy' | 'revokedKeys' | 'enforce'> | undefined;
   /** Routes a message of another sentinel. */
   receive: (from: Session, bytes: Buffer) => void;
   /** Routes a message again after it waited for an answer of the cluster. */
@@ -71,8 +74,8 @@ export interface ClusterOptions {
   readonly name: string;
   readonly resumeWindowMs: number;
   readonly addressHoldMs: number;
-  /** @default ownership is checked by asking the other sentinels only */
-  readonly owners?: OwnerTable | undefined;
+  /** @default ownership is checked by asking the other sentinels only, and rules are not shared */
+  readonly owners?: (OwnerTable & SharedTexts) | undefined;
 }
 
 interface Presence {
@@ -99,6 +102,9 @@ export class Cluster implements ClusterView {
   readonly #addresses: MemberAddresses;
   readonly #actions: MemberActions;
   readonly #traces: MemberTraces;
+  readonly #rules: SharedRules | undefined;
+  /** Settled after the first attempt to reach JetStream. */
+  readonly #firstRenewal = Promise.withResolvers<void>();
   readonly #timer: Timer;
   readonly #owners: OwnerTable | undefined;
   /** True while the table of owners is available. Undefined before the first attempt. */
@@ -162,6 +168,8 @@ export class Cluster implements ClusterView {
     this.#addresses = new MemberAddresses({ clock, lists, linked: () => this.#memberIds() });
     this.#actions = new MemberActions({ ...deps, bus, subjects, inbox, actions: new NodeActions(deps) });
     this.#traces = new MemberTraces({ ...deps, bus, subjects });
+    this.#rules = this.#makeRules(owners);
+    bus.subscribe(subjects.rules, () => void this.#syncRules());
     bus.subscribe(subjects.pairsOf(identity.id), ({ subject, payload }) => {
       this.#pairOf(subjects.senderOf(subject))?.receive(bufferOf(payload));
     });
@@ -180,6 +188,11 @@ export class Cluster implements ClusterView {
     const { isConnected, reason } = this.#bus;
     const status = { name: this.#name, recordsOwners: this.#hasOwners === true, members, lost: this.#lost() };
     return isConnected ? { ...status, state: 'connected' } : { ...status, state: 'alone', reason };
+  }
+
+  /** Resolves once the owners and rules of the cluster are known, or cannot be read, or while NATS is not connected. */
+  async whenReady(): Promise<void> {
+    if (this.#bus.isConnected) await this.#firstRenewal.promise;
   }
 
   /**
@@ -375,6 +388,22 @@ export class Cluster implements ClusterView {
     if (this.#beats % LEASE_BEATS === 0) void this.#renewLease();
   }
 
+  #makeRules(texts: SharedTexts | undefined): SharedRules | undefined {
+    const { identity, log, rules } = this.#deps;
+    if (texts === undefined || rules === undefined) return undefined;
+    const sync = (): void => void this.#syncRules();
+    rules.policy.onChange = sync;
+    rules.revokedKeys.onChange = sync;
+    const announce = (): void => this.#bus.publish(this.#subjects.rules, Buffer.alloc(0));
+    return new SharedRules({ ...rules, id: identity.id, texts, announce, log });
+  }
+
+  // Never rejects.
+  async #syncRules(): Promise<void> {
+    if (this.#hasOwners !== true || !this.#bus.isConnected || this.#isClosed) return;
+    await this.#rules?.sync().catch((error: unknown) => this.#rules?.failed(error));
+  }
+
   // Never rejects.
   async #renewLease(): Promise<void> {
     const owners = this.#owners;
@@ -387,18 +416,20 @@ export class Cluster implements ClusterView {
       const isIncomplete = isNew || this.#hasOwners === false;
       if (this.#hasOwners !== true) log.info('owners of addresses are recorded in JetStream');
       this.#hasOwners = true;
+      await this.#syncRules();
       if (!isIncomplete) return;
       for (const [address, sentinel] of await this.#claims.restore(owners)) this.#yield(address, sentinel);
     } catch (error) {
       if (this.#hasOwners !== false && !this.#isClosed) {
         log.warn(
-          'JetStream is not available: owners of addresses are checked only by asking the other sentinels, and the addresses of a lost sentinel are free at once',
+          'JetStream is not available: owners of addresses are checked only by asking the other sentinels, the addresses of a lost sentinel are free at once, and changes of the policy and of keys do not reach the other sentinels',
           { reason: errorMessage(error) },
         );
       }
       this.#hasOwners = false;
     } finally {
       this.#isRenewing = false;
+      this.#firstRenewal.resolve();
     }
   }
 

@@ -1,9 +1,10 @@
-// The table of owners as a key-value bucket of JetStream. Ages of leases are differences between times of the server, so the clocks of the
+// The table of owners and the shared rules as a key-value bucket of JetStream. Ages of leases are differences between times of the server, so the clocks of the
 // sentinels do not matter.
 import { JetStreamApiError, type JetStreamManager, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsBus } from './nats-bus.ts';
 import type { Lease, OwnerEntry, OwnerRecord, OwnerTable } from './owner-table.ts';
+import type { SharedTexts } from './shared-rules.ts';
 
 /** Time limit of one request to JetStream, in ms. */
 const TIMEOUT_MS = 1_000;
@@ -13,7 +14,7 @@ const WRONG_REVISION = 10_071;
 const PRESENT = '';
 const LEFT = 'left';
 
-export class KvOwners implements OwnerTable {
+export class KvOwners implements OwnerTable, SharedTexts {
   readonly #bus: NatsBus;
   readonly #bucket: string;
   readonly #leaseKey: string;
@@ -34,9 +35,23 @@ export class KvOwners implements OwnerTable {
     return { record, revision: entry.revision };
   }
 
-  async put(address: string, record: OwnerRecord, revision: number): Promise<boolean> {
+  put(address: string, record: OwnerRecord, revision: number): Promise<boolean> {
+    return this.#put(addressKey(address), JSON.stringify(record), revision);
+  }
+
+  async text(name: string): Promise<{ text: string | undefined; revision: number }> {
+    const entry = await this.#open.get(textKey(name));
+    if (entry === null) return { text: undefined, revision: 0 };
+    return { text: entry.operation === 'PUT' ? entry.string() : undefined, revision: entry.revision };
+  }
+
+  putText(name: string, text: string, revision: number): Promise<boolean> {
+    return this.#put(textKey(name), text, revision);
+  }
+
+  async #put(key: string, value: string, previousSeq: number): Promise<boolean> {
     try {
-      await this.#open.put(addressKey(address), JSON.stringify(record), { previousSeq: revision });
+      await this.#open.put(key, value, { previousSeq });
       return true;
     } catch (error) {
       if (isWrongRevision(error)) return false;
@@ -100,6 +115,7 @@ const notOpen = (): Error => new Error('the table of owners is not open');
 // Keys have letters, digits and `-_=./`; ids of sentinels and addresses have other characters, too.
 const keyOf = (kind: string, text: string): string => `${kind}.${Buffer.from(text).toString('base64url')}`;
 const leaseKey = (id: string): string => keyOf('s', id);
+const textKey = (name: string): string => keyOf('r', name);
 const addressKey = (address: string): string => keyOf('a', address);
 
 const isWrongRevision = (error: unknown): boolean =>

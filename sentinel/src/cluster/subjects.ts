@@ -26,6 +26,11 @@ export class Subjects {
     return `${this.#root}.p`;
   }
 
+  /** Announcements that the shared rules changed. */
+  get rules(): string {
+    return `${this.#root}.r`;
+  }
+
   /** Changes of the addresses that the sentinels serve. */
   get changes(): string {
     return `${this.#root}.e`;

@@ -159,7 +159,7 @@ function cluster({ cluster }: DoctorDeps): Check[] {
         : [warning('cluster links', `The link to these sentinels was lost: ${lostIds}.`, RESTORE_LINK)];
     const linked = `Linked to ${members.length} other ${members.length === 1 ? 'sentinel' : 'sentinels'} of the cluster "${name}".`;
     if (recordsOwners) return [ok('cluster', linked), ...lostChecks];
-    const text = `${linked} Owners of addresses are not recorded, so addresses of a lost sentinel are free at once.`;
+    const text = `${linked} Owners of addresses are not recorded, so addresses of a lost sentinel are free at once. Changes of the policy and of keys do not reach the others.`;
     return [warning('cluster', text, 'Start nats-server with JetStream (--jetstream).'), ...lostChecks];
   }
   const message = `NATS is not reached: ${reason}. Only nodes of this sentinel can be called.`;

@@ -1,11 +1,13 @@
 // A table of owners in memory for unit tests. Several sentinels share it, and a test can wipe it or make it unavailable.
 import type { Clock } from '@fame-fabric/shared';
 import type { Lease, OwnerEntry, OwnerRecord, OwnerTable } from '../cluster/owner-table.ts';
+import type { SharedTexts } from '../cluster/shared-rules.ts';
 
 /** The store that the tables of a test share. */
 export class MemoryOwnerStore {
   readonly #clock: Clock;
   readonly entries = new Map<string, OwnerEntry>();
+  readonly texts = new Map<string, { readonly text: string | undefined; readonly revision: number }>();
   /** Times at which the sentinels wrote their leases. */
   readonly leases = new Map<string, { readonly at: number; readonly hasLeft: boolean }>();
   isAvailable = true;
@@ -20,12 +22,13 @@ export class MemoryOwnerStore {
   /** Removes everything, as a lost directory of JetStream does. */
   wipe(): void {
     this.entries.clear();
+    this.texts.clear();
     this.leases.clear();
     this.version++;
   }
 
   /** The table of one sentinel. */
-  tableOf(id: string): OwnerTable {
+  tableOf(id: string): OwnerTable & SharedTexts {
     let openedVersion = -1;
     const check = (): void => {
       if (!this.isAvailable) throw new Error('JetStream is not available');
@@ -44,6 +47,16 @@ export class MemoryOwnerStore {
         check();
         if (get(address).revision !== revision) return false;
         set(address, record);
+        return true;
+      },
+      text: async (name) => {
+        check();
+        return this.texts.get(name) ?? { text: undefined, revision: 0 };
+      },
+      putText: async (name, text, revision) => {
+        check();
+        if ((this.texts.get(name)?.revision ?? 0) !== revision) return false;
+        this.texts.set(name, { text, revision: ++this.#lastRevision });
         return true;
       },
       remove: async (address, revision) => {

@@ -12,8 +12,8 @@ import { Access } from '../access/access.ts';
 import type { Audit } from '../access/audit-log.ts';
 import type { PolicySource } from '../access/permissions.ts';
 import type { Bus } from '../cluster/bus.ts';
+import type { ClusterOptions } from '../cluster/cluster.ts';
 import { Cluster } from '../cluster/cluster.ts';
-import type { OwnerTable } from '../cluster/owner-table.ts';
 import type { Signatures } from '../overlay/overlay.ts';
 import { makeParts, type PartsDeps, type PartsOptions } from '../parts.ts';
 import type { Session } from '../session/session.ts';
@@ -65,7 +65,9 @@ export interface TestOptions extends Partial<PartsOptions> {
   /** Bus of a cluster. @default the sentinel is in no cluster */
   bus?: Bus;
   /** Table of owners of the cluster. @default none */
-  owners?: OwnerTable | undefined;
+  owners?: ClusterOptions['owners'];
+  /** Rules that the sentinels of the cluster share. @default each sentinel has its own */
+  rules?: PartsDeps['rules'];
 }
 
 export function makeTestParts({
@@ -77,11 +79,12 @@ export function makeTestParts({
   audit,
   bus,
   owners,
+  rules,
   ...given
 }: TestOptions = {}) {
   const log = new CaptureLog();
   const options = { ...DEFAULTS, ...given };
-  const deps: PartsDeps = { access, audit, clock, log, policy, rssBytes, signatures };
+  const deps: PartsDeps = { access, audit, clock, log, policy, rssBytes, rules, signatures };
   if (bus !== undefined) {
     deps.joinCluster = (parts) =>
       new Cluster(bus, parts, {

@@ -26,6 +26,7 @@ export class PolicyFile {
   readonly #path: string;
   readonly #log: Logger;
   #policy: Policy;
+  #text = '';
   /** Identity of the file version that was read last; undefined while the file is missing. */
   #seen: string | undefined;
 
@@ -40,6 +41,11 @@ export class PolicyFile {
 
   get policy(): Policy {
     return this.#policy;
+  }
+
+  /** Text of the policy in force. */
+  get text(): string {
+    return this.#text;
   }
 
   /** Reads the file if it changed, or in any case with `isForced`. Returns true if another policy is in force now. */
@@ -72,13 +78,15 @@ export class PolicyFile {
 
   #read(): Policy {
     const file = shownPath(this.#path);
-    const { policy, faults } = parsePolicy(file, this.#readText());
+    const text = this.#readText();
+    const { policy, faults } = parsePolicy(file, text);
     if (policy === undefined) {
       const errors = faults.filter(({ level }) => level === 'error');
       throw configInvalid(errors.map((fault) => `FAME_AUTH_POLICY_PATH: ${formatPolicyFault(file, fault)}`));
     }
     for (const fault of faults)
       this.#log.warn('warning in the policy', { fault: formatPolicyFault(file, fault) });
+    this.#text = text;
     return policy;
   }
 }

@@ -1,0 +1,77 @@
+// Keys that were removed, restricted or given an earlier expiry in the keys file of one sentinel of a cluster, so that the others refuse them
+// without a change of their own files. `cluster/shared-rules.ts` carries them between the sentinels. A key that returns to the file at
+// which it was removed is valid again.
+import { createHash } from 'node:crypto';
+import type { NamedKey } from './keys-file.ts';
+
+/** Wall time in ms from which a key is refused, by fingerprint. 0 is a key that was removed. */
+export type RefusedFrom = ReadonlyMap<string, number>;
+
+/** A fingerprint covers the rights of a key: a key whose rights were restricted is another one. */
+export const fingerprintOf = ({ id, name, role, allow, sha256 }: NamedKey): string =>
+  createHash('sha256')
+    .update(JSON.stringify([id, name, role, allow ?? null, sha256]))
+    .digest('base64url')
+    .slice(0, 22);
+
+export class RevokedKeys {
+  #refusedFrom: RefusedFrom = new Map();
+  /** Changes at this sentinel that the cluster does not have yet; undefined for a key that is valid again. */
+  #changes = new Map<string, number | undefined>();
+  /** Incremented with each change that another sentinel made. */
+  #version = 0;
+  /** Called after a change at this sentinel. */
+  onChange: (() => void) | undefined;
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Keys that the cluster refuses. */
+  get all(): RefusedFrom {
+    return this.#refusedFrom;
+  }
+
+  get changes(): ReadonlyMap<string, number | undefined> {
+    return this.#changes;
+  }
+
+  /** Wall time in ms from which a key is refused. Undefined if no sentinel refuses it. */
+  refusedFrom(fingerprint: string): number | undefined {
+    return this.#changes.has(fingerprint)
+      ? this.#changes.get(fingerprint)
+      : this.#refusedFrom.get(fingerprint);
+  }
+
+  /** Records the change of a keys file. */
+  changed(before: readonly NamedKey[], after: readonly NamedKey[]): void {
+    const changes = new Map<string, number | undefined>();
+    const current = new Map(after.map((key) => [fingerprintOf(key), key.expiresAt]));
+    const earlier = new Map(before.map((key) => [fingerprintOf(key), key.expiresAt]));
+    for (const [fingerprint, expiresAt] of earlier) {
+      if (!current.has(fingerprint)) changes.set(fingerprint, 0);
+      else if (endOf(current.get(fingerprint)) < endOf(expiresAt))
+        changes.set(fingerprint, current.get(fingerprint));
+    }
+    for (const [fingerprint, expiresAt] of current) {
+      const isNew = !earlier.has(fingerprint) || endOf(expiresAt) > endOf(earlier.get(fingerprint));
+      if (isNew && this.refusedFrom(fingerprint) !== undefined) changes.set(fingerprint, undefined);
+    }
+    if (changes.size === 0) return;
+    for (const [fingerprint, from] of changes) this.#changes.set(fingerprint, from);
+    this.onChange?.();
+  }
+
+  /** Replaces the keys that the cluster refuses. `written` are the changes of this sentinel that they include. */
+  replace(refusedFrom: RefusedFrom, written: ReadonlyMap<string, number | undefined>): void {
+    const before = this.#refusedFrom;
+    this.#refusedFrom = refusedFrom;
+    for (const [fingerprint, from] of written)
+      if (this.#changes.get(fingerprint) === from) this.#changes.delete(fingerprint);
+    const isSame =
+      before.size === refusedFrom.size && [...refusedFrom].every(([key, from]) => before.get(key) === from);
+    if (!isSame) this.#version++;
+  }
+}
+
+const endOf = (expiresAt: number | undefined): number => expiresAt ?? Number.POSITIVE_INFINITY;
