@@ -1,6 +1,6 @@
 // A `fetch` over node:http(s) for the model client. The body of its response is the Node stream itself. The platform's fetch
-// wraps it in a web stream, which costs more per chunk than parsing the answer. Connections, proxies and certificates
-// come from the global agents. URLs that a stranger supplied go through net/safe-fetch.ts instead.
+// wraps it in a web stream, which costs more per chunk than parsing the answer. `kept-connections.ts` has the connections.
+// URLs that a stranger supplied go through net/safe-fetch.ts instead.
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import type { Socket } from 'node:net';
@@ -8,10 +8,13 @@ import { type Duplex, pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { onAbort, timeText } from '@fame-fabric/shared/internal';
+import { agentFor, wasIdleClosed } from './kept-connections.ts';
 
 /** Time to open a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_REDIRECTS = 20;
+/** Maximum idle connections that one request finds closed. A server that restarts closes all of them. */
+const MAX_IDLE_CLOSED = 3;
 
 /** Decoders by Content-Encoding. Requests ask for `identity`; some proxies compress regardless. */
 const DECODERS: Readonly<Record<string, () => Duplex>> = {
@@ -79,7 +82,7 @@ export const nodeFetch: typeof globalThis.fetch = async (
     body: body as string | undefined,
   };
   for (let redirects = 0; ; redirects += 1) {
-    const response = await send(outgoing, signal ?? undefined);
+    const response = await sendOnOpen(outgoing, signal ?? undefined);
     const next = redirected(outgoing, response);
     if (!next) return response as unknown as Response;
     // An unread body would keep its connection.
@@ -89,13 +92,32 @@ export const nodeFetch: typeof globalThis.fetch = async (
   }
 };
 
+/** An idle connection was closed by the server before it received the request. */
+class IdleClosed extends Error {}
+
+/** As `send`. Uses another connection at once if the server has closed the idle one, as servers do at any time. */
+async function sendOnOpen(outgoing: Outgoing, signal?: AbortSignal): Promise<NodeResponse> {
+  for (let closed = 0; ; closed += 1) {
+    try {
+      return await send(outgoing, signal);
+    } catch (error) {
+      if (!(error instanceof IdleClosed)) throw error;
+      if (closed === MAX_IDLE_CLOSED) throw error.cause;
+    }
+  }
+}
+
 /** Sends one request; resolves with the head of its response. Aborting `signal` closes the connection, also after that. */
 function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): Promise<NodeResponse> {
   return new Promise((resolve, reject) => {
     const request = (url.protocol === 'https:' ? secureRequest : plainRequest)(
       url,
       // A compressed stream arrives in bursts.
-      { method, headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) } },
+      {
+        method,
+        headers: { 'accept-encoding': 'identity', ...Object.fromEntries(headers) },
+        agent: agentFor(url.protocol),
+      },
       (response) => resolve(new NodeResponse(url, response)),
     );
     // The option `signal` destroys the socket with an error. After a complete response that error has no listener and would end the
@@ -105,7 +127,9 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
       request.destroy();
     });
     request.once('close', stopListening);
-    request.on('error', reject);
+    request.on('error', (error) =>
+      reject(wasIdleClosed(request, error) ? new IdleClosed(error.message, { cause: error }) : error),
+    );
     request.once('socket', (socket) => limitConnecting(socket, url));
     request.end(body);
   });

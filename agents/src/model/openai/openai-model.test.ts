@@ -460,7 +460,8 @@ describe('retrying', () => {
     const server = await serve({
       replies: [
         httpError(429, { message: `Slow down, ${KEY}.` }, { 'retry-after': '3' }),
-        httpError(503, { message: 'You said hello there: overloaded' }),
+        // The next request needs a new connection. One that an idle connection loses is repeated without a wait.
+        httpError(503, { message: 'You said hello there: overloaded' }, { connection: 'close' }),
         [{ disconnect: true }],
         'ok',
       ],
