@@ -215,9 +215,13 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster over NATS', () => {
     extra.add(successor);
     await successor.bind('kept@fame.fabric', mathService());
     await refused;
+    const other = await serve(near, 'other', mathService());
+    extra.add(other);
     await nats.kill();
     nats.wipe();
     await nats.start();
+    // One sentinel creates the bucket again. Both write their leases, and the owners of kept@, math@ and other@.
+    await eventually(async () => expect(await nats.storedMessages()).toBeGreaterThanOrEqual(2 + 3));
     const link = await caller(near);
     await eventually(async () =>
       expect(await link.call('kept@fame.fabric', 'echo', { args: [1] }, { timeoutMs: 1_000 })).toBe(1),

@@ -19,6 +19,8 @@ export class KvOwners implements OwnerTable, SharedTexts {
   readonly #bucket: string;
   readonly #leaseKey: string;
   #table: KV | undefined;
+  /** Revision of the lease that this sentinel wrote last. Another sentinel may have created the bucket again, which then has none. */
+  #leaseRevision = 0;
   #manager: JetStreamManager | undefined;
 
   /** @param cluster name of the cluster @param id id of this sentinel */
@@ -70,10 +72,11 @@ export class KvOwners implements OwnerTable, SharedTexts {
     const table = this.#table;
     if (table !== undefined) {
       try {
-        await table.put(this.#leaseKey, PRESENT);
+        const previousSeq = this.#leaseRevision;
+        this.#leaseRevision = await table.put(this.#leaseKey, PRESENT, { previousSeq });
         return false;
       } catch {
-        // The bucket may have been wiped with the directory of the server: open it again.
+        // The bucket may have been wiped with the directory of the server: open it again, and report that it lacks the owners.
         this.#table = undefined;
       }
     }
@@ -82,7 +85,7 @@ export class KvOwners implements OwnerTable, SharedTexts {
     // Read from the leader of the bucket, because a read must return an owner that was just written.
     const client = jetstream(connection, { timeout: TIMEOUT_MS });
     const opened = await new Kvm(client).create(this.#bucket, { history: 1, allow_direct: false });
-    await opened.put(this.#leaseKey, PRESENT);
+    this.#leaseRevision = await opened.put(this.#leaseKey, PRESENT);
     this.#manager ??= await client.jetstreamManager(false);
     this.#table = opened;
     return true;

@@ -34,7 +34,7 @@ export interface OwnerTable {
   put(address: string, record: OwnerRecord, revision: number): Promise<boolean>;
   /** Removes the owner of an address, unless the entry has another revision. */
   remove(address: string, revision: number): Promise<void>;
-  /** Renews the lease of this sentinel. Resolves `true` if this call created or opened the table; the owners must then be written. */
+  /** Renews the lease of this sentinel. Resolves `true` if this call created or opened the table, or if the table lost the last lease; the owners must then be written. */
   renew(): Promise<boolean>;
   /** Writes into the lease of this sentinel that it leaves. */
   leave(): Promise<void>;
