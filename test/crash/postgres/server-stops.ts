@@ -29,6 +29,7 @@ export async function runServerStops(
   const clients = await startClients(fabric, report.faults);
   for (let round = 1; round <= rounds; round++) {
     await sleep(random() * LONGEST_LIFE_MS);
+    while (![...clients.received.values()].some((log) => log.running)) await sleep(5);
     const isAgentKilled = round % 2 === 0;
     await Promise.all([server.stopNow(), isAgentKilled ? fabric.kill('agent') : undefined]);
     // Frames that the agent sent before the stop may still be on their way here.
