@@ -8,8 +8,6 @@ import { HEADER_BYTES, LENGTH_BYTES } from './pair-frame.ts';
 const WINDOW_BYTES = 1_048_576;
 /** Size at which a data frame is sent at once. */
 const BATCH_BYTES = 32_768;
-/** Turns of the event loop after which a frame is sent, also if each of them brought messages. */
-const MAX_TURNS = 8;
 /** Buffered bytes that are reported while the bus is not connected, so that messages of nodes wait in their queue. */
 const AWAY_BYTES = 131_072;
 
@@ -38,9 +36,6 @@ export class PairTransport implements NodeTransport {
   #sentBytes = 0;
   #receivedBytes = 0;
   #isScheduled = false;
-  /** Turns of the event loop since the first message of the frame, and whether the last one brought a message. */
-  #turns = 0;
-  #hasMore = false;
   #hasEnded = false;
 
   constructor(id: string, bus: Bus, deps: PairTransportDeps) {
@@ -57,25 +52,15 @@ export class PairTransport implements NodeTransport {
     this.#slab.writeUInt32BE(bytes.byteLength, this.#end);
     this.#slab.set(bytes, this.#end + LENGTH_BYTES);
     this.#end += needed;
-    this.#hasMore = true;
     if (!this.#isScheduled) {
       this.#isScheduled = true;
-      this.#turns = 0;
-      setImmediate(this.#onTurn);
+      setImmediate(() => {
+        this.#isScheduled = false;
+        this.flush();
+      });
     }
     return true;
   }
-
-  // Waits while each turn of the event loop brings more messages, because a frame costs NATS and both sentinels more than a message in it.
-  readonly #onTurn = (): void => {
-    if (this.#hasMore && ++this.#turns < MAX_TURNS) {
-      this.#hasMore = false;
-      setImmediate(this.#onTurn);
-      return;
-    }
-    this.#isScheduled = false;
-    this.flush();
-  };
 
   // Leaves room for a whole batch, or for the one message that is larger.
   #beginFrame(needed: number): void {
