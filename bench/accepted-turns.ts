@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChatModel, type ConversationStore, SqliteStore } from '@fame-fabric/agents';
 import { ConversationHost, noUsage, openDatabaseStore, type TurnRunner } from '@fame-fabric/agents/internal';
+import { startPostgres } from './kit.ts';
 import { median } from './median.ts';
 
 /** Answers at once, so that the figures contain no model time. */
@@ -59,12 +60,6 @@ export async function acceptedPerSecond(store: ConversationStore): Promise<numbe
   return perSecond;
 }
 
-/** The server of the tests. Its file belongs to another project of TypeScript. */
-interface PostgresKit {
-  noPostgres(): string | undefined;
-  readonly PostgresServer: { start(): Promise<{ readonly url: string; close(): Promise<void> }> };
-}
-
 export interface BesidePostgres {
   /** Turns accepted each second with PostgreSQL, and the ratio of the time that one takes to that with SQLite. */
   readonly perSecond: number;
@@ -78,10 +73,9 @@ export interface BesidePostgres {
 
 /** Compares PostgreSQL over a local socket with SQLite, in rounds of both. Returns `undefined` if PostgreSQL is not installed. */
 export async function besidePostgres(rounds: number): Promise<BesidePostgres | undefined> {
-  const kit: PostgresKit = await import(new URL('../test/kit/postgres.ts', import.meta.url).href);
-  if (kit.noPostgres() !== undefined) return undefined;
+  const server = await startPostgres();
+  if (server === undefined) return undefined;
   const directory = mkdtempSync(join(tmpdir(), 'fame-bench-turns-'));
-  const server = await kit.PostgresServer.start();
   const open = (name: string) =>
     Promise.all([
       SqliteStore.open({ path: join(directory, `${name}.db`), maxBytes: 0 }),

@@ -10,6 +10,7 @@ import type { ChatProtocol } from './app/chats.ts';
 import type { ModelCommand } from './app/model-server.ts';
 import { Child } from './child.ts';
 import { type Contestant, cpuUs, freePort, naylence, OURS, ROOT, rssKb, start } from './contestants.ts';
+import { startNats, startPostgres } from './kit.ts';
 
 const program = (name: string): string => fileURLToPath(new URL(`${name}.ts`, import.meta.url));
 
@@ -49,6 +50,7 @@ export interface AppRow extends RunFigures {
  * - `relay`: a plain server behind a TCP relay in a second process. `relay+journal`: the plain server writes a journal, too.
  * - `fabric`: our fabric, through our client library. `other`: that of another build.
  * - `door`: the OpenAI door of the sentinel of `fabric`. `remote door`: that of `fame doors`, in a separate process.
+ * - `cluster`: two sentinels with NATS, and replicas of the agent over PostgreSQL.
  * - `naylence`: sentinel and agent on the packages of naylence, through our client library.
  */
 export type AppKind = (typeof APP_KINDS)[number];
@@ -60,6 +62,7 @@ export const APP_KINDS = [
   'other',
   'door',
   'remote door',
+  'cluster',
   'naylence',
 ] as const;
 
@@ -73,12 +76,24 @@ interface Server {
   readonly url: string;
   /** The server processes; the sentinel or relay is the last one. */
   readonly pids: readonly number[];
+  /** Process ids by kind. Only for the fabric and the cluster. */
+  readonly processes?: Processes;
   readonly users: Child<AppCommand>;
+}
+
+/** Process ids of a fabric. */
+export interface Processes {
+  readonly agents: readonly number[];
+  readonly sentinels: readonly number[];
+  readonly nats?: number | undefined;
+  readonly postgres?: number | undefined;
 }
 
 export interface ApplicationOptions {
   /** Directory of the checkout whose build is `other`. */
   readonly other?: string | undefined;
+  /** Number of replicas of the agent of `cluster`. @default 1 */
+  readonly replicas?: number | undefined;
 }
 
 const MEMORY_EVERY_MS = 100;
@@ -89,6 +104,8 @@ export class ApplicationBench {
   readonly #children: { stop(): void }[] = [this.#model];
   /** Settle when the processes that write a profile at their end have ended. */
   readonly #exits: Promise<unknown>[] = [];
+  /** End the servers of other projects, after all processes of ours. */
+  readonly #closers: (() => Promise<unknown>)[] = [];
   readonly #directory: string;
   #servers: readonly Server[] = [];
   readonly #onSignal = (): void => void this.stop().finally(() => process.exit(1));
@@ -102,7 +119,7 @@ export class ApplicationBench {
   /** @param kinds the contestants; the doors need `fabric` */
   static async start(
     kinds: readonly AppKind[],
-    { other = ROOT }: ApplicationOptions = {},
+    { other = ROOT, replicas = 1 }: ApplicationOptions = {},
   ): Promise<ApplicationBench> {
     const bench = new ApplicationBench();
     try {
@@ -117,6 +134,7 @@ export class ApplicationBench {
         other: () => bench.#startFabric('other', modelUrl, other),
         door: async () => bench.#doorOf(fabric()),
         'remote door': () => bench.#startDoors(fabric()),
+        cluster: () => bench.#startCluster(modelUrl, replicas),
         naylence: () => bench.#startNaylence(modelUrl),
       };
       for (const kind of APP_KINDS) if (kinds.includes(kind)) servers.set(kind, await starts[kind]());
@@ -157,7 +175,52 @@ export class ApplicationBench {
     });
     const users = this.#users();
     await untilAttached(users, 'fabric', url);
-    return { kind, protocol: 'fabric', url, pids: [pid, sentinel.pid], users };
+    const pids = [pid, sentinel.pid];
+    return {
+      kind,
+      protocol: 'fabric',
+      url,
+      pids,
+      processes: { agents: [pid], sentinels: [sentinel.pid] },
+      users,
+    };
+  }
+
+  async #startCluster(modelUrl: string, replicas: number): Promise<Server> {
+    const nats = await startNats({ hasJetStream: true });
+    this.#closers.push(() => nats.kill());
+    const postgres = await startPostgres();
+    if (postgres === undefined) throw new Error('PostgreSQL is not installed: apt-get install postgresql');
+    this.#closers.push(() => postgres.close());
+    const env = { ...OURS.env, FAME_DATA_DIR: join(this.#directory, 'cluster') };
+    const members: Contestant[] = [];
+    for (const id of ['one', 'two']) {
+      const cluster = { FAME_NODE_ID: id, FAME_CLUSTER: 'bench', FAME_CLUSTER_NATS: nats.url };
+      members.push(await start({ ...OURS, name: id, env: { ...env, ...cluster } }));
+    }
+    for (const member of members) this.#owned(member);
+    const urls = members.map(({ url }) => url);
+    const agents = Array.from({ length: replicas }, (_, nth) =>
+      this.#spawn(['dist/fame.js', 'agent', 'chat'], ROOT, {
+        ...env,
+        ...modelEnv(modelUrl),
+        FAME_DIRECT_ADMISSION_URL: (nth % 2 === 0 ? urls : urls.toReversed()).join(','),
+        FAME_STORE_URL: postgres.url,
+        FAME_CHAT_ADDRESS: 'chat@*.fame.fabric',
+        FAME_TOOLS: 'none',
+      }),
+    );
+    const users = this.#users();
+    for (const url of urls) await untilAttached(users, 'fabric', url);
+    const sentinels = members.map(({ pid }) => pid);
+    return {
+      kind: 'cluster',
+      protocol: 'fabric',
+      url: urls.join(','),
+      pids: [...agents, ...sentinels],
+      processes: { agents, sentinels, nats: nats.pid, postgres: postgres.pid },
+      users,
+    };
   }
 
   #doorOf({ url, pids }: Server): Server {
@@ -199,10 +262,10 @@ export class ApplicationBench {
     return this.#servers.find((server) => server.kind === kind)!.url;
   }
 
-  /** Process ids of the fabric and of the model server. */
-  get fabricPids(): { agent: number; sentinel: number; model: number } {
-    const [agent, sentinel] = this.#servers.find(({ kind }) => kind === 'fabric')!.pids;
-    return { agent: agent!, sentinel: sentinel!, model: this.#model.pid };
+  /** Process ids of the fabric or the cluster, and of the model server. */
+  processesOf(kind: 'fabric' | 'cluster'): Processes & { readonly model: number } {
+    const { processes } = this.#servers.find((server) => server.kind === kind)!;
+    return { ...processes!, model: this.#model.pid };
   }
 
   /** Starts a program of Node and returns its process id. */
@@ -290,6 +353,7 @@ export class ApplicationBench {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, this.#onSignal);
     for (const child of this.#children.toReversed()) child.stop();
     await Promise.all(this.#exits);
+    await Promise.all(this.#closers.map((close) => close()));
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10 });
   }
 }

@@ -4,6 +4,7 @@
 //
 //   node bench/capacity.ts --hold 30                        a short form
 //   node bench/capacity.ts --conversations 400 --hold 60    without the search
+//   node bench/capacity.ts --replicas 3                     two sentinels with NATS, and replicas of the agent over PostgreSQL
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,6 +29,8 @@ const { values: flags } = parseArgs({
     conversations: { type: 'string' },
     /** Duration with the number that was found, in seconds. */
     hold: { type: 'string', default: '300' },
+    /** Number of replicas of the agent in a cluster. @default one agent and one sentinel, without a cluster */
+    replicas: { type: 'string' },
   },
 });
 const PER_SECOND = Number(flags.rate);
@@ -46,12 +49,10 @@ const CORES = availableParallelism();
 
 /** Use of the machine. Shares are of one core. */
 interface Load {
-  readonly agent: number;
-  readonly sentinel: number;
-  readonly model: number;
-  readonly users: number;
-  /** CPU time of the main thread of the agent. */
-  readonly agentLoop: number;
+  /** CPU time of each kind of process. */
+  readonly shares: ReadonlyMap<string, number>;
+  /** CPU time of the busiest main thread of each kind. */
+  readonly loops: ReadonlyMap<string, number>;
   /** Share of all cores that was busy, from 0 to 1. */
   readonly machine: number;
   /** CPU time of processes that are no part of this bench. */
@@ -72,11 +73,28 @@ interface Figures {
   readonly load: Load;
 }
 
-const bench = await ApplicationBench.start(['fabric']);
+const replicas = flags.replicas === undefined ? undefined : Number(flags.replicas);
+const kind = replicas === undefined ? 'fabric' : 'cluster';
+const bench = await ApplicationBench.start([kind], { replicas });
 const users = new Child<SteadyCommand>(fileURLToPath(new URL('app/steady-driver.ts', import.meta.url)));
-const url = bench.urlOf('fabric');
-const pids = { ...bench.fabricPids, users: users.pid };
+const url = bench.urlOf(kind);
+const processes = bench.processesOf(kind);
+const KINDS: ReadonlyMap<string, readonly number[]> = new Map(
+  Object.entries({
+    agent: processes.agents,
+    sentinel: processes.sentinels,
+    NATS: [processes.nats ?? []].flat(),
+    PostgreSQL: [processes.postgres ?? []].flat(),
+    'model server': [processes.model],
+    users: [users.pid],
+  }).filter(([, pids]) => pids.length > 0),
+);
 
+/** PostgreSQL has a process for each connection. */
+const withChildren = (pid: number): number[] => {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return [pid, ...(children === '' ? [] : children.split(' ').map(Number))];
+};
 const mainThreadUs = (pid: number): number =>
   Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1_000;
 
@@ -88,29 +106,31 @@ function machineTicks(): { busy: number; total: number } {
   return { busy: total - idle! - iowait!, total };
 }
 
+/** CPU time of all processes of a kind, and that of each main thread, in us. */
+function readCpu(pids: readonly number[]): { all: number; loops: number[] } {
+  const all = pids.flatMap(withChildren).reduce((sum, pid) => sum + cpuUs(pid), 0);
+  return { all, loops: pids.map(mainThreadUs) };
+}
+
 function meterLoad(): () => Load {
   const read = () => ({
     at: performance.now(),
-    cpu: Object.values(pids).map(cpuUs),
-    loop: mainThreadUs(pids.agent),
+    cpu: new Map([...KINDS].map(([name, pids]) => [name, readCpu(pids)])),
     machine: machineTicks(),
   });
   const before = read();
   return () => {
     const after = read();
     const us = (after.at - before.at) * 1_000;
-    const own = after.cpu.map((cpu, i) => (cpu - before.cpu[i]!) / us);
-    const [agent, sentinel, model, usersShare] = own;
+    const [shares, loops] = [new Map<string, number>(), new Map<string, number>()];
+    for (const [name, cpu] of after.cpu) {
+      const earlier = before.cpu.get(name)!;
+      shares.set(name, (cpu.all - earlier.all) / us);
+      loops.set(name, Math.max(...cpu.loops.map((loop, nth) => (loop - earlier.loops[nth]!) / us)));
+    }
     const machine = (after.machine.busy - before.machine.busy) / (after.machine.total - before.machine.total);
-    return {
-      agent: agent!,
-      sentinel: sentinel!,
-      model: model!,
-      users: usersShare!,
-      agentLoop: (after.loop - before.loop) / us,
-      machine,
-      others: Math.max(0, CORES * machine - own.reduce((sum, share) => sum + share, 0)),
-    };
+    const own = [...shares.values()].reduce((sum, share) => sum + share, 0);
+    return { shares, loops, machine, others: Math.max(0, CORES * machine - own) };
   };
 }
 
@@ -160,8 +180,8 @@ async function measure(
 
 const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 const ms = (value: number): string => `${value.toFixed(1)} ms`;
-const shares = ({ agent, sentinel, model, users: usersShare, others }: Load): string =>
-  `agent ${percent(agent)} of a core, sentinel ${percent(sentinel)}, model server ${percent(model)}, users ${percent(usersShare)}, others ${percent(others)}`;
+const sharesText = ({ shares, others }: Load): string =>
+  [...shares, ['others', others] as const].map(([name, share]) => `${name} ${percent(share)}`).join(', ');
 
 function printFigures(figures: Figures): void {
   const { conversations, chunksPerSecond, delayP50, delayP99, firstP50, firstP99, failures, load } = figures;
@@ -171,7 +191,7 @@ function printFigures(figures: Figures): void {
       `chunk ${ms(delayP50)}, p99 ${ms(delayP99)}`,
       `first chunk ${ms(firstP50)}, p99 ${ms(firstP99)}`,
       `${failures.length} failed`,
-      `${shares(load)}; machine ${percent(load.machine)}`,
+      `of a core: ${sharesText(load)}; machine ${percent(load.machine)}`,
     ].join(' | '),
   );
   for (const failure of failures.slice(0, 3)) console.log(`      ${failure}`);
@@ -204,22 +224,21 @@ async function search(): Promise<{ conversations: number; above: Figures }> {
 }
 
 /** Names the resource that is used up. */
-function limitOf({ machine, ...load }: Load): string {
+function limitOf(load: Load): string {
+  const { machine, loops } = load;
   if (machine >= 0.9)
-    return `the machine: its ${CORES} cores are ${percent(machine)} busy (${shares({ machine, ...load })})`;
-  const loops = {
-    agent: load.agentLoop,
-    sentinel: load.sentinel,
-    'model server': load.model,
-    users: load.users,
-  };
-  const [name, share] = Object.entries(loops).toSorted((a, b) => b[1] - a[1])[0]!;
+    return `the machine: its ${CORES} cores are ${percent(machine)} busy (of a core: ${sharesText(load)})`;
+  const [name, share] = [...loops].toSorted((a, b) => b[1] - a[1])[0]!;
   if (share >= 0.85) return `the event loop of the ${name}, ${percent(share)} busy`;
-  return `the delay itself: no event loop and no core is full (${shares({ machine, ...load })})`;
+  return `the delay itself: no event loop and no core is full (of a core: ${sharesText(load)})`;
 }
 
-/** Memory of the agent and the sentinel, without mapped files, in MB. */
-const memoryMb = (): number => (rssKb(pids.agent, 'RssAnon') + rssKb(pids.sentinel, 'RssAnon')) / 1_024;
+/** Memory of a kind of process, without mapped files, in MB. */
+const memoryOf = (name: string): number =>
+  (KINDS.get(name) ?? []).flatMap(withChildren).reduce((sum, pid) => sum + rssKb(pid, 'RssAnon') / 1_024, 0);
+
+/** Memory of the agents and the sentinels. */
+const memoryMb = (): number => memoryOf('agent') + memoryOf('sentinel');
 
 interface Held {
   readonly figures: Figures;
@@ -247,7 +266,11 @@ async function hold(conversations: number): Promise<Held> {
 const isHeld = ({ failures, delayP99 }: Figures): boolean => failures.length === 0 && delayP99 < DELAY_MS;
 
 async function run(): Promise<boolean> {
-  console.log(`one agent and one sentinel, ${PER_SECOND} chunks/s in each conversation, ${CORES} cores`);
+  const fabric =
+    replicas === undefined
+      ? 'one agent and one sentinel'
+      : `${replicas} replicas of an agent, two sentinels, NATS and PostgreSQL`;
+  console.log(`${fabric}, ${PER_SECOND} chunks/s in each conversation, ${CORES} cores`);
   const given = flags.conversations === undefined ? undefined : Number(flags.conversations);
   const found = given === undefined ? await search() : undefined;
   let conversations = given ?? found!.conversations;
@@ -260,6 +283,7 @@ async function run(): Promise<boolean> {
     held = await hold(conversations);
     printFigures(held.figures);
   }
+  const memory = [...KINDS.keys()].map((name) => `${name} ${memoryOf(name).toFixed(0)} MB`);
   const { turns, different } = await users.request<Comparison>({ cmd: 'finish' });
   const { figures, startMb, endMb } = held;
   const isFlat = endMb <= startMb * 1.1 + 10;
@@ -269,6 +293,7 @@ async function run(): Promise<boolean> {
   console.log(
     `memory of agent and sentinel without mapped files: ${startMb.toFixed(0)} MB, at the end ${endMb.toFixed(0)} MB`,
   );
+  console.log(`memory at the end: ${memory.join(', ')}`);
   console.log(`${turns} answers compared with the journal: ${different} conversations differ`);
   if (above !== undefined)
     console.log(`limit: at ${above.conversations} conversations ${limitOf(above.load)}`);

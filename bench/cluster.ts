@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { besidePostgres } from './accepted-turns.ts';
 import { type Contestant, cpuUs, Driver, OURS, pin, rssKb, start } from './contestants.ts';
 import type { WindowResult } from './driver.ts';
+import { type NatsServer, startNats } from './kit.ts';
 import { median } from './median.ts';
 
 const { values: flags } = parseArgs({
@@ -27,11 +28,6 @@ const WARM_MESSAGES = flags.quick ? 60_000 : 200_000;
 const SIZE = 256;
 
 const GOALS = { acrossFactor: 2.5, halfLocalFactor: 1.8, postgresFactor: 3, postgresPerSecond: 1_000 };
-
-/** The server of the tests. Its file belongs to another project of TypeScript. */
-interface NatsKit {
-  startNats(): Promise<{ readonly url: string; readonly pid: number; kill(): Promise<void> }>;
-}
 
 const HERE = 'echo-one@fame.fabric';
 const THERE = 'echo-two@fame.fabric';
@@ -52,13 +48,12 @@ class Rig {
   readonly #alone: Contestant;
   readonly #one: Contestant;
   readonly #two: Contestant;
-  readonly #nats: Awaited<ReturnType<NatsKit['startNats']>>;
+  readonly #nats: NatsServer;
   readonly #agents = new Driver();
   readonly #clients = new Driver();
 
   static async start(): Promise<Rig> {
-    const kit: NatsKit = await import(new URL('../test/kit/nats.ts', import.meta.url).href);
-    const nats = await kit.startNats();
+    const nats = await startNats();
     const member = (id: string) => ({
       ...OURS,
       name: id,
@@ -74,12 +69,7 @@ class Rig {
     return rig;
   }
 
-  private constructor(
-    nats: Awaited<ReturnType<NatsKit['startNats']>>,
-    alone: Contestant,
-    one: Contestant,
-    two: Contestant,
-  ) {
+  private constructor(nats: NatsServer, alone: Contestant, one: Contestant, two: Contestant) {
     this.#nats = nats;
     this.#alone = alone;
     this.#one = one;

@@ -180,14 +180,16 @@ export type ChatProtocol = keyof typeof CHATS;
 
 const OPENED_AT_ONCE = 50;
 
-/** Opens conversations until `chats` has `count` of them. */
+/** Opens conversations until `chats` has `count` of them. @param url several ones, with commas, are used in turn */
 export async function openChats(
   chats: Chat[],
   { protocol, url, count }: { protocol: ChatProtocol; url: string; count: number },
 ): Promise<void> {
+  const urls = url.split(',');
   while (chats.length < count) {
     const missing = Math.min(OPENED_AT_ONCE, count - chats.length);
-    const open = async (): Promise<Chat> => CHATS[protocol](url);
+    const open = async (_: unknown, nth: number): Promise<Chat> =>
+      CHATS[protocol](urls[(chats.length + nth) % urls.length]!);
     chats.push(...(await Promise.all(Array.from({ length: missing }, open))));
   }
 }
