@@ -14,7 +14,6 @@ import { type WritableHandle, type WriteOwner, writableHandle, writeDirectly } f
 import { type FrameConsumer, FrameReader } from './frame-reader.ts';
 import { Pings } from './pings.ts';
 import { READ_BYTES, readInto } from './read-buffer.ts';
-import { TurnPacer } from './turn-pacer.ts';
 
 /** Byte limit of a connection that has not attached: enough for a NodeAttach and a few pings. */
 export const MAX_UNATTACHED_BYTES = 65_536;
@@ -40,19 +39,10 @@ const LARGE_BYTES = 131_072;
 
 /** Sockets with gathered messages in this turn of the event loop. */
 let gathered: NodeSocket[] = [];
-/** Messages that were gathered in this turn. */
-let gatheredMessages = 0;
-const pacer = new TurnPacer();
 const flushAll = (): void => {
   const sockets = gathered;
   gathered = [];
   for (const socket of sockets) socket.flush();
-};
-const endTurn = (): void => {
-  flushAll();
-  const messages = gatheredMessages;
-  gatheredMessages = 0;
-  pacer.endTurn(messages);
 };
 
 /** Gather buffers that are free. */
@@ -239,9 +229,8 @@ export class NodeSocket implements NodeTransport, FrameConsumer, WriteOwner {
     }
     if (this.#out === undefined) {
       this.#out = acquireGatherBuffer();
-      if (gathered.push(this) === 1) setImmediate(endTurn);
+      if (gathered.push(this) === 1) setImmediate(flushAll);
     }
-    gatheredMessages++;
     this.#outBytes = writeFrame(this.#out, this.#outBytes, bytes);
     return true;
   }
