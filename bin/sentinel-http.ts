@@ -98,6 +98,8 @@ export interface TraceLine {
   corrId?: string;
   bytes: number;
   code?: string;
+  /** Path of the sentinel that recorded the line, if that is another one of the cluster. */
+  sentinel?: string;
   /** The only field of a line that reports a gap: the number of lines dropped because this reader was too slow. */
   missed?: number;
 }

@@ -237,6 +237,7 @@ const traceLine = (text: string): TraceLine => ({
   corrId: text,
   bytes: text as unknown as number,
   code: text,
+  sentinel: text,
 });
 
 /** The text of a description whose fields are all `text`. */

@@ -84,7 +84,8 @@ export function lineText(line: TraceLine, style: Style): string {
   const time = new Date(Number(line.t)).toJSON()?.slice(11, 23) ?? '-';
   const target = line.to || line.via || '(sentinel)';
   const corr = line.corrId ? ` corr=${line.corrId}` : '';
-  const way = escapeLine(`${line.from} → ${target}${corr} ${line.bytes} B`);
+  const at = line.sentinel ? ` at ${line.sentinel}` : '';
+  const way = escapeLine(`${line.from} → ${target}${corr} ${line.bytes} B${at}`);
   const code = line.code ? ` ${style.red(escapeLine(line.code))}` : '';
   return `${style.dim(time)} ${cell(line.dir, 7)} ${cell(line.type, 14)} ${way}${code}`;
 }

@@ -53,7 +53,9 @@ test('changes before the first snapshot are ignored', () => {
 
 test('nodes of other sentinels are added, changed and removed beside those of the sentinel', () => {
   const pathsOf = (view: FabricView) => [...view.nodes.keys()];
-  const own = applyLine(undefined, { type: 'snapshot', sentinel, uplinks: [], nodes: [node('/s1/a')] }, 1)!;
+  const cluster: ClusterView = { name: 'prod', state: 'connected', members: [], lost: [] };
+  const snapshot = { type: 'snapshot' as const, sentinel, uplinks: [], cluster };
+  const own = applyLine(undefined, { ...snapshot, nodes: [node('/s1/a')] }, 1)!;
   const members = { type: 'members', t: 2 } as const;
   const all = applyLine(
     own,
@@ -68,7 +70,7 @@ test('nodes of other sentinels are added, changed and removed beside those of th
   )!;
   expect(pathsOf(later)).toEqual(['/s1/a', '/b/y']);
   expect([later.nodes.get('/b/y')!.openCalls, later.missing]).toEqual([2, ['c']]);
-  const again = applyLine(later, { type: 'snapshot', sentinel, uplinks: [], nodes: [node('/s1/c')] }, 4)!;
+  const again = applyLine(later, { ...snapshot, nodes: [node('/s1/c')] }, 4)!;
   expect(pathsOf(again)).toEqual(['/s1/c', '/b/y']);
   const complete = applyLine(
     again,
@@ -76,6 +78,9 @@ test('nodes of other sentinels are added, changed and removed beside those of th
     5,
   )!;
   expect(pathsOf(complete)).toEqual(['/s1/c', '/c/z']);
+  // The sentinel has left the cluster with a restart.
+  const alone = applyLine(complete, { ...snapshot, cluster: undefined, nodes: [node('/s1/c')] }, 6)!;
+  expect(pathsOf(alone)).toEqual(['/s1/c']);
 });
 
 test('a node belongs to the sentinel whose path it is below', () => {

@@ -97,7 +97,7 @@ export const fabricError = signal<unknown>(undefined);
 export function applyLine(view: FabricView | undefined, line: Line, now: number): FabricView | undefined {
   if (line.type === 'snapshot') {
     const { sentinel, uplinks, cluster } = line;
-    const remote = view?.remote ?? new Map();
+    const remote = (cluster && view?.remote) ?? new Map();
     const nodes = new Map([...line.nodes.map((node) => [node.path, node] as const), ...remote]);
     return { sentinel, uplinks, cluster, missing: view?.missing ?? [], nodes, remote, t: now };
   }
