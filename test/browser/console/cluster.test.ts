@@ -75,7 +75,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster of two sentinels', () => {
       .toEqual(expect.arrayContaining([expect.stringContaining('near'), expect.stringContaining('far')]));
     const models = await fetchWithKey(fabric.sentinel, '/v1/models');
     const { data } = (await models.json()) as { data: { id: string }[] };
-    expect(data.map(({ id }) => id)).toContain('chat');
+    expect(data.map(({ id }) => id)).toContain('chat@fame.fabric');
     const card = await fetchWithKey(fabric.sentinel, '/a2a/chat/.well-known/agent-card.json');
     expect(card.status).toBe(200);
   });
