@@ -17,7 +17,6 @@ const allow = (...principals: string[]): string =>
 
 describe.skipIf(!NATS_SERVER.isUsable)('the rules of a cluster', () => {
   let nats: NatsServer;
-  let near: OurSentinel;
   let far: OurSentinel;
   const tokens: Record<string, string> = {};
   const files = temporaryDirectory();
@@ -35,10 +34,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('the rules of a cluster', () => {
     }
     for (const id of ['far', 'late']) copyFileSync(keysOf('near'), keysOf(id));
     for (const id of ['near', 'late']) writeFileSync(policyOf(id), allow('ada', 'bob', 'carol'));
-    [near, far] = await Promise.all([
-      start('near', { FAME_AUTH_POLICY_PATH: policyOf('near') }),
-      start('far'),
-    ]);
+    [, far] = await Promise.all([start('near', { FAME_AUTH_POLICY_PATH: policyOf('near') }), start('far')]);
   });
   afterAll(async () => {
     await closeLinks();

@@ -25,6 +25,7 @@ import { fingerprintOf, type RevokedKeys } from './revoked-keys.ts';
 interface LoadedKey {
   readonly key: NamedKey;
   readonly digest: Buffer;
+  /** Empty outside of a cluster. */
   readonly fingerprint: string;
   readonly granted: Granted;
 }
@@ -165,7 +166,8 @@ export class NamedKeys implements CredentialSource {
         this.#issued.add(principal);
         const granted: Granted = Object.freeze({ ok: true, principal, expiresAt: key.expiresAt });
         const digest = Buffer.from(key.sha256, 'hex');
-        return [key.id, { key, digest, fingerprint: fingerprintOf(key), granted }];
+        const fingerprint = this.#revokedKeys === undefined ? '' : fingerprintOf(key);
+        return [key.id, { key, digest, fingerprint, granted }];
       }),
     );
     return this.#makeRevocations(now);

@@ -39,7 +39,7 @@ import { capabilityKey, Subjects } from './subjects.ts';
 const PRESENCE_BEATS = 5;
 /** Beats between two renewals of the lease of this sentinel. */
 const LEASE_BEATS = 2;
-/** Longest time for the release of the lease and of the addresses when the sentinel leaves, in ms. */
+/** Longest time for the release of the lease, and for that of the addresses, when the sentinel leaves, in ms. */
 const LEAVE_MS = 2_000;
 /** Other sentinels of one cluster. Each has a link to every other one. */
 const MAX_MEMBERS = 64;
@@ -299,32 +299,30 @@ export class Cluster implements ClusterView {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer.stop();
-    await this.#releaseOwners();
+    const owners = this.#hasOwners && this.#bus.isConnected ? this.#owners : undefined;
+    // Before the claims are unsubscribed: a claim without an answer must find that this sentinel has left, and must not wait for its silence.
+    await this.#release(owners?.leave());
     this.#claims.close();
     this.#traces.close();
     this.#served.close();
     for (const pair of this.#pairs.values()) pair.close();
     this.#routes.close();
+    await this.#release(owners && this.#claims.leave(owners));
     await this.#bus.close();
   }
 
-  // The addresses of this sentinel are free at once, or reserved for their keys, without a wait for its silence.
-  async #releaseOwners(): Promise<void> {
-    const owners = this.#hasOwners ? this.#owners : undefined;
-    if (owners === undefined || !this.#bus.isConnected) return;
+  // Waits for a release in JetStream, for at most `LEAVE_MS`. Never rejects.
+  async #release(released: Promise<void> | undefined): Promise<void> {
+    if (released === undefined) return;
     const { clock, log } = this.#deps;
-    const release = async (): Promise<void> => {
-      await owners.leave();
-      await this.#claims.leave(owners);
-    };
     const { promise: timeout, resolve } = Promise.withResolvers<void>();
     const timer = clock.after(LEAVE_MS, resolve, { keepAlive: true });
-    const released = release().catch((error: unknown) => {
+    const settled = released.catch((error: unknown) => {
       log.warn('could not release the addresses in JetStream; they stay reserved for the resume window', {
         reason: errorMessage(error),
       });
     });
-    await Promise.race([released, timeout]);
+    await Promise.race([settled, timeout]);
     timer.stop();
   }
 

@@ -52,6 +52,8 @@ export class SharedRules {
   #hasJoined = false;
   #isRunning = false;
   #isWanted = false;
+  /** Reason of the last failure, which is logged once. */
+  #reason: string | undefined;
 
   constructor(deps: SharedRulesDeps) {
     this.#deps = deps;
@@ -70,6 +72,7 @@ export class SharedRules {
         if (isNew || isOther) this.#deps.enforce();
       }
       this.#hasJoined = true;
+      this.#reason = undefined;
     } finally {
       this.#isRunning = false;
     }
@@ -151,9 +154,12 @@ export class SharedRules {
     return true;
   }
 
-  /** Logs that the rules could not be shared. */
+  /** Logs that the rules could not be shared. The next beat tries again. */
   failed(error: unknown): void {
-    this.#deps.log.warn('could not read or write the rules of the cluster', { reason: errorMessage(error) });
+    const reason = errorMessage(error);
+    if (reason === this.#reason) return;
+    this.#reason = reason;
+    this.#deps.log.warn('could not read or write the rules of the cluster', { reason });
   }
 }
 
