@@ -197,6 +197,24 @@ test('a policy survives a wipe of JetStream, with the knowledge of the earlier o
   expect([A, B].map(({ mayConnect }) => mayConnect('bob'))).toEqual([false, false]);
 });
 
+test('after a wipe, the policy of a sentinel that missed the last change does not return', async () => {
+  const { pass, start, store, sweep, writePolicy } = fabric();
+  for (const id of ['A', 'B']) writePolicy(id, allow('ada', 'bob'));
+  const [A, B] = [start('A', { hasPolicy: true }), start('B', { hasPolicy: true })];
+  await pass(2);
+  B.bus.connect(false);
+  writePolicy('A', allow('ada'));
+  await sweep(A);
+  A.bus.connect(false);
+  store.wipe();
+  B.bus.connect(true);
+  await pass(3);
+  expect(JSON.parse(store.texts.get('policy')!.text!)).toMatchObject({ text: allow('ada', 'bob') });
+  A.bus.connect(true);
+  await pass(3);
+  expect([A, B].map(({ mayConnect }) => mayConnect('bob'))).toEqual([false, false]);
+});
+
 test('a policy that this version cannot read leaves the last one in force, and is logged once', async () => {
   const { pass, start, store, writePolicy } = fabric();
   writePolicy('A', allow('ada'));

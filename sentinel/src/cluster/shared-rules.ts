@@ -130,12 +130,20 @@ export class SharedRules {
     const { log, policy } = this.#deps;
     if (policy.unsentText !== undefined) return policy.unsentText;
     if (record === undefined) return policy.text;
+    if (this.#isReplaced(record)) return this.#record?.text;
     if (this.#hasJoined || policy.ownText === undefined || policy.ownText === record.text) return undefined;
     if (!record.earlier.includes(digestOf(policy.ownText))) return policy.ownText;
     log.warn('the policy file is an earlier policy of the cluster, so it is not in force; update the file', {
       sentinel: record.sentinel,
     });
     return undefined;
+  }
+
+  // True for a policy that the present one has replaced: a sentinel that was away wrote it after a wipe.
+  #isReplaced(record: PolicyRecord): boolean {
+    if (this.#record === undefined || this.#record.text === record.text) return false;
+    const isEarlier = this.#record.earlier.includes(digestOf(record.text));
+    return isEarlier && !record.earlier.includes(digestOf(this.#record.text));
   }
 
   async #put(text: string, replaced: PolicyRecord | undefined, revision: number): Promise<boolean> {
