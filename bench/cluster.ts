@@ -1,7 +1,7 @@
 // `npm run bench-cluster [-- --quick]`: the costs of a cluster, goal K6. Ratios are those of one run.
 //
-// - CPU time of a message of 256 B: at one sentinel without a cluster, at a sentinel of a cluster, and between two sentinels of it. For the
-//   last one the CPU time of nats-server is measured, too. The cells take turns, and each set starts new processes.
+// - CPU time of a message of 256 B at one sentinel without a cluster, at one sentinel of a cluster, between two sentinels, and with every second
+//   call to the other sentinel. In a cluster it includes nats-server. The cells take turns, and each set starts new processes.
 // - Accepted turns with PostgreSQL beside SQLite.
 //
 // The sentinels and nats-server share one core, and the nodes have the other one, as in the comparison with other routers. With
@@ -32,7 +32,7 @@ const GOALS = { acrossFactor: 2.5, halfLocalFactor: 1.8, postgresFactor: 3, post
 const HERE = 'echo-one@fame.fabric';
 const THERE = 'echo-two@fame.fabric';
 
-/** A way of the calls of one cell. */
+/** Route of the calls in one cell. */
 type Way = 'alone' | 'local' | 'across' | 'half';
 const WAYS: readonly Way[] = ['alone', 'local', 'across', 'half'];
 

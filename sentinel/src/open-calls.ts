@@ -34,7 +34,10 @@ const MAX_ANONYMOUS = 131_072;
 export type OpenState = 'awaited' | 'granted' | 'settled';
 export type CallState = OpenState | 'closed';
 
-/** Calls of nodes without a key that one node, or one sentinel of the cluster, serves. Our links serve 32,768 calls; a quarter is for nodes with the key. */
+/**
+ * Maximum number of calls of nodes without a key that one node, or one other sentinel of the cluster, serves. Our links serve 32,768 calls; a
+ * quarter of them is for nodes with a key.
+ */
 const MAX_SERVED_ANONYMOUS = 24_576;
 
 /** The header fields of a forwarded message that open an entry. */
@@ -232,8 +235,8 @@ export class OpenCalls {
   }
 
   /**
-   * True if the callee may serve one more call of the caller. A parent or peer carries calls to many nodes. Another sentinel of the cluster does
-   * too, but all of them may be to one node: this limit keeps the nodes without a key of this sentinel from using it up.
+   * True if the callee may serve one more call of the caller. A parent or peer carries calls to many nodes. So does another sentinel of the
+   * cluster, but all of these calls may be to one node, and the nodes without a key at this sentinel must not fill it.
    */
   mayServe(callee: Session, caller: Session): boolean {
     if (callee.kind === 'parent' || callee.kind === 'peer' || !isStranger(caller)) return true;

@@ -21,7 +21,7 @@ import type { SessionTable } from './session/session-table.ts';
 const MAX_PENDING = 4_096;
 /** Longest wait for a neighbor, in ms. */
 const MAX_WAIT_MS = 5_000;
-/** Bound of the calls whose callers a node lets this sentinel state with the request. */
+/** Maximum number of next calls whose callers this sentinel states for one node. */
 const MAX_AHEAD = 64;
 /** Role that has a meaning at its own sentinel only. */
 const LOCAL_ROLES: ReadonlySet<string> = new Set(['admin', 'sentinel']);

@@ -1,6 +1,6 @@
-// A whole cluster whose parts can be killed, paused and cut off from each other: three sentinels over NATS, three replicas of an agent and
-// another agent that is one process, over PostgreSQL, and a client at each sentinel. Each connection between two of them has a proxy of its own. A supervisor starts the sentinels
-// and the agents again.
+// A whole cluster whose parts can be killed, paused and cut off from each other: three sentinels over NATS, and a client at each of them. Over
+// PostgreSQL, three replicas serve one agent, and one process serves another one. Each connection between two of these has a proxy of its own.
+// A supervisor starts the sentinels and the agents again.
 import { fileURLToPath } from 'node:url';
 import type { WireRequest } from '@fame-fabric/agents/testing';
 import type { Client } from '@fame-fabric/client';

@@ -1,6 +1,6 @@
-// K2 to K4, short form: 0 lost and 0 doubled turns while the processes of a cluster are killed and paused, and their connections are interrupted. Then
-// JetStream loses its data, and all sentinels and agents restart in order without a failed turn.
-// `npm run cluster-storm` kills a thousand processes.
+// K2 to K4, short form: no turn is lost or doubled while the processes of a cluster are killed and paused, and their connections are
+// interrupted. Then JetStream loses its data, and all sentinels and agents restart in order without a failed turn. The long form is
+// `npm run cluster-storm`, with a thousand kills.
 import { afterAll, describe, expect, test } from 'vitest';
 import { NATS_SERVER } from '../kit/nats.ts';
 import { noPostgres } from '../kit/postgres.ts';
@@ -30,8 +30,8 @@ describe.skipIf(!NATS_SERVER.isUsable || noPostgres() !== undefined)('a cluster'
       conversations: 24,
       restartsAll: true,
     });
-    const { faults, strikes, ...figures } = report;
-    console.info(`K2: ${JSON.stringify(strikes)} ${JSON.stringify(figures)}`);
+    const { faults, disruptions, ...figures } = report;
+    console.info(`K2: ${JSON.stringify(disruptions)} ${JSON.stringify(figures)}`);
     expect(faults).toEqual([]);
     expect(figures.turns).toBeGreaterThan(100);
     expect(figures.mostAttempts).toBeLessThanOrEqual(3);

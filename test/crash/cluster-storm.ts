@@ -1,5 +1,5 @@
-// K2 to K4: every process of a cluster is killed or paused, and every connection is interrupted, repeatedly and at random moments, while turns of
-// many conversations run. Then JetStream loses its data, and all sentinels and agents restart in order.
+// K2 to K4: the processes of a cluster are killed and paused, and their connections are interrupted, at random moments while turns of many
+// conversations run. Then JetStream loses its data, and all sentinels and agents restart in order.
 import { seeded } from '@fame-fabric/agents/testing';
 import { CHAT } from '../kit/stack.ts';
 import { ClusterFabric, MEMBERS, SINGLE } from './cluster-fabric.ts';
@@ -28,8 +28,8 @@ export interface ClusterStormOptions {
 }
 
 export interface ClusterStormReport extends TurnCounts {
-  /** Strikes of each kind. */
-  strikes: Record<string, number>;
+  /** Disruptions of each kind: kills, stops, pauses and interruptions. */
+  disruptions: Record<string, number>;
   /** Longest time until each conversation had completed a turn again, in ms: after the last kill, and after the loss of JetStream. */
   recoveredMs: number;
   wipedMs: number;
@@ -52,10 +52,10 @@ const SHORTEST_PAUSE_MS = 1_000;
 const SHORTEST_PARTITION_MS = 500;
 /** Records of JetStream while everything runs: the lease of each sentinel, and the own address of each agent. */
 const LIVE_RECORDS = 2 * MEMBERS + 1;
-/** One conversation of this number is with the agent that is one process. */
+/** Every eighth conversation is with the agent that has one process. */
 const SINGLE_EVERY = 8;
-/** Mean pause between two interruptions, in ms. */
-const LULL_MS = 1_000;
+/** Mean time between two interruptions, and between two pauses, in ms. */
+const GAP_MS = 1_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -63,7 +63,7 @@ class ClusterStorm {
   readonly #options: ClusterStormOptions;
   readonly #random: () => number;
   readonly #fabric: ClusterFabric;
-  readonly #strikes = new Map<string, number>();
+  readonly #disruptions = new Map<string, number>();
   /** True while nats-server or PostgreSQL is paused, killed or being started. */
   readonly #isBusy = { nats: false, database: false };
 
@@ -73,11 +73,11 @@ class ClusterStorm {
     this.#fabric = fabric;
   }
 
-  get strikes(): Record<string, number> {
-    return Object.fromEntries([...this.#strikes].sort());
+  get disruptions(): Record<string, number> {
+    return Object.fromEntries([...this.#disruptions].sort());
   }
 
-  /** Runs all strikes; resolves when everything runs again. */
+  /** Runs all disruptions; resolves when everything runs again. */
   async run(): Promise<void> {
     const { kills, natsKills, databaseStops, pauses, partitions } = this.#options;
     await Promise.all([
@@ -89,26 +89,26 @@ class ClusterStorm {
     ]);
   }
 
-  /** Strikes at random moments over the whole time of the storm. A strike that had to wait makes the next ones late, not fewer. */
-  async #spread(count: number, strike: () => Promise<void>): Promise<void> {
+  /** Calls `disrupt` at random moments of the storm, `count` times. A call that has to wait delays the next ones. */
+  async #spread(count: number, disrupt: () => Promise<void>): Promise<void> {
     const { kills, meanLifeMs } = this.#options;
     const beganAt = performance.now();
     const moments = Array.from({ length: count }, () => this.#random() * kills * meanLifeMs);
     for (const moment of moments.sort((a, b) => a - b)) {
       await sleep(Math.max(0, beganAt + moment - performance.now()));
-      await strike();
+      await disrupt();
     }
   }
 
-  async #repeat(count: number, strike: () => Promise<void>): Promise<void> {
+  async #repeat(count: number, disrupt: () => Promise<void>): Promise<void> {
     for (let n = 0; n < count; n++) {
-      await sleep(this.#random() * 2 * LULL_MS);
-      await strike();
+      await sleep(this.#random() * 2 * GAP_MS);
+      await disrupt();
     }
   }
 
   #count(kind: string): void {
-    this.#strikes.set(kind, (this.#strikes.get(kind) ?? 0) + 1);
+    this.#disruptions.set(kind, (this.#disruptions.get(kind) ?? 0) + 1);
   }
 
   #pick<T>(from: readonly T[]): T {
@@ -143,12 +143,12 @@ class ClusterStorm {
     });
   }
 
-  // Waits while another strike has the server: a stopped server that is paused would not end.
-  async #claimServer(server: 'nats' | 'database', strike: () => Promise<void>): Promise<void> {
+  // Waits until no other disruption uses the server: a stopped server that is paused would not end.
+  async #claimServer(server: 'nats' | 'database', disrupt: () => Promise<void>): Promise<void> {
     while (this.#isBusy[server]) await sleep(50);
     this.#isBusy[server] = true;
     try {
-      await strike();
+      await disrupt();
     } finally {
       this.#isBusy[server] = false;
     }
@@ -226,7 +226,7 @@ export async function runClusterStorm(options: ClusterStormOptions): Promise<Clu
   const reporting = setInterval(() => {
     const seconds = Math.round((performance.now() - beganAt) / 1000);
     onProgress(
-      `${seconds} s: ${turns.count} turns, ${turns.repeats} sent again, ${turns.faults.length} faults, ${JSON.stringify(storm.strikes)}`,
+      `${seconds} s: ${turns.count} turns, ${turns.repeats} sent again, ${turns.faults.length} faults, ${JSON.stringify(storm.disruptions)}`,
     );
   }, 15_000);
 
@@ -267,7 +267,7 @@ export async function runClusterStorm(options: ClusterStormOptions): Promise<Clu
   await fabric.stop();
   return {
     ...counts,
-    strikes: storm.strikes,
+    disruptions: storm.disruptions,
     recoveredMs,
     wipedMs,
     restartRepeats,

@@ -1,5 +1,5 @@
 // `npm run cluster-clients [-- --clients 10000]`: K5. Clients are spread over two sentinels of a cluster, and one sentinel is killed. Reports the
-// time until all clients are attached again, and how long the processor cores were busy meanwhile.
+// time until all clients are attached again, and how long the processor cores were busy until then.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

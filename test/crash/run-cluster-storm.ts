@@ -1,4 +1,4 @@
-// `npm run cluster-storm [-- --kills 1000 --nats 100 --database 100 --pauses 80 --partitions 80 --conversations 50 --seed 1]`: K2 to K4 in
+// `npm run cluster-storm [-- --kills 1000 --nats 100 --database 100 --pauses 80 --partitions 150 --conversations 50 --seed 1]`: K2 to K4 in
 // full. Kills, pauses and cuts off the processes of a cluster at random moments during conversations, and reports lost and doubled turns.
 import { parseArgs } from 'node:util';
 import { runClusterStorm } from './cluster-storm.ts';

@@ -25,7 +25,7 @@ export interface TurnCounts {
   givenUp: number;
   /** `restart` events at the clients, which take back text. */
   restarts: number;
-  /** Turns that were sent again by the user, because a part of the fabric was away for longer than the client waits. */
+  /** Number of times that a user sent a turn again, because a part of the fabric was away for longer than the client waits. */
   repeats: number;
   /** Turns that one process resumed from another. */
   resumed: number;

@@ -13,7 +13,7 @@ export function keepKey(value: string | undefined): void {
 export const SESSION_PATH = '/fame/v1/session';
 
 let onUnauthorized = (): void => {};
-/** `run` is called after an answer that the credential of the page is not valid, except for requests about the session itself. */
+/** Calls `run` when the sentinel refuses the credential of the page, except for requests about the session itself. */
 export function whenUnauthorized(run: () => void): void {
   onUnauthorized = run;
 }

@@ -55,8 +55,8 @@ export const hasSessionEnded = signal(false);
 let checking: Promise<void> | undefined;
 
 /**
- * Loads the session again after the sentinel did not accept the credential of the page: the cookie or its key has ended. The page then
- * shows the form. An error leaves the session as it is, because each further refusal repeats this.
+ * Loads the session again after the sentinel refused the credential of the page, because the cookie or its key has ended. The page then
+ * shows the form to sign in. If the session cannot be loaded it stays as it is, because the next refusal loads it again.
  */
 export function checkSession(): Promise<void> {
   checking ??= readSession()

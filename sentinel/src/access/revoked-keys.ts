@@ -1,6 +1,6 @@
 // Keys that were removed, restricted or given an earlier expiry in the keys file of one sentinel of a cluster, so that the others refuse them
-// without a change of their own files. `cluster/shared-rules.ts` carries them between the sentinels. A key that returns to the file at
-// which it was removed is valid again.
+// without a change of their own files. `cluster/shared-rules.ts` carries them between the sentinels. A key that is added to a keys file again
+// is valid again.
 import { createHash } from 'node:crypto';
 import type { NamedKey } from './keys-file.ts';
 

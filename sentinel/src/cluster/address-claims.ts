@@ -24,7 +24,7 @@ import type { Subjects } from './subjects.ts';
 
 /** Longest wait for a decision, in ms. Nodes of other implementations wait 20 s for the ack of a bind. */
 const MAX_WAIT_MS = 18_000;
-/** Time in which other sentinels may object after one has granted a claim, in ms. */
+/** Time in which other sentinels may object after the first answer without an objection, in ms. */
 const OBJECTION_MS = 50;
 /** Pause before a claim is repeated that must wait, in ms. */
 const RETRY_MS = 1_000;
@@ -32,7 +32,7 @@ const RETRY_MS = 1_000;
 const MAX_PER_NODE = 4;
 /** Time limit for the bind of a node at another sentinel that was granted an address, in ms. */
 const GIVEN_UP_MS = 1_000;
-/** Claims of other sentinels that wait for one claim. Further ones are refused. */
+/** Maximum number of claims of other sentinels that wait for one claim. Further ones are refused. */
 const MAX_BLOCKED = 256;
 /** Records that are removed at the same time when the sentinel leaves. */
 const REMOVED_AT_ONCE = 64;
@@ -147,7 +147,7 @@ export class AddressClaims {
     if (ofAddress === undefined) this.#pending.set(address, new Map([[principal, claim]]));
     else ofAddress.set(principal, claim);
     this.#counts.set(from, this.waitingCount(from) + 1);
-    // Before the question: of two claims at the same time, at least one sentinel learns of the other.
+    // Subscribe before the question: of two sentinels that claim at the same time, at least one learns of the other.
     if (!isPool(address)) this.#listen(address);
     claim.limit = clock.after(MAX_WAIT_MS, () =>
       this.#decide(address, claim, `${address} belongs to a sentinel of the cluster that does not answer`),
@@ -268,7 +268,7 @@ export class AddressClaims {
     this.#endQuestion(claim);
     claim.timers.push(
       this.#deps.clock.after(RETRY_MS, () => {
-        // Another node of this sentinel got the address meanwhile: the sentinel decides between the two.
+        // Another node of this sentinel got the address in the meantime: the sentinel decides between the two.
         if (this.#epochs.has(address)) this.#decide(address, claim, undefined);
         else this.#ask(address, claim);
       }),
@@ -358,7 +358,7 @@ export class AddressClaims {
       this.#epochs.set(address, epoch);
     this.#removePending(address, claim);
     for (const { onClaimed } of claim.waiting) onClaimed(refusal);
-    // The node may have lost its connection meanwhile, or may be refused for another reason.
+    // The node may have lost its connection in the meantime, or may be refused for another reason.
     if (this.#deps.bindings.ownOwner(address) === undefined) this.#release(address);
     this.#unblock(address, claim);
   }

@@ -1,6 +1,6 @@
 // This sentinel as a member of a cluster: it discovers the other sentinels on the bus, keeps a link and a session for each, and finds the
 // addresses that they serve. The router handles the session of another sentinel like any other, and does not depend on links and the bus.
-// While the bus is not connected, the sentinel serves its own nodes. After that the pairs open new links.
+// While the bus is not connected, the sentinel serves its own nodes only. Links end after 3 s without a frame, and open again later.
 import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
 import { ANONYMOUS, errorMessage } from '@fame-fabric/shared/internal';

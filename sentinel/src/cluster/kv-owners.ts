@@ -1,5 +1,5 @@
-// The table of owners and the shared rules as a key-value bucket of JetStream. Ages of leases are differences between times of the server, so the clocks of the
-// sentinels do not matter.
+// The table of owners and the shared rules as a key-value bucket of JetStream. The age of a lease is the difference between two times of the
+// server, so the clocks of the sentinels do not matter.
 import { JetStreamApiError, type JetStreamManager, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsBus } from './nats-bus.ts';
@@ -19,7 +19,7 @@ export class KvOwners implements OwnerTable, SharedTexts {
   readonly #bucket: string;
   readonly #leaseKey: string;
   #table: KV | undefined;
-  /** Revision of the lease that this sentinel wrote last. Another sentinel may have created the bucket again, which then has none. */
+  /** Revision of the last lease of this sentinel. A bucket that another sentinel created again after a wipe does not have it. */
   #leaseRevision = 0;
   #manager: JetStreamManager | undefined;
 
@@ -61,7 +61,7 @@ export class KvOwners implements OwnerTable, SharedTexts {
     }
   }
 
-  // A delete of the bucket would leave a marker for ever, and nodes may bind any number of addresses in turn.
+  // The delete operation of the bucket leaves a marker for each key for ever, and nodes may bind any number of addresses one after the other.
   async remove(address: string, revision: number): Promise<void> {
     if (this.#manager === undefined) throw notOpen();
     const filter = `$KV.${this.#bucket}.${addressKey(address)}`;

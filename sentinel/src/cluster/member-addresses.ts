@@ -1,5 +1,5 @@
-// The addresses that nodes at other sentinels serve, for the lists of agents at the doors. A list is requested with a request to a door,
-// at most once a second.
+// The addresses that nodes at other sentinels serve, for the lists of agents at the doors. A request to a door requests these lists, at most
+// once a second.
 import type { Clock } from '@fame-fabric/shared';
 import type { ServedAddress } from '@fame-fabric/shared/router';
 import type { MemberLists } from './member-lists.ts';
@@ -13,7 +13,7 @@ export interface MemberAddressesDeps {
   clock: Clock;
   /** Lists of the addresses at other sentinels, each with the text that changes with each attach of its node. */
   lists: MemberLists;
-  /** Ids of the sentinels that a link is up to. */
+  /** Ids of the sentinels whose link is up. */
   linked: () => readonly string[];
 }
 

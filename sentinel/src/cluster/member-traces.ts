@@ -8,9 +8,9 @@ import type { Subjects } from './subjects.ts';
 
 /** Time after a request for which entries are sent, in ms. */
 const WATCHED_MS = 3_000;
-/** Entries in one message of the bus. An entry has at most 2 KB. */
+/** Maximum number of entries in one message of the bus. An entry has at most 2 KB. */
 const MAX_ENTRIES = 256;
-/** Sentinels that one sentinel sends entries to. */
+/** Maximum number of sentinels to which one sentinel sends entries. */
 const MAX_WATCHERS = 16;
 
 export interface MemberTracesDeps {

@@ -23,7 +23,7 @@ const MAX_PINGS = 2;
 const MAX_REASON_CHARS = 300;
 /** Status that NATS sends in place of an answer if there are no subscribers. */
 const NO_RESPONDERS = 503;
-/** Overhead of a frame between sentinels, at most. */
+/** Maximum overhead of a frame between sentinels, in bytes. */
 const FRAME_OVERHEAD = 64;
 
 export interface NatsBusOptions {

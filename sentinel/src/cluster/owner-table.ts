@@ -1,6 +1,6 @@
-// The port to the table of owners of a cluster: the owner of each exact address, also while its sentinel is gone. `kv-owners.ts` implements it over
-// JetStream, and `testing/memory-owners.ts` for unit tests. The table supplements the answers of living sentinels: it is needed only for
-// sentinels that are gone, and a table that was wiped is written again.
+// The port to the table of owners of a cluster: the owner of each exact address, also while its sentinel is gone. `kv-owners.ts` implements it
+// over JetStream, and `testing/memory-owners.ts` for unit tests. The table supplements the answers of the living sentinels: it is needed only
+// for sentinels that are gone, and a table that was wiped is written again.
 
 /** The owner of an address. */
 export interface OwnerRecord {
@@ -34,9 +34,12 @@ export interface OwnerTable {
   put(address: string, record: OwnerRecord, revision: number): Promise<boolean>;
   /** Removes the owner of an address, unless the entry has another revision. */
   remove(address: string, revision: number): Promise<void>;
-  /** Renews the lease of this sentinel. Resolves `true` if this call created or opened the table, or if the table lost the last lease; the owners must then be written. */
+  /**
+   * Renews the lease of this sentinel. Resolves `true` if the table may lack the owners, which must then be written: this call has created or
+   * opened it, or the last lease is not in it.
+   */
   renew(): Promise<boolean>;
-  /** Writes into the lease of this sentinel that it leaves. */
+  /** Marks the lease of this sentinel as left. */
   leave(): Promise<void>;
   leaseOf(sentinel: string): Promise<Lease>;
 }

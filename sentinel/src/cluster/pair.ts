@@ -66,7 +66,7 @@ export interface PairOptions {
   readonly id: string;
   /** Subject of our frames to it. */
   readonly subject: string;
-  /** Random start of our link numbers, so that those of an earlier process do not repeat. */
+  /** Random start of our link numbers, so that a new process does not repeat those of the process before it. */
   readonly firstLink: number;
 }
 
@@ -299,7 +299,8 @@ export class Pair {
     bus.publish(this.#subject, frame);
   }
 
-  // Sends at most one hello for each state of the link in a beat. Each side answers the hello of the other, so without this limit they would never stop.
+  // Sends at most one hello for each state of the link in a beat. Each side answers the hello of the other one, so without this limit they would
+  // never stop.
   #sendHello(): void {
     const { clock, identity, log } = this.#deps;
     const now = clock.monotonic();

@@ -1,8 +1,8 @@
-// The addresses that other sentinels of the cluster serve. An address that is not cached is asked for on the bus, and the messages to it
-// wait for the answer in order. NATS reports at once that no sentinel serves the address.
+// The addresses that other sentinels of the cluster serve. For an address that is not cached, the sentinel asks on the bus, and the messages
+// to it wait for the answer in order. If no sentinel serves the address, NATS reports that at once.
 //
 // Invariants: R1 messages of one sender to one address are routed in the order in which they arrived. R2 a cached route ends with the
-// session of its sentinel, with a change that any sentinel announces, and with a NACK that says that the node is gone. R3 the waiting
+// session of its sentinel, with a change that any sentinel announces, and with a refusal because the node is gone. R3 the waiting
 // messages and the cached routes are bounded.
 import type { Clock } from '@fame-fabric/shared';
 import { pick } from '../bindings.ts';
@@ -14,12 +14,12 @@ import { capabilitiesIn, type Subjects } from './subjects.ts';
 
 /** Longest wait for an answer, in ms. */
 const ANSWER_MS = 1_000;
-/** Addresses that messages wait for. Beyond it further ones are refused. */
+/** Maximum number of addresses that messages wait for. Messages to further ones are refused. */
 const MAX_QUESTIONS = 4_096;
 /** Waiting bytes of one sender, with the overhead of each message. */
 const MAX_WAITING_BYTES = 1_048_576;
 const MESSAGE_COST = 256;
-/** Cached routes. Beyond it the oldest ends. */
+/** Maximum number of cached routes. Beyond it the oldest one ends. */
 const MAX_ROUTES = 65_536;
 
 /**

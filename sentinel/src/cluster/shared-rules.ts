@@ -1,6 +1,7 @@
 // The rules that all sentinels of a cluster share: the policy, and the keys that were removed. Each sentinel reads them from JetStream when
 // it joins, every two seconds, and when another one announces a change. A changed policy file replaces the policy of the cluster, and a key
-// that is removed from one keys file is refused everywhere. NATS is trusted as a sentinel is: who can publish there can change the rules.
+// that is removed from one keys file is refused everywhere. NATS is trusted like a sentinel: a program that can publish there can change the
+// rules.
 //
 // Invariants: S1 a policy that another one has replaced never returns because a sentinel starts with an old file. S2 a change that could
 // not be written is written later. S3 after a wipe of JetStream the sentinels write the rules again.
@@ -33,11 +34,11 @@ export interface SharedRulesDeps {
 
 const POLICY = 'policy';
 const KEYS = 'refused-keys';
-/** Attempts to write a text that other sentinels write, too. The next beat repeats it. */
+/** Attempts to write a text that other sentinels write, too. The next beat tries again. */
 const MAX_ATTEMPTS = 4;
-/** Refused keys. Beyond it the oldest is removed: a keys file has room for some 4,000 keys. */
+/** Maximum number of refused keys. Beyond it the oldest one is dropped. A keys file has room for about 4,000 keys. */
 const MAX_KEYS = 8_192;
-/** Earlier policies that are known to be replaced. */
+/** Maximum number of replaced policies whose digests are kept. */
 const MAX_EARLIER = 256;
 
 interface PolicyRecord extends SharedPolicy {

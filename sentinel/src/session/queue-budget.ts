@@ -53,7 +53,7 @@ export class QueueBudget implements QueueLimits {
     return Math.max(0, this.#queued + this.#held - this.queueTotalBytes);
   }
 
-  /** True if a sweep must look at all queues: some wait for credit or their sockets, or dropped messages of the sentinel. */
+  /** True if a sweep must look at all queues: some wait for credit or for their sockets, or have dropped messages of the sentinel. */
   get needsSweep(): boolean {
     return this.#queued > 0 || this.#held > 0 || this.#hasSaturated;
   }

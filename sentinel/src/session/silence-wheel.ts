@@ -1,5 +1,6 @@
-// The sessions by the sweep in which each may have been silent for too long. A sweep looks only at those that are due. Looking at
-// all sessions would load them into the caches, which costs an idle sentinel more CPU time than everything else.
+// A timer wheel of sessions: each one is in the slot of the sweep in which it may have been silent for too long. A sweep looks only at the
+// sessions that are due. A look at all of them would load them into the caches of the processor, which costs an idle sentinel more CPU time
+// than everything else.
 import type { Session } from './session.ts';
 
 /** Slots: more than the sweeps between two looks at a session. */

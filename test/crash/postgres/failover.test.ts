@@ -90,7 +90,7 @@ async function turnsOf(store: ConversationStore, id: string): Promise<(string | 
 }
 
 describe.skipIf(inject('postgres').reason !== undefined)('failover to a synchronous standby', () => {
-  test('a primary that does not answer any more: the store keeps every accepted turn once, and goes on', async () => {
+  test('a primary that does not answer any more: the store keeps every accepted turn once, and continues', async () => {
     const { primary, standby, url } = await startPair(true);
     const store = await openAt(url);
     const load = await startLoad(store);
@@ -196,7 +196,7 @@ describe.skipIf(inject('postgres').reason !== undefined)('with a standby that is
     expect(await turnsOf(store, 'c')).toEqual(['t']);
   });
 
-  test('a failover without the last commits leaves the earlier state, and turns go on from there', async () => {
+  test('a failover without the last commits leaves the earlier state, and turns continue from there', async () => {
     const { primary, proxy, standby, url } = await startPair(false);
     const store = await openAt(url);
     const fence = await begin(store, 'c');
@@ -219,7 +219,7 @@ describe.skipIf(inject('postgres').reason !== undefined)('with a standby that is
     expect(await turnsOf(store, 'c')).toEqual(['kept', 'next']);
   });
 
-  test('after a failover without the last commits an agent goes on, and a lost turn can be sent again', async () => {
+  test('after a failover without the last commits an agent continues, and a lost turn can be sent again', async () => {
     const { primary, proxy, standby, url } = await startPair(false);
     const { client, model } = await startAgents(url, 1);
     const [kept, idle, lost] = [

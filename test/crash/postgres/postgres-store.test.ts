@@ -184,7 +184,7 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     await one.append({ conversationId: 'c', fence, after: 1, events: [started], leaseMs: LEASE });
   });
 
-  test('a commit whose answer was lost counts once, also if the other writers took its writer for dead', async () => {
+  test('a commit whose answer was lost counts once, also if other writers have removed its writer as dead', async () => {
     const server = await startServer();
     const proxy = await TcpProxy.to(server.port);
     closing.push(() => proxy.close());
@@ -211,7 +211,7 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     expect(server.sql('SELECT used FROM fame.quota')).toEqual(['2']);
   });
 
-  test('transactions are read committed, whatever the default of the database', async () => {
+  test('transactions are read committed, also if the default of the database is another level', async () => {
     const server = await startServer();
     server.sql(`ALTER DATABASE fame SET default_transaction_isolation = 'serializable'`);
     const stores = [await openAt(server.url, 'fame'), await openAt(server.url, 'fame')];

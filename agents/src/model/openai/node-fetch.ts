@@ -13,7 +13,7 @@ import { agentFor, wasIdleClosed } from './kept-connections.ts';
 /** Time to open a connection, TLS included. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_REDIRECTS = 20;
-/** Maximum idle connections that one request finds closed. A server that restarts closes all of them. */
+/** Maximum number of repeats of one request because of closed idle connections. A server that restarts closes all of them. */
 const MAX_IDLE_CLOSED = 3;
 
 /** Decoders by Content-Encoding. Requests ask for `identity`; some proxies compress regardless. */
@@ -95,7 +95,7 @@ export const nodeFetch: typeof globalThis.fetch = async (
 /** An idle connection was closed by the server before it received the request. */
 class IdleClosed extends Error {}
 
-/** As `send`. Uses another connection at once if the server has closed the idle one, as servers do at any time. */
+/** Sends a request as `send` does, and again on another connection if the server has closed the idle one. Servers do that at any time. */
 async function sendOnOpen(outgoing: Outgoing, signal?: AbortSignal): Promise<NodeResponse> {
   for (let closed = 0; ; closed += 1) {
     try {

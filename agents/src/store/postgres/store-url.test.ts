@@ -36,7 +36,7 @@ describe('the URL of a store', () => {
     ['postgres://a@localhost/d', true],
     ['postgres://a@127.0.0.2:7,[::1]/d', true],
     ['postgres://a@/d?host=/run/postgresql', true],
-  ])('protects the connection to another machine, or disables TLS explicitly: %s', (url, isProtected) => {
+  ])('is protected if all servers are on this machine, or if it has an sslmode: %s', (url, isProtected) => {
     expect(parseStoreUrl(url)).toMatchObject({ isProtected });
   });
 

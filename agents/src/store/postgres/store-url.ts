@@ -17,7 +17,7 @@ export interface StoreAddress {
   readonly password: string | undefined;
   /** `verify-full` checks the certificate and its name, `require` only encrypts. */
   readonly tls: 'disable' | 'require' | 'verify-full';
-  /** False if the connection to another machine is not encrypted and the URL does not ask for that. */
+  /** False if the server may be on another machine and the URL has no `sslmode`, so that the connection is not encrypted. */
   readonly isProtected: boolean;
   /** File with the certificates that `verify-full` trusts; undefined for those of Node. */
   readonly tlsRootFile: string | undefined;

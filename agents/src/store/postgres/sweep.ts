@@ -130,7 +130,7 @@ async function deleteEmptyOwners(tx: Transaction): Promise<void> {
   );
 }
 
-/** Deletes the rows of batches whose writers are gone for an hour. */
+/** Deletes the rows of batches that are older than an hour and whose writers are gone. */
 async function deleteOldBatches(tx: Transaction): Promise<void> {
   await tx.sql.run(
     `DELETE FROM batch WHERE (holder, lane) IN (

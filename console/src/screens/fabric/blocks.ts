@@ -5,7 +5,7 @@ import { type GroupBy, MAX_CARDS } from './grouping.ts';
 import type { NodeHistory } from './node-history.ts';
 import { readUplinks } from './uplinks.tsx';
 
-/** Least number of groups that the block of one sentinel may have. */
+/** Minimum number of groups in the block of one sentinel. */
 const LEAST_GROUPS = 6;
 
 export interface Block {

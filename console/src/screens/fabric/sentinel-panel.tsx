@@ -15,9 +15,9 @@ export const SENTINEL_STATES: Readonly<Record<SentinelCardModel['state'], { text
 
 const NOTES: Readonly<Record<SentinelCardModel['state'], string>> = {
   linked:
-    'Health and Doctor show the sentinel that serves this page. This sentinel has a console of its own.',
+    'Health and Doctor show only the sentinel that serves this page. For those of this sentinel, open its own console.',
   silent: 'It did not list its nodes in time. The page shows the last known ones.',
-  lost: 'The sentinel stopped, or it has lost its connection to NATS. Its nodes attach to the other sentinels whose URLs they have.',
+  lost: 'The sentinel has stopped or lost its connection to NATS. Nodes that know the URLs of other sentinels attach there.',
 };
 
 export function SentinelPanel({ sentinel, onClose }: { sentinel: SentinelCardModel; onClose: () => void }) {

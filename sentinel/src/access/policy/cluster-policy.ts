@@ -73,7 +73,7 @@ export class ClusterPolicy implements PolicySource {
     const { policy, faults } = parsePolicy(`${sentinel}:policy`, text);
     if (policy === undefined) {
       this.#faultyText = text;
-      // A newer version of the software may know more words.
+      // A newer version of the software may accept more fields.
       this.#log.error(
         'this sentinel cannot read the policy of the cluster; the last good policy stays in force',
         {
