@@ -180,7 +180,7 @@ export type ChatProtocol = keyof typeof CHATS;
 
 const OPENED_AT_ONCE = 50;
 
-/** Opens conversations until `chats` has `count` of them. @param url several ones, with commas, are used in turn */
+/** Opens conversations until `chats` has `count` of them. @param url one URL, or several separated by commas, which are used in turn */
 export async function openChats(
   chats: Chat[],
   { protocol, url, count }: { protocol: ChatProtocol; url: string; count: number },
