@@ -1,7 +1,7 @@
 import http, { createServer, type RequestListener, type Server } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { agentFor } from './kept-connections.ts';
 import { nodeFetch } from './node-fetch.ts';
 
@@ -13,6 +13,7 @@ async function serve(listener: RequestListener, keepAliveTimeout = 600_000): Pro
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 afterEach(() => {
+  vi.restoreAllMocks();
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
     server.close();
@@ -59,6 +60,23 @@ describe('connections to model servers', () => {
     });
     await expect(post(url)).rejects.toMatchObject({ code: 'ECONNRESET' });
     expect(requests).toBe(1);
+  });
+
+  it('do not repeat a request that the server had for a second', async () => {
+    let requests = 0;
+    const url = await serve(({ socket }, response) => {
+      requests += 1;
+      if (requests === 1) {
+        response.end('ok');
+        return;
+      }
+      const now = performance.now();
+      vi.spyOn(performance, 'now').mockReturnValue(now + 1_000);
+      socket.resetAndDestroy();
+    });
+    await post(url);
+    await expect(post(url)).rejects.toMatchObject({ code: 'ECONNRESET' });
+    expect(requests).toBe(2);
   });
 
   it('have the options of the global agents, or are those of an agent that replaced them', () => {

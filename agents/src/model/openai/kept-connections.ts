@@ -25,6 +25,15 @@ export function agentFor(protocol: string): http.Agent {
   return agent;
 }
 
-/** True if a request failed because the server had closed the idle connection that carried it. */
-export const wasIdleClosed = (request: http.ClientRequest, error: NodeJS.ErrnoException): boolean =>
-  request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+/** Time after which a lost request counts as received, in ms. The answer to one on a closed connection takes one round trip. */
+const RECEIVED_MS = 1_000;
+
+/**
+ * True if a request failed because the server had closed the idle connection that carried it. `waitedMs` is the time since it was sent:
+ * a model may already have answered one that waited for long, so a repeat of it must count as an attempt.
+ */
+export const wasIdleClosed = (
+  { reusedSocket }: http.ClientRequest,
+  { code }: NodeJS.ErrnoException,
+  waitedMs: number,
+): boolean => reusedSocket && waitedMs < RECEIVED_MS && (code === 'ECONNRESET' || code === 'EPIPE');

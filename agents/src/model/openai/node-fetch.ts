@@ -127,9 +127,11 @@ function send({ url, method, headers, body }: Outgoing, signal?: AbortSignal): P
       request.destroy();
     });
     request.once('close', stopListening);
-    request.on('error', (error) =>
-      reject(wasIdleClosed(request, error) ? new IdleClosed(error.message, { cause: error }) : error),
-    );
+    const sentAt = performance.now();
+    request.on('error', (error) => {
+      const isUnsent = wasIdleClosed(request, error, performance.now() - sentAt);
+      reject(isUnsent ? new IdleClosed(error.message, { cause: error }) : error);
+    });
     request.once('socket', (socket) => limitConnecting(socket, url));
     request.end(body);
   });
