@@ -407,6 +407,22 @@ test('the nodes of all sentinels are listed, in pages, and sentinels that do not
   expect(await rest).toMatchObject({ missing: ['C'] });
 });
 
+test('a node with many long names does not keep the nodes of its sentinel out of the list', async () => {
+  const { A, B, pass, server } = await clusterOf(['A', 'B']);
+  // A server of NATS refuses larger messages.
+  server.loses = ({ payload }) => payload.length > 262_144;
+  const long = B.attach('long', OURS);
+  await bind(long, 'math@fame.fabric');
+  for (let i = 0; i < 1_000; i++)
+    B.bindings.advertise(`${'€'.repeat(250)}${i}`, 'math@fame.fabric', long.session);
+  B.attach('other', OURS);
+  const request = A.cluster!.nodes();
+  await pass(3);
+  const { lists, missing } = await request;
+  expect(missing).toEqual([]);
+  expect([...lists.get('B')!.keys()]).toEqual(['/B/long', '/B/other']);
+});
+
 test('the addresses of agents at other sentinels are listed, at most once a second, and a frozen sentinel delays no list for long', async () => {
   const { A, B, clock, server } = await clusterOf(['A', 'B', 'C']);
   const agent = B.attach('agent', OURS);

@@ -24,7 +24,7 @@ import { Epochs } from './epochs.ts';
 import { Inbox } from './inbox.ts';
 import { MemberActions, type RemoteOutcome } from './member-actions.ts';
 import { MemberAddresses } from './member-addresses.ts';
-import { MemberLists } from './member-lists.ts';
+import { MemberLists, PAGE_BYTES } from './member-lists.ts';
 import { MemberTraces } from './member-traces.ts';
 import type { OwnerTable } from './owner-table.ts';
 import { BEAT_MS, type Member, Pair, type PairListener, SILENT_MS } from './pair.ts';
@@ -154,7 +154,7 @@ export class Cluster implements ClusterView {
     const listDeps = { ...deps, bus, inbox };
     this.#nodes = new MemberLists(listDeps, {
       subjectOf: (id) => subjects.nodesOf(id),
-      itemsOf: (session) => [[session.path, JSON.stringify(views.nodeOf(session))]],
+      itemsOf: (session) => [[session.path, nodeText(views.nodeOf(session))]],
     });
     const lists = new MemberLists(listDeps, {
       subjectOf: (id) => subjects.addressesOf(id),
@@ -532,6 +532,13 @@ export class Cluster implements ClusterView {
     if (session.transport === transport) sessions.end(session, CLOSE.goingAway, reason);
     if (!this.#isClosed) log.warn('lost a sentinel of the cluster', { sentinel: pair.id, reason });
   }
+}
+
+/** The text of a node in a list. Without its addresses and capabilities if it is too long for a page, as its node can make it. */
+function nodeText(node: ReturnType<NodeViews['nodeOf']>): string {
+  const text = JSON.stringify(node);
+  if (Buffer.byteLength(text) + Buffer.byteLength(node.path) + 2 <= PAGE_BYTES) return text;
+  return JSON.stringify({ ...node, addresses: [], capabilities: [] });
 }
 
 const bufferOf = (bytes: Uint8Array): Buffer =>

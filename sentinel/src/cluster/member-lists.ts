@@ -8,8 +8,8 @@ import type { SessionTable } from '../session/session-table.ts';
 import type { Bus, BusMessage } from './bus.ts';
 import type { Inbox } from './inbox.ts';
 
-/** Size at which a page ends, in characters. The items of one more node fit into a message of the bus. */
-const PAGE_CHARS = 262_144;
+/** Largest page, in bytes. NATS must permit messages of the size of an envelope, which is a little more. */
+export const PAGE_BYTES = 196_608;
 /** Longest wait for all pages of a sentinel, in ms. */
 const LIST_MS = 2_000;
 /** Maximum number of listed items of one sentinel. */
@@ -46,18 +46,35 @@ export class MemberLists {
   #answer({ payload, reply }: BusMessage): void {
     const offset = Number(Buffer.from(payload).toString('utf8'));
     if (reply === '' || !Number.isSafeInteger(offset) || offset < 0) return;
-    let lines = '';
+    let page = '';
+    let bytes = 0;
     let at = 0;
     let next = '';
     for (const session of this.#deps.table.all()) {
       if (session.kind === 'member' || at++ < offset) continue;
-      if (lines.length >= PAGE_CHARS) {
+      const [lines, size] = this.#linesOf(session);
+      if (bytes > 0 && bytes + size > PAGE_BYTES) {
         next = String(at - 1);
         break;
       }
-      for (const [key, text] of this.#options.itemsOf(session)) lines += `\n${key} ${text}`;
+      page += lines;
+      bytes += size;
     }
-    this.#deps.bus.publish(reply, Buffer.from(next + lines));
+    this.#deps.bus.publish(reply, Buffer.from(next + page));
+  }
+
+  // The lines of one node, and their size in bytes. Further lines of a node that fills a page are left out.
+  #linesOf(session: Session): [lines: string, bytes: number] {
+    let lines = '';
+    let bytes = 0;
+    for (const [key, text] of this.#options.itemsOf(session)) {
+      const line = `\n${key} ${text}`;
+      const size = Buffer.byteLength(line);
+      if (bytes + size > PAGE_BYTES) break;
+      lines += line;
+      bytes += size;
+    }
+    return [lines, bytes];
   }
 
   /** Requests the lists of these sentinels. A list is undefined if its sentinel does not answer within 2 s. */
