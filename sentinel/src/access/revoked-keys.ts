@@ -4,8 +4,11 @@
 import { createHash } from 'node:crypto';
 import type { NamedKey } from './keys-file.ts';
 
-/** Wall time in ms from which a key is refused, by fingerprint. 0 is a key that was removed. */
-export type RefusedFrom = ReadonlyMap<string, number>;
+/**
+ * Wall time in ms from which a key is refused, by fingerprint: 0 for a key that was removed, and null for one that is valid again. Without
+ * the null, a key that is absent from an incomplete list would be valid.
+ */
+export type RefusedFrom = ReadonlyMap<string, number | null>;
 
 /** A fingerprint covers the rights of a key: a key whose rights were restricted is another one. */
 export const fingerprintOf = ({ id, name, role, allow, sha256 }: NamedKey): string =>
@@ -16,8 +19,8 @@ export const fingerprintOf = ({ id, name, role, allow, sha256 }: NamedKey): stri
 
 export class RevokedKeys {
   #refusedFrom: RefusedFrom = new Map();
-  /** Changes at this sentinel that the cluster does not have yet; undefined for a key that is valid again. */
-  #changes = new Map<string, number | undefined>();
+  /** Changes at this sentinel that the cluster does not have yet. */
+  #changes = new Map<string, number | null>();
   /** Incremented with each change that another sentinel made. */
   #version = 0;
   /** Called after a change at this sentinel. */
@@ -27,35 +30,36 @@ export class RevokedKeys {
     return this.#version;
   }
 
-  /** Keys that the cluster refuses. */
+  /** Keys that the cluster refuses, or refused before. */
   get all(): RefusedFrom {
     return this.#refusedFrom;
   }
 
-  get changes(): ReadonlyMap<string, number | undefined> {
+  get changes(): RefusedFrom {
     return this.#changes;
   }
 
   /** Wall time in ms from which a key is refused. Undefined if no sentinel refuses it. */
   refusedFrom(fingerprint: string): number | undefined {
-    return this.#changes.has(fingerprint)
+    const from = this.#changes.has(fingerprint)
       ? this.#changes.get(fingerprint)
       : this.#refusedFrom.get(fingerprint);
+    return from ?? undefined;
   }
 
   /** Records the change of a keys file. */
   changed(before: readonly NamedKey[], after: readonly NamedKey[]): void {
-    const changes = new Map<string, number | undefined>();
+    const changes = new Map<string, number | null>();
     const current = new Map(after.map((key) => [fingerprintOf(key), key.expiresAt]));
     const earlier = new Map(before.map((key) => [fingerprintOf(key), key.expiresAt]));
     for (const [fingerprint, expiresAt] of earlier) {
       if (!current.has(fingerprint)) changes.set(fingerprint, 0);
       else if (endOf(current.get(fingerprint)) < endOf(expiresAt))
-        changes.set(fingerprint, current.get(fingerprint));
+        changes.set(fingerprint, current.get(fingerprint)!);
     }
     for (const [fingerprint, expiresAt] of current) {
       const isNew = !earlier.has(fingerprint) || endOf(expiresAt) > endOf(earlier.get(fingerprint));
-      if (isNew && this.refusedFrom(fingerprint) !== undefined) changes.set(fingerprint, undefined);
+      if (isNew && this.refusedFrom(fingerprint) !== undefined) changes.set(fingerprint, null);
     }
     if (changes.size === 0) return;
     for (const [fingerprint, from] of changes) this.#changes.set(fingerprint, from);
@@ -63,7 +67,7 @@ export class RevokedKeys {
   }
 
   /** Replaces the keys that the cluster refuses. `written` are the changes of this sentinel that they include. */
-  replace(refusedFrom: RefusedFrom, written: ReadonlyMap<string, number | undefined>): void {
+  replace(refusedFrom: RefusedFrom, written: RefusedFrom): void {
     const before = this.#refusedFrom;
     this.#refusedFrom = refusedFrom;
     for (const [fingerprint, from] of written)

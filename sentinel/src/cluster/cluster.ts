@@ -3,7 +3,7 @@
 // While the bus is not connected, the sentinel serves its own nodes only. Links end after 3 s without a frame, and open again later.
 import { randomInt } from 'node:crypto';
 import type { Clock, Logger, Timer } from '@fame-fabric/shared';
-import { ANONYMOUS, errorMessage } from '@fame-fabric/shared/internal';
+import { ANONYMOUS, configInvalid, errorMessage } from '@fame-fabric/shared/internal';
 import { agentAddressOf, isUnder, newId, type ServedAddress } from '@fame-fabric/shared/router';
 import type { Guard } from '../access/guard.ts';
 import type { AddressChallenge } from '../address-challenge.ts';
@@ -190,9 +190,17 @@ export class Cluster implements ClusterView {
     return isConnected ? { ...status, state: 'connected' } : { ...status, state: 'alone', reason };
   }
 
-  /** Resolves once the owners and rules of the cluster are known, or cannot be read, or while NATS is not connected. */
+  /**
+   * Resolves once the owners and rules of the cluster are known, or while NATS or JetStream is not available.
+   * @throws {CONFIG_INVALID} if the cluster has a policy that this sentinel cannot read, and it has none of its own
+   */
   async whenReady(): Promise<void> {
     if (this.#bus.isConnected) await this.#firstRenewal.promise;
+    const fault = this.#deps.rules?.policy.fault;
+    if (fault === undefined) return;
+    throw configInvalid([
+      `This sentinel cannot read the policy of the cluster, and has no policy file: ${fault}. Update it to the version of the other sentinels, or set FAME_AUTH_POLICY_PATH.`,
+    ]);
   }
 
   /**

@@ -143,6 +143,34 @@ test('a key that was removed while JetStream was away is refused when it is back
   expect(B.grantedTo(token)).toBeUndefined();
 });
 
+test('a removed key stays refused if a sentinel that does not know it writes first after a wipe of JetStream', async () => {
+  const { A, B, change, clock, keysFile, start, store, sweep, token } = await withKeys();
+  await change.remove('ada');
+  await sweep(A);
+  const ofC = new KeysChange(keysFile('C'), clock);
+  await ofC.add({ name: 'bob', role: 'agent' });
+  store.wipe();
+  const C = start('C');
+  await C.cluster!.whenReady();
+  await ofC.remove('bob');
+  await sweep(C);
+  expect([A, B, C].map(({ grantedTo }) => grantedTo(token))).toEqual([undefined, undefined, undefined]);
+  copyFileSync(keysFile('C'), keysFile('A'));
+  await sweep(A);
+  expect([A, B, C].map(({ grantedTo }) => grantedTo(token)?.principal.id)).toEqual(['ada', 'ada', 'ada']);
+});
+
+test('a text of the removed keys that no sentinel wrote makes none of them valid', async () => {
+  const { A, B, change, pass, store, sweep, token } = await withKeys();
+  await change.remove('ada');
+  await sweep(A);
+  const { revision } = store.texts.get('refused-keys')!;
+  store.texts.set('refused-keys', { text: '{"keys":', revision });
+  await pass(2);
+  expect(B.grantedTo(token)).toBeUndefined();
+  expect(store.texts.get('refused-keys')!.text).toMatch(/^\[\[/);
+});
+
 test('a changed policy takes effect at all sentinels, also at those without a policy file', async () => {
   const { clock, pass, start, sweep, writePolicy } = fabric();
   for (const id of ['A', 'B']) writePolicy(id, allow('ada', 'bob'));
@@ -215,6 +243,29 @@ test('after a wipe, the policy of a sentinel that missed the last change does no
   expect([A, B].map(({ mayConnect }) => mayConnect('bob'))).toEqual([false, false]);
 });
 
+test('after a wipe, no earlier policy returns if a sentinel with an old file writes first', async () => {
+  const { pass, start, store, sweep, writePolicy } = fabric();
+  const policies = [allow('ada', 'bob', 'carol'), allow('ada', 'bob'), allow('ada')] as const;
+  writePolicy('A', policies[0]);
+  const A = start('A', { hasPolicy: true });
+  await pass(2);
+  for (const policy of policies.slice(1)) {
+    writePolicy('A', policy);
+    await sweep(A);
+  }
+  store.wipe();
+  writePolicy('B', policies[1]);
+  const B = start('B', { hasPolicy: true });
+  await B.cluster!.whenReady();
+  await pass(2);
+  writePolicy('C', policies[0]);
+  const C = start('C', { hasPolicy: true });
+  await pass(2);
+  expect([A, B, C].map(({ mayConnect }) => ['ada', 'bob', 'carol'].map(mayConnect))).toEqual(
+    Array(3).fill([true, false, false]),
+  );
+});
+
 test('a policy that this version cannot read leaves the last one in force, and is logged once', async () => {
   const { pass, start, store, writePolicy } = fabric();
   writePolicy('A', allow('ada'));
@@ -228,6 +279,18 @@ test('a policy that this version cannot read leaves the last one in force, and i
   expect(A.log.messages('error').filter((one) => one.startsWith('this sentinel cannot read'))).toHaveLength(
     1,
   );
+});
+
+test('a sentinel without a policy does not start with one of the cluster that it cannot read', async () => {
+  const { pass, start, store, writePolicy } = fabric();
+  writePolicy('A', allow('ada'));
+  const A = start('A', { hasPolicy: true });
+  await pass(2);
+  const { revision } = store.texts.get('policy')!;
+  const text = JSON.stringify({ sentinel: 'newer', text: 'rules: [{ effect: perhaps }]', earlier: [] });
+  store.texts.set('policy', { text, revision });
+  await expect(start('B').cluster!.whenReady()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await expect(A.cluster!.whenReady()).resolves.toBeUndefined();
 });
 
 test('a policy file that changes while NATS is away takes effect here, and at the others later', async () => {

@@ -4,7 +4,8 @@
 // rules.
 //
 // Invariants: S1 a policy that another one has replaced never returns because a sentinel starts with an old file. S2 a change that could
-// not be written is written later. S3 after a wipe of JetStream the sentinels write the rules again.
+// not be written is written later. S3 after a wipe of JetStream the sentinels write the rules again, also if one that does not know all
+// of them writes first.
 import { createHash } from 'node:crypto';
 import type { Logger } from '@fame-fabric/shared';
 import { errorMessage } from '@fame-fabric/shared/internal';
@@ -36,7 +37,7 @@ const POLICY = 'policy';
 const KEYS = 'refused-keys';
 /** Attempts to write a text that other sentinels write, too. The next beat tries again. */
 const MAX_ATTEMPTS = 4;
-/** Maximum number of refused keys. Beyond it the oldest one is dropped. A keys file has room for about 4,000 keys. */
+/** Maximum number of keys in the text. Beyond it the oldest one is dropped. A keys file has room for about 4,000 keys. */
 const MAX_KEYS = 8_192;
 /** Maximum number of replaced policies whose digests are kept. */
 const MAX_EARLIER = 256;
@@ -86,16 +87,17 @@ export class SharedRules {
       const { version } = revokedKeys;
       const { text, revision } = await texts.text(KEYS);
       const changes = new Map(revokedKeys.changes);
-      // Without a text, JetStream was wiped, or this is the first one.
-      const keys = new Map(text === undefined ? revokedKeys.all : readKeys(text));
+      const shared = readKeys(text);
+      // No key is ever taken out of the text, so one that lacks known keys was begun after a wipe of JetStream.
+      const keys = new Map([...revokedKeys.all, ...shared]);
+      const isIncomplete = keys.size > shared.size && shared.size < MAX_KEYS;
       for (const [key, from] of changes) {
         keys.delete(key);
-        if (from !== undefined) keys.set(key, from);
+        keys.set(key, from);
       }
       while (keys.size > MAX_KEYS) keys.delete(keys.keys().next().value!);
-      const next = JSON.stringify([...keys]);
-      if (next !== (text ?? '[]')) {
-        if (!(await texts.putText(KEYS, next, revision))) continue;
+      if (changes.size > 0 || isIncomplete) {
+        if (!(await texts.putText(KEYS, JSON.stringify([...keys]), revision))) continue;
         announce();
         if (changes.size > 0)
           log.info('sent the changes of the keys file to the cluster', { keys: changes.size });
@@ -114,7 +116,7 @@ export class SharedRules {
       const record = text === undefined ? undefined : readRecord(text);
       const next = this.#nextText(record);
       if (next !== undefined && next !== record?.text) {
-        if (!(await this.#put(next, record ?? this.#record, revision))) continue;
+        if (!(await this.#put(next, record, revision))) continue;
         policy.sent(next);
         return false;
       }
@@ -150,7 +152,10 @@ export class SharedRules {
   async #put(text: string, replaced: PolicyRecord | undefined, revision: number): Promise<boolean> {
     const { announce, id, log, texts } = this.#deps;
     const digest = digestOf(text);
-    const earlier = replaced === undefined ? [] : [digestOf(replaced.text), ...replaced.earlier];
+    // After a wipe of JetStream, the record of this sentinel has policies that the present one lacks.
+    const earlier = [replaced, this.#record].flatMap((one) =>
+      one === undefined ? [] : [digestOf(one.text), ...one.earlier],
+    );
     const record: PolicyRecord = {
       sentinel: id,
       text,
@@ -174,13 +179,15 @@ export class SharedRules {
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 22);
 
-function readKeys(text: string): RefusedFrom {
-  const entries = parse(text);
+function readKeys(text: string | undefined): RefusedFrom {
+  const entries = text === undefined ? undefined : parse(text);
   if (!Array.isArray(entries)) return new Map();
   return new Map(
     entries.filter(
-      (entry): entry is [string, number] =>
-        Array.isArray(entry) && typeof entry[0] === 'string' && typeof entry[1] === 'number',
+      (entry): entry is [string, number | null] =>
+        Array.isArray(entry) &&
+        typeof entry[0] === 'string' &&
+        (typeof entry[1] === 'number' || entry[1] === null),
     ),
   );
 }

@@ -18,6 +18,7 @@ export class ClusterPolicy implements PolicySource {
   #shared: { readonly text: string; readonly policy: Policy } | undefined;
   /** Text of the last shared policy that was faulty. */
   #faultyText: string | undefined;
+  #fault: string | undefined;
   #hasChanged = false;
   #unsentText: string | undefined;
   /** Called after a change of the own file. */
@@ -48,6 +49,11 @@ export class ClusterPolicy implements PolicySource {
     return this.#unsentText;
   }
 
+  /** Why this sentinel cannot read the policy of the cluster, if it has no other one: roles would decide in its place. */
+  get fault(): string | undefined {
+    return this.policy === undefined ? this.#fault : undefined;
+  }
+
   refresh(isForced = false): boolean {
     const before = this.#own?.text;
     const isRead = this.#own?.refresh(isForced) === true;
@@ -73,6 +79,7 @@ export class ClusterPolicy implements PolicySource {
     const { policy, faults } = parsePolicy(`${sentinel}:policy`, text);
     if (policy === undefined) {
       this.#faultyText = text;
+      this.#fault = faults[0]?.message ?? 'it has a fault';
       // A newer version of the software may accept more fields.
       this.#log.error(
         'this sentinel cannot read the policy of the cluster; the last good policy stays in force',
