@@ -1,6 +1,7 @@
 // The PostgreSQL store on a server that stops, disappears or does not fit. Each test that harms its server has one of its own.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { type AgentStore, type ConversationStore, openDatabaseStore } from '@fame-fabric/agents/internal';
 import { afterEach, describe, expect, inject, test } from 'vitest';
@@ -38,6 +39,14 @@ const started = { kind: 'conversation_started' as const, at: 1, body: {} };
 async function begin(store: Store, id: string) {
   await store.create({ id, agent: 'a@fame.fabric', startCallId: id, historyTurns: 10, totals: {}, started });
   return (await store.acquire(id, LEASE))!.fence;
+}
+
+/** The message with which a server ends a connection. */
+function fatal(state: string, text: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${state}\0M${text}\0\0`);
+  const head = Buffer.from('E0000');
+  head.writeInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, fields]);
 }
 
 /** Appends turns to some conversations, one after the other in each, until `isOver`. Resolves to the accepted turns of each. */
@@ -169,6 +178,28 @@ describe.skipIf(reason !== undefined)('a PostgreSQL store', () => {
     await appending;
     expect(performance.now() - began).toBeLessThan(10_000);
     expect(await store.read('c')).toHaveLength(2);
+  });
+
+  test('an agent that starts waits for a server that is starting', async () => {
+    const server = await startServer();
+    let refused = 0;
+    const front = createServer((socket) => {
+      socket.on('error', () => {});
+      if (refused < 5) {
+        refused++;
+        socket.once('data', () => socket.end(fatal('57P03', 'the database system is starting up')));
+        return;
+      }
+      const back = connect(server.port, '127.0.0.1');
+      back.on('error', () => {});
+      socket.pipe(back).pipe(socket);
+    });
+    front.listen(0, '127.0.0.1');
+    await once(front, 'listening');
+    closing.push(async () => void front.close());
+    const store = await openAt(server.tcpUrl((front.address() as AddressInfo).port), 'fame');
+    expect(refused).toBe(5);
+    await begin(store, 'c');
   });
 
   test('writers keep their conversations when the server restarts', async () => {

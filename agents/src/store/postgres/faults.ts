@@ -25,6 +25,9 @@ export function isLost(error: unknown): boolean {
   return state === undefined || state.startsWith('08') || LOST.has(state);
 }
 
+/** True if the server exists and accepts no connections yet. */
+export const isStarting = (error: unknown): boolean => sqlState(error) === '57P03';
+
 const CONTENTION = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected

@@ -9,6 +9,7 @@ import {
   silentLog,
   systemClock,
 } from '@fame-fabric/shared';
+import { backoffDelayMs, pause } from '@fame-fabric/shared/internal';
 import type {
   AcceptedRequest,
   AgentStore,
@@ -49,7 +50,7 @@ import type { StoreTime } from '../store-time.ts';
 import * as data from './agent-data.ts';
 import { Appends, type GivenAppend, givenAppend, givenEvent, retryName } from './appends.ts';
 import { Connection, type Sql } from './connection.ts';
-import { closedFault, isContention, openingFault, runningFault } from './faults.ts';
+import { closedFault, isContention, isStarting, openingFault, runningFault } from './faults.ts';
 import { type Job, Lane, type Outcome, SERVER_WAIT_MS } from './lane.ts';
 import * as operations from './operations.ts';
 import * as reads from './reads.ts';
@@ -82,6 +83,8 @@ export interface PostgresStoreOptions {
 /** Lanes of appends. Lane 0 runs the other writes. */
 const APPEND_LANES = 2;
 const READERS = 2;
+/** Pauses between attempts while the server starts. */
+const STARTING = { minMs: 50, maxMs: 500 };
 
 type Work = (tx: Transaction) => Promise<unknown>;
 
@@ -102,7 +105,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
   #closing: Promise<void> | undefined;
 
   /**
-   * Opens the store, and creates its tables in a new database.
+   * Opens the store, and creates its tables in a new database. Waits at most 10 s for a server that is starting or recovering.
    * @throws {CONFIG_INVALID} for a faulty URL, a server that is too old or a pooler without sessions
    * @throws {STORE_UNAVAILABLE | STORE_SCHEMA} with the place, the cause and the fix, and never with the password
    */
@@ -116,7 +119,7 @@ export class PostgresStore implements ConversationStore, AgentStore {
       );
     const store = new PostgresStore(address, options);
     try {
-      await store.#open(options.schema ?? 'fame');
+      await store.#openWhenStarted(options.schema ?? 'fame', log);
       return store;
     } catch (error) {
       await store.close();
@@ -155,6 +158,22 @@ export class PostgresStore implements ConversationStore, AgentStore {
       });
     });
     this.#readers = Array.from({ length: READERS }, () => new Reconnecting({ clock: systemClock, connect }));
+  }
+
+  // A server that starts, recovers, or becomes the primary is the right one, so wait for it. All other errors are for the operator.
+  async #openWhenStarted(schema: string, log: Logger): Promise<void> {
+    const until = systemClock.monotonic() + SERVER_WAIT_MS;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#open(schema);
+        return;
+      } catch (error) {
+        if (!isStarting(error) || systemClock.monotonic() >= until) throw error;
+        if (attempt === 0)
+          log.info('waiting for the database server, which is starting', { store: this.place });
+        await pause(systemClock, backoffDelayMs(attempt, STARTING));
+      }
+    }
   }
 
   async #open(schema: string): Promise<void> {

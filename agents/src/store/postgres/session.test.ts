@@ -1,7 +1,7 @@
 import { ManualClock, settle } from '@fame-fabric/shared/testing';
 import { expect, test } from 'vitest';
 import type { Connection } from './connection.ts';
-import { Session } from './session.ts';
+import { checkSessions, Session } from './session.ts';
 
 /** A session whose connections a test can end. */
 async function open() {
@@ -47,4 +47,49 @@ test('a session that lost its connection returns at once, and again after a beat
   opened[3]!.lose();
   await settle();
   expect(opened).toHaveLength(4);
+});
+
+/** Checks the sessions of a server that answers `LISTEN` after 4 s, and the statement after the notification when it has sent that, if ever. */
+function checkSlowly({ isNotified }: { isNotified: boolean }) {
+  const clock = new ManualClock();
+  let opened: { onNotification?: () => void }[] = [];
+  const connect = async (): Promise<Connection> => {
+    const connection: (typeof opened)[number] & Record<string, unknown> = {
+      run: (text: string) =>
+        new Promise<void>((resolve) => {
+          if (text.startsWith('LISTEN')) clock.after(4_000, resolve);
+          else if (text === 'SELECT 1') {
+            if (isNotified) opened[0]!.onNotification!();
+            resolve();
+          } else resolve();
+        }),
+      close: async () => {},
+    };
+    opened = [...opened, connection];
+    return connection as unknown as Connection;
+  };
+  const checked = checkSessions(clock, connect);
+  return {
+    checked,
+    async pass(ms: number): Promise<void> {
+      await settle();
+      clock.advance(ms);
+      await settle();
+    },
+  };
+}
+
+test('a server that answers late keeps sessions', async () => {
+  const { checked, pass } = checkSlowly({ isNotified: true });
+  await pass(4_000);
+  await pass(3_000);
+  await checked;
+});
+
+test('a server that answers without the notification does not keep sessions', async () => {
+  const { checked, pass } = checkSlowly({ isNotified: false });
+  const refused = expect(checked).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await pass(4_000);
+  await pass(3_000);
+  await refused;
 });

@@ -13,7 +13,7 @@ import { WRITER_LOCK } from './transaction.ts';
 const MAX_NUMBER = 2 ** 31 - 1;
 /** Interval of the signs of life, in ms. */
 const BEAT_MS = 1_000;
-/** Longest wait for the notification that checks the connection, in ms. */
+/** Wait for the notification that checks the connection, in ms. */
 const CHECK_MS = 3_000;
 
 export interface SessionOptions {
@@ -181,9 +181,9 @@ const SESSION_MIXED = new Set(['42P05', '26000']);
 /** Returns true if a notification of one connection reaches another. */
 async function isNotified(clock: Clock, connect: () => Promise<Connection>): Promise<boolean> {
   const channel = `fame_check_${newId().toLowerCase()}`;
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const limit = clock.after(CHECK_MS, () => resolve(false), { keepAlive: true });
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   const opened = [await connect()];
+  let limit: Timer | undefined;
   try {
     const [listening] = opened as [Connection];
     listening.onNotification = () => resolve(true);
@@ -191,9 +191,12 @@ async function isNotified(clock: Clock, connect: () => Promise<Connection>): Pro
     const sending = await connect();
     opened.push(sending);
     await sending.run('SELECT pg_notify($1, $2)', channel, '');
+    // A server that is only slow sends the notification before it answers this statement.
+    const ask = (): Promise<void> => listening.run('SELECT 1').then(() => resolve(false), reject);
+    limit = clock.after(CHECK_MS, () => void ask(), { keepAlive: true });
     return await promise;
   } finally {
-    limit.stop();
+    limit?.stop();
     await Promise.all(opened.map((connection) => connection.close()));
   }
 }
