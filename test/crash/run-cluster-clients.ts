@@ -32,11 +32,20 @@ function cores(): { used: number; total: number }[] {
     });
 }
 
-/** The longest times in seconds for which a core, and one of the processes, was busy. */
-class BusyTimes {
+interface Use {
+  /** Longest time for which it was busy, in seconds. */
+  busyS: number;
+  /** Largest share of a core in one second. */
+  peak: number;
+  /** Processor time in seconds. */
+  sumS: number;
+}
+
+/** The use of each core, and the use of a core by each process, in samples of one second. */
+class Usage {
   readonly #procs: ReadonlyMap<string, Proc>;
   readonly #runs = new Map<string, number>();
-  readonly #longest = new Map<string, number>();
+  readonly #uses = new Map<string, Use>();
   readonly #timer: NodeJS.Timeout;
   #cores = cores();
   #cpuMs: Map<string, number>;
@@ -55,23 +64,30 @@ class BusyTimes {
   #sample(): void {
     const now = performance.now();
     const [after, cpuMs] = [cores(), this.#used()];
+    const seconds = (now - this.#at) / 1_000;
     for (const [n, { used, total }] of after.entries()) {
       const before = this.#cores[n]!;
-      this.#add(`core ${n}`, (used - before.used) / Math.max(1, total - before.total));
+      this.#add(`core ${n}`, (used - before.used) / Math.max(1, total - before.total), seconds);
     }
-    for (const [name, ms] of cpuMs) this.#add(name, (ms - this.#cpuMs.get(name)!) / (now - this.#at));
+    for (const [name, ms] of cpuMs)
+      this.#add(name, (ms - this.#cpuMs.get(name)!) / (now - this.#at), seconds);
     [this.#cores, this.#cpuMs, this.#at] = [after, cpuMs, now];
   }
 
-  #add(name: string, share: number): void {
-    const run = share > BUSY ? (this.#runs.get(name) ?? 0) + 1 : 0;
+  #add(name: string, share: number, seconds: number): void {
+    const run = share > BUSY ? (this.#runs.get(name) ?? 0) + seconds : 0;
     this.#runs.set(name, run);
-    this.#longest.set(name, Math.max(this.#longest.get(name) ?? 0, run));
+    const { busyS, peak, sumS } = this.#uses.get(name) ?? { busyS: 0, peak: 0, sumS: 0 };
+    this.#uses.set(name, {
+      busyS: Math.max(busyS, run),
+      peak: Math.max(peak, share),
+      sumS: sumS + share * seconds,
+    });
   }
 
-  stop(): Map<string, number> {
+  stop(): Map<string, Use> {
     clearInterval(this.#timer);
-    return this.#longest;
+    return this.#uses;
   }
 }
 
@@ -106,7 +122,7 @@ async function until(holds: () => boolean, limitS: number): Promise<number> {
 const attachedAfter = await until(() => total() === count, 300);
 process.stdout.write(`${count} clients attached in ${attachedAfter} s\n`);
 const procs = new Map([['sentinel', one.proc], ...programs.map((proc) => [proc.name, proc] as const)]);
-const busy = new BusyTimes(procs);
+const usage = new Usage(procs);
 const killedAt = performance.now();
 const curve: string[] = [];
 const drawing = setInterval(() => curve.push(`${secondsSince(killedAt)} s: ${total()}`), 1_000);
@@ -116,16 +132,18 @@ await until(() => total() === count, BACK_WITHIN_S);
 const backAfter = secondsSince(killedAt);
 clearInterval(drawing);
 await sleep(2_000);
-const longest = busy.stop();
+const uses = usage.stop();
 const sessions = await metric(one, 'fame_sessions');
 await stopAll();
 process.stdout.write(`${curve.join('\n')}\n`);
 process.stdout.write(`all back after ${backAfter} s; the sentinel has ${sessions} sessions\n`);
-for (const [name, seconds] of longest)
-  process.stdout.write(`${name}: more than ${BUSY * 100} % for at most ${seconds} s\n`);
-const coreTimes = [...longest].filter(([name]) => name.startsWith('core'));
+for (const [name, { busyS, peak, sumS }] of uses) {
+  const above = `more than ${BUSY * 100} % for at most ${busyS.toFixed(1)} s`;
+  process.stdout.write(`${name}: ${above}, peak ${(peak * 100).toFixed(0)} %, ${sumS.toFixed(1)} s in all\n`);
+}
+const coreTimes = [...uses].filter(([name]) => name.startsWith('core'));
 const isMet =
   backAfter <= BACK_WITHIN_S &&
-  coreTimes.every(([, seconds]) => seconds <= BUSY_FOR_AT_MOST_S) &&
+  coreTimes.every(([, { busyS }]) => busyS <= BUSY_FOR_AT_MOST_S) &&
   sessions >= count;
 process.exit(isMet ? 0 : 1);
