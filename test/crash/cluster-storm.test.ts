@@ -28,7 +28,6 @@ describe.skipIf(!NATS_SERVER.isUsable || noPostgres() !== undefined)('a cluster'
       partitions: 12,
       longestPartitionMs: 4_000,
       conversations: 24,
-      restartsAll: true,
     });
     const { faults, disruptions, ...figures } = report;
     console.info(`K2: ${JSON.stringify(disruptions)} ${JSON.stringify(figures)}`);

@@ -21,8 +21,6 @@ export interface ClusterStormOptions {
   partitions: number;
   longestPartitionMs: number;
   conversations: number;
-  /** Restarts all sentinels and agents in order at the end. */
-  restartsAll: boolean;
   seed?: number;
   onProgress?: (line: string) => void;
 }
@@ -30,11 +28,13 @@ export interface ClusterStormOptions {
 export interface ClusterStormReport extends TurnCounts {
   /** Disruptions of each kind: kills, stops, pauses and interruptions. */
   disruptions: Record<string, number>;
-  /** Longest time until each conversation had completed a turn again, in ms: after the last kill, and after the loss of JetStream. */
+  /** Time from the last failure until each conversation had completed a turn, in ms. */
   recoveredMs: number;
+  /** Time from the loss of the data of JetStream until the same, and until all owners of addresses were written again, in ms. */
   wipedMs: number;
-  /** Turns that were sent again during the restarts in order, and exit codes of these other than 0. */
+  /** Turns that were sent again while all members restarted in order. */
   restartRepeats: number;
+  /** Exit codes of these restarts, except 0. */
   restartExits: string[];
   /** Exits of agents that started while PostgreSQL was not available. */
   startsWithoutStore: number;
@@ -235,26 +235,24 @@ export async function runClusterStorm(options: ClusterStormOptions): Promise<Clu
   await storm.run();
   const recoveredMs = await recovery();
   onProgress(`after the storm: ${recoveredMs} ms; JetStream loses its data`);
+  const wipedAt = performance.now();
   await fabric.nats.kill();
   fabric.nats.wipe();
   await fabric.nats.start();
-  const wipedAt = performance.now();
   await recovery();
   await until(
-    `the sentinels did not write the owners of addresses again`,
+    'the sentinels did not write the owners of addresses again',
     async () => (await fabric.nats.storedMessages()) >= LIVE_RECORDS,
   );
   const wipedMs = Math.round(performance.now() - wipedAt);
   const repeatsBefore = turns.repeats;
   const restartExits: string[] = [];
-  if (options.restartsAll) {
-    for (const member of fabric.members) {
-      onProgress(`restart of ${member.name}`);
-      const exit = await member.restart();
-      if (exit !== 0) restartExits.push(`${member.name}: ${exit}`);
-    }
-    await recovery();
+  for (const member of fabric.members) {
+    onProgress(`restart of ${member.name}`);
+    const exit = await member.restart();
+    if (exit !== 0) restartExits.push(`${member.name}: ${exit}`);
   }
+  await recovery();
   const restartRepeats = turns.repeats - repeatsBefore;
   turns.end();
   await Promise.all(running);

@@ -27,7 +27,6 @@ const { faults, ...report } = await runClusterStorm({
   partitions: Number(values.partitions),
   longestPartitionMs: 20_000,
   conversations: Number(values.conversations),
-  restartsAll: true,
   seed: Number(values.seed),
   onProgress: (line) => process.stderr.write(`${line}\n`),
 });
