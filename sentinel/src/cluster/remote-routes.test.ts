@@ -63,11 +63,15 @@ test('many announced pools take little time with many routes', async () => {
     caller,
     Array.from({ length: 30_000 }, (_, n) => `w@n${n}.x.y`),
   );
-  const startedAt = performance.now();
-  routes.changed({
-    ...CHANGES,
-    bound: Array.from({ length: 1_024 }, (_, n) => [`w@*.m${n}.x.z`, null] as const),
-  });
-  expect(performance.now() - startedAt).toBeLessThan(500);
+  const timeOf = (pools: number): number => {
+    const bound = Array.from({ length: pools }, (_, n) => [`w@*.m${n}.x.z`, null] as const);
+    const startedAt = performance.now();
+    routes.changed({ ...CHANGES, bound });
+    return performance.now() - startedAt;
+  };
+  timeOf(1);
+  // A ratio does not depend on the load of the machine.
+  const one = timeOf(1);
+  expect(timeOf(1_024)).toBeLessThan(20 * one);
   expect(routes.size).toBe(30_000);
 });
