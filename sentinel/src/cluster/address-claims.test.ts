@@ -194,3 +194,32 @@ test('a cached route by capabilities ends if its node withdraws one that another
   expect(codesOfCalls.at(-1)).toEqual([]);
   expect((await received(successor)).map(({ frame }) => frame.type)).toContain('Data');
 });
+
+test('after a wipe of JetStream, a sentinel writes many owners at the same time', async () => {
+  let reads = 0;
+  let mostReads = 0;
+  class CountingStore extends MemoryOwnerStore {
+    override tableOf(id: string): ReturnType<MemoryOwnerStore['tableOf']> {
+      const table = super.tableOf(id);
+      const get: typeof table.get = async (address) => {
+        mostReads = Math.max(mostReads, ++reads);
+        await settle();
+        reads--;
+        return table.get(address);
+      };
+      return { ...table, get };
+    }
+  }
+  const clock = new ManualClock();
+  const store = new CountingStore(clock);
+  const { A, pass } = await clusterOf(['A'], { clock, store, maxAddressesPerNode: 200 });
+  const node = A.attach('node', { ...OURS, principal: ADA });
+  for (let i = 0; i < 130; i++) requestBind(node, `a${i}@fame.fabric`);
+  await pass(3);
+  expect(store.entries.size).toBe(130);
+  mostReads = 0;
+  store.wipe();
+  await pass(6);
+  expect(store.entries.size).toBe(130);
+  expect(mostReads).toBe(64);
+});

@@ -34,8 +34,8 @@ const MAX_PER_NODE = 4;
 const GIVEN_UP_MS = 1_000;
 /** Maximum number of claims of other sentinels that wait for one claim. Further ones are refused. */
 const MAX_BLOCKED = 256;
-/** Records that are removed at the same time when the sentinel leaves. */
-const REMOVED_AT_ONCE = 64;
+/** Maximum number of records that are written or removed at the same time. */
+const RECORDS_AT_ONCE = 64;
 /** Epoch of an address that was taken over from a sentinel that did not answer. It wins against that sentinel. */
 const TAKEN_OVER = 0;
 
@@ -309,22 +309,28 @@ export class AddressClaims {
 
   /** Writes all addresses of this sentinel into a new table of owners. Returns those with an older owner, and the sentinel of that one. */
   async restore(owners: OwnerTable): Promise<ReadonlyMap<string, string>> {
-    const { bindings, identity } = this.#deps;
     const lost = new Map<string, string>();
-    for (const [address, epoch] of [...this.#epochs]) {
-      const principal = bindings.ownOwner(address)?.terms.principal.id;
-      if (principal === undefined) continue;
-      const { record, revision } = await owners.get(address);
-      const { id } = identity;
-      const isTheirs =
-        record !== undefined &&
-        record.sentinel !== id &&
-        this.#deps.lastFrameAt(record.sentinel) !== undefined;
-      if (isTheirs && isOlder({ epoch: record.epoch, id: record.sentinel }, { epoch, id }))
-        lost.set(address, record.sentinel);
-      else await owners.put(address, { sentinel: id, principal, epoch }, revision);
-    }
+    // The lease of this sentinel is not renewed until all are written, so they do not wait for each other.
+    await inParts([...this.#epochs], async ([address, epoch]) => {
+      const winner = await this.#restoreOne(owners, address, epoch);
+      if (winner !== undefined) lost.set(address, winner);
+    });
     return lost;
+  }
+
+  // Returns the sentinel of an older owner.
+  async #restoreOne(owners: OwnerTable, address: string, epoch: number): Promise<string | undefined> {
+    const { bindings, identity, lastFrameAt } = this.#deps;
+    const principal = bindings.ownOwner(address)?.terms.principal.id;
+    if (principal === undefined) return undefined;
+    const { record, revision } = await owners.get(address);
+    const { id } = identity;
+    const isTheirs =
+      record !== undefined && record.sentinel !== id && lastFrameAt(record.sentinel) !== undefined;
+    if (isTheirs && isOlder({ epoch: record.epoch, id: record.sentinel }, { epoch, id }))
+      return record.sentinel;
+    await owners.put(address, { sentinel: id, principal, epoch }, revision);
+    return undefined;
   }
 
   /**
@@ -338,10 +344,7 @@ export class AddressClaims {
       return principal === undefined ? !bindings.isHeld(address) : !isKeyed(principal);
     });
     this.#epochs.clear();
-    for (let at = 0; at < free.length; at += REMOVED_AT_ONCE) {
-      const part = free.slice(at, at + REMOVED_AT_ONCE);
-      await Promise.all(part.map((address) => this.#removeFrom(owners, address)));
-    }
+    await inParts(free, (address) => this.#removeFrom(owners, address));
   }
 
   async #removeFrom(owners: OwnerTable, address: string): Promise<void> {
@@ -523,6 +526,12 @@ export class AddressClaims {
     for (const subscription of [...this.#subscriptions.values()].flat()) subscription.unsubscribe();
     this.#subscriptions.clear();
   }
+}
+
+/** Calls `run` for all items, for `RECORDS_AT_ONCE` of them at the same time. */
+async function inParts<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
+  for (let at = 0; at < items.length; at += RECORDS_AT_ONCE)
+    await Promise.all(items.slice(at, at + RECORDS_AT_ONCE).map(run));
 }
 
 const inUse = (address: string): string =>
