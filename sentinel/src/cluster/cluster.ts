@@ -542,7 +542,7 @@ export class Cluster implements ClusterView {
   }
 }
 
-/** The text of a node in a list. Without its addresses and capabilities if it is too long for a page, as its node can make it. */
+/** The text of a node in a list. Its addresses and capabilities, which the node chooses, are left out if they do not fit into a page. */
 function nodeText(node: ReturnType<NodeViews['nodeOf']>): string {
   const text = JSON.stringify(node);
   if (Buffer.byteLength(text) + Buffer.byteLength(node.path) + 2 <= PAGE_BYTES) return text;

@@ -102,7 +102,7 @@ describe.skipIf(!NATS_SERVER.isUsable)('a cluster of two sentinels', () => {
     await expect.poll(() => sentinelCard('far').getAttribute('data-state')).toBe('linked');
   });
 
-  test('without NATS the screen says so, and recovers', async () => {
+  test('without NATS the screen shows a notice, and recovers', async () => {
     await nats.kill();
     const notice = page.getByRole('alert').filter({ hasText: 'The sentinel near has no connection to NATS' });
     await notice.waitFor();

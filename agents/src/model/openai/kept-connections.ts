@@ -25,12 +25,12 @@ export function agentFor(protocol: string): http.Agent {
   return agent;
 }
 
-/** Time after which a lost request counts as received, in ms. The answer to one on a closed connection takes one round trip. */
+/** Time after which a lost request counts as received, in ms. On a connection that the server has closed, the error arrives after one round trip. */
 const RECEIVED_MS = 1_000;
 
 /**
  * True if a request failed because the server had closed the idle connection that carried it. `waitedMs` is the time since it was sent:
- * a model may already have answered one that waited for long, so a repeat of it must count as an attempt.
+ * after a long wait the model may have run, so a repeat must count as an attempt.
  */
 export const wasIdleClosed = (
   { reusedSocket }: http.ClientRequest,

@@ -49,7 +49,7 @@ test('a session that lost its connection returns at once, and again after a beat
   expect(opened).toHaveLength(4);
 });
 
-/** Checks the sessions of a server that answers `LISTEN` after 4 s, and the statement after the notification when it has sent that, if ever. */
+/** Checks the sessions of a slow server. It answers `LISTEN` after 4 s, and sends the notification before its next answer if `isNotified`. */
 function checkSlowly({ isNotified }: { isNotified: boolean }) {
   const clock = new ManualClock();
   let opened: { onNotification?: () => void }[] = [];

@@ -49,7 +49,7 @@ export class ClusterPolicy implements PolicySource {
     return this.#unsentText;
   }
 
-  /** Why this sentinel cannot read the policy of the cluster, if it has no other one: roles would decide in its place. */
+  /** Fault of the policy of the cluster. Undefined while another policy is in force: without any policy, roles would decide. */
   get fault(): string | undefined {
     return this.policy === undefined ? this.#fault : undefined;
   }
