@@ -3,17 +3,12 @@
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { ListItems } from '../cluster/member-lists.ts';
 import type { ClusterView } from '../cluster/status.ts';
+import { type FeedReader, sendToReaders } from './feed-readers.ts';
 import type { LineStream } from './line-streams.ts';
 
 const INTERVAL_MS = 1_000;
 /** Nodes beyond which the interval grows in proportion. A list of 2,000 nodes takes both sentinels together 6 to 12 ms. */
 const NODES_IN_INTERVAL = 8_000;
-
-interface Reader {
-  readonly stream: LineStream;
-  /** True until it has all nodes, and after it missed a line. */
-  isBehind: boolean;
-}
 
 export interface MemberFeedDeps {
   cluster: ClusterView;
@@ -22,7 +17,7 @@ export interface MemberFeedDeps {
 
 export class MemberFeed {
   readonly #deps: MemberFeedDeps;
-  readonly #readers = new Set<Reader>();
+  readonly #readers = new Set<FeedReader>();
   /** The last list of each sentinel, by its id. */
   #lists: ReadonlyMap<string, ListItems> = new Map();
   #missing = '[]';
@@ -36,7 +31,7 @@ export class MemberFeed {
 
   /** Sends all nodes to a reader, and then the changes. Returns the function that ends it. */
   follow(stream: LineStream): () => void {
-    const reader: Reader = { stream, isBehind: true };
+    const reader: FeedReader = { stream, isBehind: true };
     this.#readers.add(reader);
     if (this.#readers.size === 1) void this.#read(++this.#loop);
     return () => {
@@ -71,17 +66,9 @@ export class MemberFeed {
     const isChanged = changed.length > 0 || gone.length > 0 || missing !== this.#missing;
     this.#missing = missing;
     const line = isChanged ? this.#line(false, changed, gone) : undefined;
-    let all: string | undefined;
-    for (const reader of this.#readers) {
-      const { isBehind, stream } = reader;
-      if (!isBehind && line === undefined) continue;
-      reader.isBehind = !stream.hasRoom;
-      if (reader.isBehind) continue;
-      if (isBehind) {
-        all ??= this.#line(true, differences(new Map(), this.#lists).changed, []);
-        stream.push(all);
-      } else stream.push(line!);
-    }
+    sendToReaders(this.#readers, line, () =>
+      this.#line(true, differences(new Map(), this.#lists).changed, []),
+    );
   }
 
   #line(isComplete: boolean, texts: readonly string[], gone: readonly string[]): string {

@@ -3,6 +3,7 @@
 import type { Clock, Timer } from '@fame-fabric/shared';
 import type { Session } from '../session/session.ts';
 import type { SessionTable } from '../session/session-table.ts';
+import { type FeedReader, sendToReaders } from './feed-readers.ts';
 import type { LineStream } from './line-streams.ts';
 import type { NodeViews } from './node-views.ts';
 
@@ -25,12 +26,6 @@ interface Marks {
   refusedAt: number;
 }
 
-interface Reader {
-  readonly stream: LineStream;
-  /** True if it missed a line, and needs all nodes again. */
-  isBehind: boolean;
-}
-
 export interface NodeFeedDeps {
   views: NodeViews;
   table: SessionTable;
@@ -41,7 +36,7 @@ export interface NodeFeedDeps {
 
 export class NodeFeed {
   readonly #deps: NodeFeedDeps;
-  readonly #readers = new Set<Reader>();
+  readonly #readers = new Set<FeedReader>();
   readonly #marks = new Map<Session, Marks>();
   /** The links to other sentinels, as text. */
   #links = '';
@@ -55,7 +50,7 @@ export class NodeFeed {
 
   /** Sends all nodes to a reader, and then the changes. Returns the function that ends it. */
   follow(stream: LineStream): () => void {
-    const reader: Reader = { stream, isBehind: false };
+    const reader: FeedReader = { stream, isBehind: false };
     if (this.#readers.size === 0) this.#compare();
     this.#readers.add(reader);
     this.#timer ??= this.#deps.clock.every(INTERVAL_MS, () => this.#tick());
@@ -81,18 +76,8 @@ export class NodeFeed {
     }
     const startedAt = clock.monotonic();
     const { changed, gone, isChanged } = this.#compare();
-    let snapshot: string | undefined;
     const line = isChanged ? this.#line(changed, gone) : undefined;
-    for (const reader of this.#readers) {
-      const { isBehind, stream } = reader;
-      if (!isBehind && line === undefined) continue;
-      reader.isBehind = !stream.hasRoom;
-      if (reader.isBehind) continue;
-      if (isBehind) {
-        snapshot ??= this.#snapshot();
-        stream.push(snapshot);
-      } else stream.push(line!);
-    }
+    sendToReaders(this.#readers, line, () => this.#snapshot());
     this.#skipped = Math.floor((clock.monotonic() - startedAt) / MAX_COST_MS);
   }
 

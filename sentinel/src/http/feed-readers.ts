@@ -1,0 +1,31 @@
+// The readers of a stream of states. A reader without room misses lines, and then gets the whole state.
+import type { LineStream } from './line-streams.ts';
+
+export interface FeedReader {
+  readonly stream: LineStream;
+  /** True while the reader needs the whole state, because it missed a line or has had none. */
+  isBehind: boolean;
+}
+
+/**
+ * Sends a line to the readers that have all lines before it, and the whole state to the others.
+ * @param line the changes. @default nothing has changed
+ * @param whole makes the line with the whole state; called at most once
+ */
+export function sendToReaders(
+  readers: Iterable<FeedReader>,
+  line: string | undefined,
+  whole: () => string,
+): void {
+  let state: string | undefined;
+  for (const reader of readers) {
+    const { isBehind, stream } = reader;
+    if (!isBehind && line === undefined) continue;
+    reader.isBehind = !stream.hasRoom;
+    if (reader.isBehind) continue;
+    if (isBehind) {
+      state ??= whole();
+      stream.push(state);
+    } else stream.push(line!);
+  }
+}
