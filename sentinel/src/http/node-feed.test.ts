@@ -17,7 +17,7 @@ function make() {
       },
       push: (lines) => void reader.lines.push(lines),
     });
-    // biome-ignore lint/suspicious/noExplicitAny: a test reads lines by path
+    // biome-ignore lint/suspicious/noExplicitAny: the types of lines have different fields
     const take = (): any[] => reader.lines.splice(0).map((line) => JSON.parse(line));
     return { reader, stop, take };
   };

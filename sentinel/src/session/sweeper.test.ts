@@ -177,7 +177,7 @@ test('no sweep looks at a node before it may have been silent for too long', asy
   expect(silence).toHaveBeenCalled();
 });
 
-test('a node that left is forgotten, and one that resumed is closed after as long a silence as any other', async () => {
+test('a node that resumed is closed after the same silence as other nodes, and then forgotten', async () => {
   const { attach, run, table } = running();
   const node = attach('node');
   await run(10_000);
