@@ -175,13 +175,27 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((proc) => proc.kill()));
 }
 
+/** The ports below those that the kernel uses for outgoing connections. Each of four workers of the test runner has a quarter of them. */
+const ALL_PORTS = { first: 10_000, count: 20_000 };
+const PORTS = portsOf(process.env.VITEST_POOL_ID);
+const handedOut = new Set<number>();
+
+/** The ports of a worker; all of them for a script. Workers are counted from 1. */
+function portsOf(worker: string | undefined): typeof ALL_PORTS {
+  if (worker === undefined) return ALL_PORTS;
+  const count = ALL_PORTS.count / 4;
+  return { first: ALL_PORTS.first + ((Number(worker) - 1) % 4) * count, count };
+}
+
 /**
- * Finds a port that is free now. It is below the range that the kernel uses for outgoing connections, so none of them takes
- * it meanwhile.
+ * Finds a free port. It stays free until the caller uses it, also while a process of the caller restarts: test files that run at the same
+ * time have other ports, and no port is returned twice.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    if (handedOut.has(port)) continue;
+    handedOut.add(port);
     const isFree = await new Promise<boolean>((resolve) => {
       const server = createServer();
       server.once('error', () => resolve(false));
