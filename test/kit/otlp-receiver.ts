@@ -97,6 +97,21 @@ export class OtlpReceiver {
     return this.spans.filter((span) => span.traceId === traceId);
   }
 
+  /** Waits for the parents of all spans of a trace, and for a span of each service. Each process exports its spans at other times. */
+  async connectedTrace(
+    traceId: string,
+    { services, known = [] }: { services: readonly string[]; known?: readonly string[] },
+  ): Promise<ReceivedSpan[]> {
+    return eventually(() => {
+      const trace = this.trace(traceId);
+      const missing = services.filter((name) => !trace.some(({ service }) => service === name));
+      const orphans = orphansOf(trace, known).map(({ name }) => name);
+      if (missing.length + orphans.length > 0)
+        throw new Error(`no span of ${missing.join(', ')}; without their parents: ${orphans.join(', ')}`);
+      return trace;
+    });
+  }
+
   close(): Promise<void> {
     this.#server.closeAllConnections();
     return new Promise((resolve) => this.#server.close(() => resolve()));
