@@ -80,7 +80,6 @@ test.each(['parent', 'child', 'grandchild', 'peer'] as const)(
       await expect(failing).rejects.toMatchObject({ code: 'INTERNAL' });
     }
   },
-  20_000,
 );
 
 test('later binds and unbinds reach all sentinels', async () => {

@@ -30,7 +30,7 @@ afterEach(() => nodes.closeAll());
 test('a client of the peer calls our agent', async () => {
   expect(await client.call(OURS, 'add', 20, 22)).toBe(42);
   const stream = { address: OURS, method: 'count', args: [5_000], summary: true };
-  expect(await client.do('stream', stream)).toEqual({ count: 5_000, inOrder: true });
+  expect(await client.do('stream', stream, 60_000)).toEqual({ count: 5_000, inOrder: true });
 });
 
 test('Q27: 400 parallel calls of one client of the peer are all answered by our agent', async () => {

@@ -92,7 +92,7 @@ describe('our agent and a client of the peer', () => {
 
   test('5,000 items of a stream', async () => {
     const stream = { address: OURS, method: 'count', args: [5_000], summary: true };
-    expect(await client.do('stream', stream)).toEqual({ count: 5_000, inOrder: true });
+    expect(await client.do('stream', stream, 60_000)).toEqual({ count: 5_000, inOrder: true });
   });
 
   test('by capability', async () => {
