@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 // No retry: one lost turn is a failure.
-const options = { timeout: 60_000, retry: 0 };
+const options = { retry: 0 };
 
 describe.each(POINTS)('killed at: %s', (point) => {
   test.each(VICTIMS)('%s', options, async (victim) => {

@@ -15,7 +15,7 @@ afterAll(async () => {
 });
 
 // No retry: one lost turn is a failure.
-const options = { timeout: 60_000, retry: 0 };
+const options = { retry: 0 };
 
 const cells = MATRIX_DOORS.flatMap((door, i) =>
   DOOR_VICTIMS.map((victim, j) => [door, victim, DOOR_POINTS[(2 * i + j) % DOOR_POINTS.length]!] as const),

@@ -119,7 +119,7 @@ test('a naylence agent whose token expires is closed, and attaches again with a 
   };
   expect(await call()).toBe(42);
   await closeLinks();
-}, 60_000);
+});
 
 test('our agent and our commands join the gated sentinel of naylence', async () => {
   const { url } = await startPeerSentinel({ env: gated(issuer) });

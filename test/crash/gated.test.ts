@@ -92,7 +92,7 @@ test('G3: renewals lose no call: a call that outlives three tokens, and short ca
   expect(states).toEqual([]);
   expect([agent.path, caller.path]).toEqual(paths);
   expect(logs.flatMap((log) => log.messages('warn'))).toEqual([]);
-}, 40_000);
+});
 
 test('NF8: a sentinel gets and renews the token of its connection to a gated parent, and no call is lost', async () => {
   const issuer = await startIssuer('2s');
@@ -120,7 +120,7 @@ test('NF8: a sentinel gets and renews the token of its connection to a gated par
   expect(calls).toBeGreaterThan(100);
   expect(child.proc.output).not.toMatch(/lost the parent/);
   expect(child.proc.output).not.toContain(CLIENT.secret);
-}, 40_000);
+});
 
 test('G3: an expired token that is not renewed ends its connection within 5 s; the next attach names the fix', async () => {
   const issuer = await startIssuer('1h');

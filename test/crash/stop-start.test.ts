@@ -25,7 +25,7 @@ async function fame(args: readonly string[], input = '') {
 
 afterAll(() => fame(['local', 'stop']));
 
-test('a conversation is resumed after make stop and make start', { timeout: 60_000 }, async () => {
+test('a conversation is resumed after make stop and make start', async () => {
   port = await freePort();
   expect((await fame(['local', 'start', '--mode', 'local'])).code).toBe(0);
   const first = await fame(['chat', '--lines'], 'My name is Ada.\n/leave\n');
@@ -50,9 +50,7 @@ test('a conversation is resumed after make stop and make start', { timeout: 60_0
   expect(third.all).toContain('There is no conversation to resume');
 });
 
-test('a turn that waits for an approval survives make stop, and its tool runs when it is approved', {
-  timeout: 60_000,
-}, async () => {
+test('a turn that waits for an approval survives make stop, and its tool runs when it is approved', async () => {
   const question = ['What is 6 times 7?', { turnId: 'sum' }] as const;
   let client = await connect({ url: admissionUrl(port) });
   let conversation = client.conversation(CHAT, { id: 'waiting' });

@@ -96,7 +96,6 @@ describe.each(['SQLite', 'PostgreSQL'].filter((kind) => !isSkipped(kind)))(
 
     test('a paused writer that continues after another took over writes nothing', {
       retry: 0,
-      timeout: 60_000,
     }, async () => {
       await one.client.conversation(CHAT, { id: 'paused' }).start();
       const first = ask(one, 'paused', 'held', 't1');
@@ -124,7 +123,6 @@ describe.each(['SQLite', 'PostgreSQL'].filter((kind) => !isSkipped(kind)))(
 
     test('turns that reach both processes at once run one after the other, each of them once', {
       retry: 0,
-      timeout: 60_000,
     }, async () => {
       const conversations = Array.from({ length: 8 }, (_, n) => `c${n}`);
       await Promise.all(conversations.map((id) => one.client.conversation(CHAT, { id }).start()));
