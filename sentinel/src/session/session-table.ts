@@ -3,13 +3,15 @@
 import { isUnder } from '@fame-fabric/shared/router';
 import { addTo, removeFrom } from '../set-map.ts';
 import type { Session } from './session.ts';
+import { SilenceWheel } from './silence-wheel.ts';
 
 export class SessionTable {
+  /** When the sweeper looks at each session: first in the sweep after it was added. */
+  readonly silence = new SilenceWheel();
   readonly #byPath = new Map<string, Session>();
   readonly #bySystemId = new Map<string, Set<Session>>();
   readonly #peers = new Set<Session>();
   #members = 0;
-  #added: Session[] = [];
   #parent: Session | undefined;
 
   get size(): number {
@@ -63,15 +65,8 @@ export class SessionTable {
     return this.#byPath.values();
   }
 
-  /** Sessions that were added since the last call, for the sweeper. */
-  takeAdded(): readonly Session[] {
-    const added = this.#added;
-    if (added.length > 0) this.#added = [];
-    return added;
-  }
-
   add(session: Session): void {
-    this.#added.push(session);
+    this.silence.add(session, 1);
     this.#byPath.set(session.path, session);
     addTo(this.#bySystemId, session.systemId, session);
     if (session.kind === 'peer') this.#peers.add(session);
@@ -80,6 +75,7 @@ export class SessionTable {
   }
 
   remove(session: Session): void {
+    this.silence.remove(session);
     if (this.#byPath.get(session.path) === session) this.#byPath.delete(session.path);
     if (session.kind === 'member') this.#members--;
     removeFrom(this.#bySystemId, session.systemId, session);

@@ -7,19 +7,24 @@ import type { Session } from './session.ts';
 const SLOTS = 16;
 
 export class SilenceWheel {
-  readonly #slots = Array.from({ length: SLOTS }, (): Session[] => []);
+  readonly #slots = Array.from({ length: SLOTS }, () => new Set<Session>());
   #now = 0;
 
   /** Schedules a look at a session in `sweeps` sweeps, from 1 to 15. */
   add(session: Session, sweeps: number): void {
-    this.#slots[(this.#now + sweeps) % SLOTS]!.push(session);
+    this.#slots[(this.#now + sweeps) % SLOTS]!.add(session);
+  }
+
+  /** Forgets a session that has ended, which would keep its memory until it is due. */
+  remove(session: Session): void {
+    for (const slot of this.#slots) if (slot.delete(session)) return;
   }
 
   /** Begins the next sweep, and returns the sessions that are due. The caller adds those again that have not ended. */
-  advance(): readonly Session[] {
+  advance(): Iterable<Session> {
     this.#now = (this.#now + 1) % SLOTS;
     const due = this.#slots[this.#now]!;
-    this.#slots[this.#now] = [];
+    this.#slots[this.#now] = new Set();
     return due;
   }
 }

@@ -17,7 +17,6 @@ import type { QueueBudget } from './queue-budget.ts';
 import type { Session } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Sessions } from './sessions.ts';
-import { SilenceWheel } from './silence-wheel.ts';
 
 /** Silence after which a node is pinged: longer than the 15 s between heartbeats, so that only nodes that miss one are pinged. */
 const PING_AFTER_MS = 17_000;
@@ -53,7 +52,6 @@ export interface SweeperDeps {
 
 export class Sweeper {
   readonly #deps: SweeperDeps;
-  readonly #silence = new SilenceWheel();
   #timer: Timer | undefined;
   /** The check of the last sweep. A different one means that a key was rotated. */
   #revocations: Revocations;
@@ -97,8 +95,7 @@ export class Sweeper {
       budget.swept();
       for (const session of table.all()) this.#checkQueue(session);
     }
-    for (const session of this.#silence.advance()) this.#checkSilence(session);
-    for (const session of table.takeAdded()) this.#watch(session);
+    for (const session of table.silence.advance()) this.#checkSilence(session);
     this.#shed();
   }
 
@@ -184,6 +181,6 @@ export class Sweeper {
   // connection is not silent, and one that resumes has just sent a message.
   #watch(session: Session): void {
     const silentMs = session.transport === undefined ? 0 : session.silentMs;
-    this.#silence.add(session, Math.max(1, Math.ceil((PING_AFTER_MS - silentMs) / TICK_MS)));
+    this.#deps.table.silence.add(session, Math.max(1, Math.ceil((PING_AFTER_MS - silentMs) / TICK_MS)));
   }
 }
