@@ -56,6 +56,21 @@ test('bytes that the system does not accept follow later, in order with those of
   expect(Buffer.concat(chunks).equals(Buffer.concat([sent, Buffer.from('the end')]))).toBe(true);
 });
 
+test('a request stays in use until its write has ended, also if the system has accepted all bytes meanwhile', async () => {
+  const real = writableHandle(accepted)!;
+  const handle = {
+    writeBuffer: (request: object, bytes: Uint8Array) => real.writeBuffer(request, bytes),
+    writeQueueSize: 0,
+  };
+  expect(writeDirectly(handle, Buffer.alloc(33_554_432, 'x'), owner)).toBe(1);
+  expect(writeDirectly(handle, Buffer.from('after'), owner)).toBe(1);
+  accepted.end();
+  let received = 0;
+  for await (const chunk of client) received += chunk.length;
+  expect(received).toBe(33_554_432 + 5);
+  await expect.poll(() => ends).toEqual([0, 0]);
+});
+
 test('a connection that ends during a write is reported', async () => {
   writeDirectly(writableHandle(accepted)!, Buffer.alloc(33_554_432), owner);
   client.destroy();

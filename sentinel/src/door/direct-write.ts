@@ -11,6 +11,8 @@ interface WriteRequest {
   buffer?: Uint8Array;
   /** Receives 0, or a negative error number. */
   oncomplete?: (status: number) => void;
+  /** Negative unless a write uses the request. */
+  getAsyncId(): number;
 }
 
 /** The part of the handle of a TCP socket that writes. */
@@ -38,7 +40,8 @@ const Request = ((): (new () => WriteRequest) | undefined => {
     return undefined;
   }
   const { name } = request?.constructor ?? {};
-  return name === 'WriteWrap' ? (request!.constructor as new () => WriteRequest) : undefined;
+  const isKnown = name === 'WriteWrap' && 'getAsyncId' in request!;
+  return isKnown ? (request!.constructor as new () => WriteRequest) : undefined;
 })();
 
 /** The request of the next write. */
@@ -59,8 +62,9 @@ export interface WriteOwner {
 }
 
 /**
- * Writes `bytes` to a handle that has no unfinished write. Returns the count of bytes that the system has not accepted yet: 0 almost
- * always. Otherwise `bytes` must not change until `onWritten` is called. A broken connection is reported before this returns.
+ * Writes `bytes` to a handle that has no unfinished write. Returns 0 if the system has accepted them at once, as almost always.
+ * Otherwise the result is the count of bytes that it has not accepted yet, at least 1, and `bytes` must not change until `onWritten` is
+ * called. A broken connection is reported before this returns.
  */
 export function writeDirectly(handle: WritableHandle, bytes: Uint8Array, owner: WriteOwner): number {
   const status = handle.writeBuffer(request!, bytes);
@@ -68,10 +72,11 @@ export function writeDirectly(handle: WritableHandle, bytes: Uint8Array, owner: 
     owner.onWritten(status);
     return 0;
   }
-  const pending = handle.writeQueueSize;
-  if (pending === 0) return 0;
+  // Node writes the rest of an incomplete write a second time. If the system accepts it then, no byte is left, but the request is in use
+  // until the next iteration of the event loop. Node ends the process if a write gets a request that is in use.
+  if (request!.getAsyncId() < 0) return 0;
   request!.buffer = bytes;
   request!.oncomplete = (end) => owner.onWritten(end);
   request = new Request!();
-  return pending;
+  return Math.max(1, handle.writeQueueSize);
 }
