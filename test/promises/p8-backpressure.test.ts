@@ -86,12 +86,14 @@ describe('nodes that do not read', () => {
   test('HD14, X2: 93 of them let the sentinel grow by at most 64 MB', async () => {
     await nodes.echo('echo@fame.fabric');
     const caller = await nodes.attached();
-    await caller.call('echo@fame.fabric', 'echo', [text]);
+    // The same traffic to a node that reads: the heap of the process grows to its working size.
+    for (let n = 0; n < 1_000; n++) await caller.call('echo@fame.fabric', 'echo', [text]);
     const before = sentinel.proc.rssBytes();
     const stalled = await Promise.all(Array.from({ length: 93 }, () => nodes.attached()));
     for (const node of stalled) node.stall();
-    let most = 0;
-    // 10 MB of answers for each, of which the system takes 2 MB, and replies of the sentinel itself.
+    const most = { grown: 0, queued: 0, held: 0 };
+    // 10 MB of answers for each, of which the system takes 2 MB, and replies of the sentinel itself. A slow machine closes the first
+    // nodes before the last round, so each round is measured.
     for (let round = 0; round < 16; round++) {
       for (const node of stalled) {
         if (node.isClosed) continue;
@@ -99,13 +101,19 @@ describe('nodes that do not read', () => {
         for (let n = 0; n < 20; n++) node.sendCall('nowhere@fame.fabric', 'echo');
       }
       await caller.call('echo@fame.fabric', 'echo', []);
-      most = Math.max(most, sentinel.proc.rssBytes() - before);
+      const { queued, held } = await gauges();
+      most.grown = Math.max(most.grown, sentinel.proc.rssBytes() - before);
+      most.queued = Math.max(most.queued, queued);
+      most.held = Math.max(most.held, held);
     }
-    const { queued, held, total } = await gauges();
-    console.info(`HD14: ${(most / MiB).toFixed(1)} MiB more, ${queued} B queued, ${held} B in sockets`);
+    const { total } = await gauges();
+    const { grown, queued, held } = most;
+    console.info(
+      `HD14: at most ${(grown / MiB).toFixed(1)} MiB more, ${queued} B queued, ${held} B in sockets`,
+    );
     expect(queued).toBeGreaterThan(total / 2);
     expect(queued).toBeLessThanOrEqual(total);
-    expect(most).toBeLessThanOrEqual(64 * MiB);
+    expect(grown).toBeLessThanOrEqual(64 * MiB);
     expect(caller.isClosed).toBe(false);
   });
 
