@@ -23,8 +23,24 @@ export interface StartOptions {
 }
 
 const running = new Set<Proc>();
+
+/** Signals by which the system or Node itself ends a process. No test sends them. */
+const FAULTS: readonly (NodeJS.Signals | null)[] = [
+  'SIGABRT',
+  'SIGBUS',
+  'SIGFPE',
+  'SIGILL',
+  'SIGSEGV',
+  'SIGTRAP',
+];
+const aborted: Error[] = [];
 process.once('exit', () => {
   for (const proc of running) proc.child.kill('SIGKILL');
+  // In scripts, such as the kill storm. Test files take them before.
+  for (const { message } of aborted) {
+    console.error(message);
+    process.exitCode = 1;
+  }
 });
 
 /** The environment of this process without the variables that configure a node or a model. */
@@ -58,6 +74,7 @@ export class Proc {
       this.child.once('error', (error) => this.#take(`${error.message}\n`));
       this.child.once('close', (code, signal) => {
         running.delete(this);
+        if (FAULTS.includes(signal)) aborted.push(this.failure(`was ended by ${signal}`));
         resolve({ code, signal });
         this.#wake();
       });
@@ -169,6 +186,9 @@ export class Proc {
 /** Starts the version of `node` that runs the tests. */
 export const startNode = (args: readonly string[], options: StartOptions = {}): Proc =>
   new Proc(process.execPath, args, options);
+
+/** The processes that were ended by a fault since the last call, each with its last output. */
+export const takeAborted = (): Error[] => aborted.splice(0);
 
 /** Ends every process that is still running, by pid. After each test file `clean-up.ts` calls it. */
 export async function stopAll(): Promise<void> {
