@@ -20,6 +20,9 @@ const { values } = parseArgs({
 /** Longest life of a process: long enough to be killed in every state, its start included. */
 const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000, replica: 2_000, store: 4_000 };
 
+/** On a busy machine, the kills of an hour can keep an agent away for longer than its clients wait. Their users then send the turn again. */
+const REPEATS_FOR_MS = 180_000;
+
 const server = values.postgres ? await PostgresServer.start() : undefined;
 const victims = ['agent', server ? 'store' : 'sentinel', 'replica'] as const;
 let faults = 0;
@@ -32,16 +35,17 @@ for (const victim of victims) {
     conversations: Number(values.conversations),
     longestLifeMs: LONGEST_LIFE_MS[victim],
     seed: Number(values.seed),
+    repeatsForMs: REPEATS_FOR_MS,
     ...(server ? { server } : {}),
     onKill(count, turns) {
       if (count % 25 === 0) process.stderr.write(`${victim}: ${count} kills, ${turns} turns\n`);
     },
   });
   faults += report.faults.length;
-  const { turns, restarts, resumed, givenUp, mostAttempts, seconds } = report;
+  const { turns, restarts, repeats, resumed, givenUp, mostAttempts, seconds } = report;
   process.stdout.write(
     `${victim}: ${kills} kills, ${turns} turns in ${report.conversations} conversations at once, ${report.faults.length} lost or doubled; ` +
-      `${resumed} turns resumed, ${restarts} texts taken back, ${givenUp} given up, at most ${mostAttempts} model calls a step; ${seconds} s\n`,
+      `${resumed} turns resumed, ${restarts} texts taken back, ${givenUp} given up, ${repeats} requests sent again, at most ${mostAttempts} model calls a step; ${seconds} s\n`,
   );
   for (const fault of report.faults.slice(0, 20)) process.stdout.write(`  ${fault}\n`);
 }

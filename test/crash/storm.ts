@@ -14,6 +14,8 @@ export interface StormOptions {
   /** Longest time between the start of a process and its end, in ms. */
   longestLifeMs: number;
   seed?: number;
+  /** Time for which a user sends a turn again after errors that are temporary, in ms. @default 0, each error is a fault */
+  repeatsForMs?: number;
   onKill?: (count: number, turns: number) => void;
   /** PostgreSQL server of the agent. @default none, the agent has a SQLite file */
   server?: PostgresServer;
@@ -35,7 +37,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
   const { victim, kills, conversations = 50, longestLifeMs } = options;
   const random = seeded(options.seed ?? 1);
   const beganAt = performance.now();
-  const turns = new StormTurns({ random });
+  const turns = new StormTurns({ random, repeatsForMs: options.repeatsForMs ?? 0 });
   const fabric = await Fabric.start({
     hasClient: false,
     replicas: victim === 'replica' ? REPLICAS : 1,
