@@ -6,9 +6,10 @@ const sum = { passed: 0, failed: 0, skipped: 0 };
 for (const file of process.argv.slice(2)) {
   try {
     const report = JSON.parse(readFileSync(file, 'utf8'));
-    // A test file that could not be loaded has no results. It counts as one failed test.
+    // A test file that could not be loaded has no results, and one whose clean-up failed has none that failed. Each counts as a failed test.
     const broken = report.testResults.filter(
-      (result) => result.status === 'failed' && result.assertionResults.length === 0,
+      ({ status, assertionResults }) =>
+        status === 'failed' && assertionResults.every((result) => result.status !== 'failed'),
     );
     sum.passed += report.numPassedTests;
     sum.failed += report.numFailedTests + broken.length;
