@@ -986,7 +986,8 @@ describe('limits', () => {
     await say(host, 'b', 't2', 'e');
     busy.open();
     for (const turn of running) expect(await (await turn).outcome).toMatchObject({ state: 'completed' });
-    expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c', 'd', 'e']);
+    // `e` is still in memory from its start.
+    expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c', 'd']);
   });
 
   test('conversations whose turns were all refused are evicted too', async () => {
@@ -1031,9 +1032,9 @@ describe('limits', () => {
     await say(host, 'b', 't1', 'd');
     await settle();
     await say(host, 'b', 't2', 'd');
-    expect([wakes('c'), wakes('d')]).toEqual([1, 1]);
+    expect([wakes('c'), wakes('d')]).toEqual([0, 0]);
     await say(host, 'again', 't2', 'c');
-    expect(wakes('c')).toBe(2);
+    expect(wakes('c')).toBe(1);
     expect(model.requests[3]!.messages.map(({ content }) => content!.length)).toEqual([9, 2_000, 2_000, 5]);
   });
 
@@ -1217,12 +1218,75 @@ describe('late answers of the store, outdated copies and other processes', () =>
     expect(model.count).toBe(1);
   });
 
+  test('the first turn of a new conversation only writes to the store', async () => {
+    const store = new MemoryStore();
+    const read = (['reach', 'peek', 'acquire', 'retried'] as const).map((name) => vi.spyOn(store, name));
+    const payload = { left_out: undefined, kept: 1 };
+    const model = scriptedModel(['one']);
+    const host = hostOf({ store, model });
+    await start(host, 'c', { payload });
+    const id = await host.reach({ principal: 'local', mayUseAny: false }, 'c');
+    expect(await say(host, 'hi', 't1', id)).toBe('one');
+    for (const method of read) expect(method).not.toHaveBeenCalled();
+    expect(model.requests[0]!.messages.map(({ content }) => content)).toEqual(['Be brief.', 'hi']);
+  });
+
+  test('a process continues a conversation that it started and another one has acquired since', async () => {
+    const store = new MemoryStore();
+    const model = scriptedModel(['one', 'two', 'three']);
+    const first = hostOf({ store, model });
+    const second = hostOf({ store: new MemoryStore({ sharedWith: store }), model });
+    await start(first);
+    expect(await say(second, 'a', 't1')).toBe('one');
+    expect(await say(first, 'b', 't2')).toBe('two');
+    expect(await say(second, 'c', 't3')).toBe('three');
+    expect(model.requests[2]!.messages.map(({ content }) => content)).toEqual([
+      'Be brief.',
+      'a',
+      'one',
+      'b',
+      'two',
+      'c',
+    ]);
+  });
+
+  test('a conversation that is acquired again before its start returns is loaded once', async () => {
+    const store = new MemoryStore();
+    const create = store.create.bind(store);
+    const created = Promise.withResolvers<void>();
+    store.create = async (given) => {
+      const answer = await create(given);
+      await created.promise;
+      return answer;
+    };
+    const hold = gate();
+    const host = hostOf({ store, model: scriptedModel([['a', hold, 'b'], 'c']) });
+    const starting = start(host);
+    await settle();
+    const turn = await host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' });
+    await hold.reached;
+    created.resolve();
+    await starting;
+    hold.open();
+    expect(await turn.outcome).toMatchObject({ state: 'completed', text: 'ab' });
+    expect(await say(host, 'and', 't2')).toBe('c');
+  });
+
+  test('replicas do not acquire the conversations that they start', async () => {
+    const store = new MemoryStore();
+    const host = hostOf({ store, model: scriptedModel(['one']), options: { isReplica: true } });
+    await start(host);
+    expect(await store.peek('c')).toMatchObject({ epoch: 0 });
+    expect(await say(host, 'hi', 't1')).toBe('one');
+  });
+
   test('a late answer of the store does not end a running turn', async () => {
     const store = new MemoryStore();
     const hold = gate();
     const model = scriptedModel([['a', hold, 'b'], 'c']);
+    await start(hostOf({ store, model }));
+    // This process has not loaded the conversation, so the turns look it up in the store.
     const host = hostOf({ store, model });
-    await start(host);
     const look = store.peek.bind(store);
     const late = Promise.withResolvers<void>();
     store.peek = async (id, turnId) => {

@@ -270,7 +270,8 @@ export class ConversationHost {
     mustBeText(id);
     const totals: Totals = { usage: noUsage(), spent: noSpending(), cost: this.#budget.noCost };
     const { messages = [], forked_from: from } = body;
-    const { created, record } = await this.#store.create({
+    const started = { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } } as const;
+    const { created, record, fence } = await this.#store.create({
       id,
       agent: this.#agent,
       startCallId: callId,
@@ -282,7 +283,9 @@ export class ConversationHost {
       // The caller owes the results of calls that the messages leave open.
       state: openCallsOf(messages).length > 0 ? 'input-required' : 'working',
       forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
-      started: { kind: 'conversation_started', at: this.#clock.now(), body: { ...body } },
+      started,
+      // Its first turn follows soon, mostly in this process. With replicas, any of them may run it.
+      isAcquired: this.placement === undefined,
     });
     if (!created && record.startCallId !== callId) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');
@@ -290,6 +293,10 @@ export class ConversationHost {
     // The conversation that had this id was removed from the store.
     const removed = created ? this.#conversations.owned(record.principal, id) : undefined;
     if (removed?.open.length === 0) this.#conversations.drop(removed);
+    if (fence) {
+      const stored = { ...started, body: JSON.parse(JSON.stringify(started.body)), seq: 1, cursor: 1 };
+      this.#conversations.addCreated({ record, fence, started: stored, history: [], open: [] });
+    }
     return viewOf(record);
   }
 

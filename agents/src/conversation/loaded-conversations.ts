@@ -119,11 +119,24 @@ export class LoadedConversations {
   }
 
   async #load(id: string): Promise<Conversation> {
-    const { store, agent, clock, observer, onLoaded } = this.#deps;
-    const { leaseMs, maxWindowTokens } = this.#options;
-    const acquired = await store.acquire(id, leaseMs);
+    const { store, agent } = this.#deps;
+    const acquired = await store.acquire(id, this.#options.leaseMs);
     if (acquired?.record.agent !== agent) throw unknownConversation();
     if (this.#state === 'closed') throw new FabricError('NODE_GONE', 'The agent stopped.');
+    return this.#add(acquired);
+  }
+
+  /** Adds a conversation that this process has created and acquired, unless another call has already acquired it again. */
+  addCreated(acquired: AcquiredConversation): void {
+    const { id } = acquired.record;
+    if (this.#state === 'closed' || this.#loaded.has(id) || this.#loading.has(id)) return;
+    this.evict(this.#add(acquired));
+  }
+
+  #add(acquired: AcquiredConversation): Conversation {
+    const { store, clock, observer, onLoaded } = this.#deps;
+    const { leaseMs, maxWindowTokens } = this.#options;
+    const { id } = acquired.record;
     const conversation = new Conversation(acquired, store, {
       leaseMs,
       clock,

@@ -20,6 +20,7 @@ import {
   type Append,
   type ConversationRecord,
   type ConversationStore,
+  type CreatedConversation,
   type EventBody,
   endOfTurn,
   type FindOptions,
@@ -174,10 +175,10 @@ export class MemoryStore implements ConversationStore, AgentStore {
     });
   }
 
-  async create(conversation: NewConversation) {
+  async create(conversation: NewConversation): Promise<CreatedConversation> {
     this.#assertOpen();
     const { id: publicId, agent, startCallId, started, historyTurns, forkedFrom } = conversation;
-    const { principal = 'local', sharedWith = [], isEphemeral = false } = conversation;
+    const { principal = 'local', sharedWith = [], isEphemeral = false, isAcquired = false } = conversation;
     const existing = this.#owned({ agent, principal, publicId });
     if (existing) return { created: false, record: { ...existing.record } };
     this.#assertNotFull(publicId);
@@ -211,14 +212,15 @@ export class MemoryStore implements ConversationStore, AgentStore {
       historyTurns,
       events: [event],
       turns: new Map(),
-      acquisitions: [],
-      holder: '',
+      acquisitions: isAcquired ? [{ fence: 1, firstSeq: 2 }] : [],
+      holder: isAcquired ? this.holder : '',
       leaseUntil: 0,
-      epoch: 0,
+      epoch: isAcquired ? 1 : 0,
       dormantEpoch: -1,
       trashedRunningMs: 0,
     });
-    return { created: true, record: { ...record } };
+    const fence = isAcquired ? { holder: this.holder, epoch: 1 } : undefined;
+    return { created: true, record: { ...record }, fence };
   }
 
   async reach(request: ReachRequest): Promise<string | undefined> {

@@ -3,6 +3,7 @@
 import type { Clock } from '@fame-fabric/shared';
 import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { fenceOf } from './cursor.ts';
 import { cursorConformance } from './cursors.conformance.ts';
 import type { QuotaChange } from './quota.ts';
 import type {
@@ -95,6 +96,30 @@ export function storeConformance(name: string, open: (options: OpenOptions) => P
       expect(await store.record('unknown')).toBeUndefined();
       expect(await store.peek('unknown')).toBeUndefined();
       expect(await store.acquire('unknown', LEASE)).toBeUndefined();
+    });
+
+    test('a conversation that is acquired at its creation can be written by its writer, and acquired by any other', async () => {
+      const other = await bench.another();
+      const { created, record, fence } = await store.create(conversation('c', { isAcquired: true }));
+      expect({ created, fence }).toEqual({ created: true, fence: { holder: store.holder, epoch: 1 } });
+      expect(record).toMatchObject({ id: 'c', lastSeq: 1 });
+      const peek = await other.peek('c');
+      expect([peek?.epoch, peek?.holder]).toEqual([1, undefined]);
+      const again = await store.create(conversation('c', { isAcquired: true }));
+      expect(again).toEqual({ created: false, record, fence: undefined });
+      await append('c', fence!, 1, wholeTurn('t1'), { leaseMs: 0 });
+      expect((await store.read('c')).map(({ cursor }) => fenceOf(cursor))).toEqual([0, 1, 1, 1, 1]);
+      const taken = (await other.acquire('c', LEASE))!;
+      expect(taken).toMatchObject({ fence: { holder: other.holder, epoch: 2 }, record: { lastSeq: 5 } });
+      await expect(append('c', fence!, 5, wholeTurn('t2'))).rejects.toEqual(conflict);
+    });
+
+    test('a conversation that is created without an acquisition has no writer', async () => {
+      expect((await store.create(conversation('c'))).fence).toBeUndefined();
+      const peek = await store.peek('c');
+      expect([peek?.epoch, peek?.holder]).toEqual([0, undefined]);
+      const unacquired = { holder: store.holder, epoch: 0 };
+      await expect(append('c', unacquired, 1, wholeTurn('t1'))).rejects.toEqual(conflict);
     });
 
     test('events are returned unchanged, in order and without gaps', async () => {

@@ -118,12 +118,22 @@ export interface NewConversation {
   readonly forkedFrom?: ForkPoint | undefined;
   /** Becomes seq 1. */
   readonly started: NewEvent;
+  /** Acquires it for this writer, without a lease: any writer may acquire it at once. @default false */
+  readonly isAcquired?: boolean | undefined;
+}
+
+export interface CreatedConversation {
+  /** False if it existed before. */
+  readonly created: boolean;
+  readonly record: ConversationRecord;
+  /** Present if it was created with `isAcquired`. */
+  readonly fence?: Fence | undefined;
 }
 
 /** Fencing token of one acquisition. The store rejects writes whose epoch is not the conversation's latest. */
 export interface Fence {
   readonly holder: string;
-  /** Counts up with each `acquire`. */
+  /** Counts up with each acquisition. */
   readonly epoch: number;
 }
 
@@ -325,7 +335,7 @@ export interface ConversationStore {
   /** Id of this writer: 16 letters and digits, a new one for each opened store. */
   readonly holder: string;
   /** Creates a conversation, or returns the existing one of its agent and owner with its public id. */
-  create(conversation: NewConversation): Promise<{ created: boolean; record: ConversationRecord }>;
+  create(conversation: NewConversation): Promise<CreatedConversation>;
   /**
    * Returns the id in the store of the conversation that a principal reaches under a public id: its own, else one that is shared with
    * it, else with `mayUseAny` one of another owner. The oldest one if there are several. `undefined` if there is none.

@@ -356,6 +356,29 @@ describe('a follower', () => {
     expect(types(live.events).at(-1)).toBe('ended');
   });
 
+  test('notices that another process has acquired the conversation after a turn in this one', async () => {
+    const clock = new ManualClock();
+    const store = new MemoryStore({ clock });
+    const here = hostOf({ clock, store, replies: ['Here.'] });
+    const there = hostOf({
+      clock,
+      store: new MemoryStore({ clock, sharedWith: store }),
+      replies: ['There.'],
+    });
+    await here.begin();
+    await (await here.say('a')).outcome;
+    const live = reader(here.host);
+    await settleMore();
+    expect(textOf(live.events)).toBe('Here.');
+    await (await there.say('b')).outcome;
+    await clock.run(8_000);
+    await settleMore();
+    expect(textOf(live.events)).toBe('Here.There.');
+    live.leave();
+    await live.done;
+    expect(clock.timerCount).toBe(0);
+  });
+
   test('retracts text that was lost with its process', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });

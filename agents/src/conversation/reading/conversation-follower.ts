@@ -1,6 +1,6 @@
 // A reader of a whole conversation: first the recorded events from the store, then live ones from the feed of this process, which
-// include text that is not written yet. While this process has not loaded the conversation, the reader polls the store, because another
-// process may write to it. Each event is compared with the reader's cursor, so a change between store and feed leaves no gap and no
+// include text that is not written yet. While this process has not loaded the conversation, or has no turn of it, the reader polls the
+// store, because another process may write to it. Each event is compared with the reader's cursor, so a change between store and feed leaves no gap and no
 // repeat.
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
@@ -13,7 +13,7 @@ import {
   type Peek,
   type StoredState,
 } from '../../store/store.ts';
-import type { JournalWriter } from '../journal/journal-writer.ts';
+import type { Conversation } from '../loaded-conversation.ts';
 import { type LoadedConversations, unknownConversation } from '../loaded-conversations.ts';
 import { endedEvent, isoTime, type RecordedEvent, recordedEvent } from './recorded-event.ts';
 
@@ -146,10 +146,10 @@ export class ConversationFollower {
     return this.#hasEnded || this.#signal.aborted;
   }
 
-  /** The journal of the conversation, if this process has loaded it and can write it. */
-  get #journal(): JournalWriter | undefined {
-    const journal = this.#deps.conversations.get(this.#id)?.journal;
-    return journal?.failure === undefined ? journal : undefined;
+  /** The conversation, if this process has loaded it and can write it. */
+  get #loaded(): Conversation | undefined {
+    const loaded = this.#deps.conversations.get(this.#id);
+    return loaded?.journal.failure === undefined ? loaded : undefined;
   }
 
   /** Yields the events in the store after the cursor. */
@@ -163,10 +163,11 @@ export class ConversationFollower {
 
   /** Yields the events of the feed, until it closes. Yields nothing if this process does not have the conversation. */
   async *#live(): AsyncGenerator<RecordedEvent, void> {
-    const journal = this.#journal;
-    if (!journal) return;
+    const loaded = this.#loaded;
+    if (!loaded) return;
     this.#feed = 'open';
-    const unsubscribe = journal.feed.subscribe({
+    const checks = this.#deps.clock.every(MAX_POLL_MS, () => void this.#dropIfOutdated(loaded));
+    const unsubscribe = loaded.journal.feed.subscribe({
       event: (event) => this.#receive(event),
       closed: () => {
         this.#feed = 'closed';
@@ -187,10 +188,24 @@ export class ConversationFollower {
         await this.#change.next();
       }
     } finally {
+      checks.stop();
       unsubscribe();
       this.#unread = [];
       this.#unreadChars = 0;
       this.#feed = 'none';
+    }
+  }
+
+  /** Drops a conversation that is idle here and that another process has acquired since. The renewed leases show that for busy ones. */
+  async #dropIfOutdated(loaded: Conversation): Promise<void> {
+    const { conversations, store } = this.#deps;
+    if (loaded.open.length > 0) return;
+    try {
+      const peek = await store.peek(this.#id);
+      const isCurrent = peek?.epoch === loaded.journal.epoch;
+      if (!isCurrent && loaded.open.length === 0) conversations.drop(loaded);
+    } catch {
+      // Without the store the next check decides.
     }
   }
 
@@ -233,7 +248,7 @@ export class ConversationFollower {
     const stopWatching = conversations.onLoad(this.#id, wake);
     const timer = clock.after(ms, wake);
     try {
-      if (!this.#journal && !this.#isOver && !stopping.aborted) await this.#change.next();
+      if (!this.#loaded && !this.#isOver && !stopping.aborted) await this.#change.next();
     } finally {
       timer.stop();
       stopWatching();

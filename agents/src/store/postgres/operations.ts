@@ -6,7 +6,7 @@ import { changed, type QuotaChange, type QuotaCounter, type QuotaRefusal, refusa
 import { joins } from '../retry.ts';
 import type {
   AcquiredConversation,
-  ConversationRecord,
+  CreatedConversation,
   JournalEvent,
   NewConversation,
   RetryRequest,
@@ -29,15 +29,19 @@ export interface GivenConversation extends Omit<NewConversation, 'started' | 'to
   readonly totals: string;
 }
 
+/** Epoch of the first acquisition. */
+const FIRST_EPOCH = 1;
+
 const selectOwned = `SELECT ${COLUMNS} FROM conversation
   WHERE public_id = $1 AND agent = $2 AND principal = $3 AND trashed_at = 0`;
 
 export async function create(
   tx: Transaction,
   room: Room,
+  holder: string,
   given: GivenConversation,
-): Promise<{ created: boolean; record: ConversationRecord }> {
-  const { id: publicId, agent, principal = 'local', started } = given;
+): Promise<CreatedConversation> {
+  const { id: publicId, agent, principal = 'local', started, isAcquired = false } = given;
   const existing = await tx.sql.get<Row>(selectOwned, publicId, agent, principal);
   if (existing) return { created: false, record: recordOf(existing) };
   room.assertNotFull(tx);
@@ -53,7 +57,7 @@ export async function create(
     `INSERT INTO conversation (id, public_id, agent, principal, shared_with, start_call, state, history_turns, started_at,
        changed_at, last_seq, turns, chars, totals, holder, lease_until, fence, dormant_fence, trashed_at, trashed_running_ms,
        forked_from, forked_at, is_ephemeral, last_outcome)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 0, $11, $12, '', 0, 0, -1, 0, 0, $13, $14, $15, '')
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, 0, $11, $12, $13, 0, $14, -1, 0, 0, $15, $16, $17, '')
      RETURNING ${COLUMNS}`,
     id,
     publicId,
@@ -67,6 +71,8 @@ export async function create(
     tx.now,
     chars,
     given.totals,
+    isAcquired ? holder : '',
+    isAcquired ? FIRST_EPOCH : 0,
     given.forkedFrom?.conversationId ?? '',
     given.forkedFrom?.turnId ?? '',
     given.isEphemeral ?? false,
@@ -83,7 +89,10 @@ export async function create(
   tx.addBytes(chars);
   if (principal !== 'local') tx.addToOwner(principal, chars);
   tx.addRow(row!);
-  return { created: true, record: recordOf(row!) };
+  const record = recordOf(row!);
+  if (!isAcquired) return { created: true, record };
+  await tx.sql.run('INSERT INTO acquisition VALUES ($1, $2, 2)', row!.key, FIRST_EPOCH);
+  return { created: true, record, fence: { holder, epoch: FIRST_EPOCH } };
 }
 
 export async function acquire(

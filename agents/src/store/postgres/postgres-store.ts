@@ -29,6 +29,7 @@ import {
   type Append,
   type ConversationRecord,
   type ConversationStore,
+  type CreatedConversation,
   type FindOptions,
   type FoundPage,
   type HistoryOptions,
@@ -187,15 +188,13 @@ export class PostgresStore implements ConversationStore, AgentStore {
     await this.#session.open();
   }
 
-  create({
-    started,
-    totals,
-    ...rest
-  }: NewConversation): Promise<{ created: boolean; record: ConversationRecord }> {
+  create({ started, totals, ...rest }: NewConversation): Promise<CreatedConversation> {
     const given = { ...rest, totals: JSON.stringify(totals), started: givenEvent(started) };
     const { agent, principal = 'local', id } = given;
     const names = [`id:${id}`, ...(principal === 'local' ? [] : [`owner:${principal}`])];
-    return this.#write(names, [id], (tx) => operations.create(tx, this.#room, { ...given, agent }));
+    return this.#write(names, [id], (tx) =>
+      operations.create(tx, this.#room, this.holder, { ...given, agent }),
+    );
   }
 
   reach(request: ReachRequest): Promise<string | undefined> {

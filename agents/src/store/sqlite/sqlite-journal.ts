@@ -69,6 +69,13 @@ export interface RawCreate {
   state?: StoredState | undefined;
   forkedFrom?: ForkPoint | undefined;
   started: RawNewEvent;
+  isAcquired?: boolean | undefined;
+}
+/** A `CreatedConversation` with its record in raw form. */
+export interface RawCreated {
+  created: boolean;
+  record: RawRecord;
+  fence?: Fence | undefined;
 }
 export interface RawAppend {
   conversationId: string;
@@ -122,6 +129,8 @@ interface JournalOptions {
   isDead(holder: string): boolean;
 }
 
+/** Epoch of the first acquisition. */
+const FIRST_EPOCH = 1;
 /** Retry keys that are kept between two checks of their number. */
 const RETRIES_PER_CHECK = 64;
 const EVENT_COLUMNS = 'seq, at, kind, turn_id, body, parts';
@@ -141,8 +150,8 @@ export class SqliteJournal {
     this.removal = new Removal(db, this.#sql, options.isDead);
   }
 
-  create(now: number, given: RawCreate): { created: boolean; record: RawRecord } {
-    const { id: publicId, agent, principal = 'local', sharedWith = [] } = given;
+  create(now: number, given: RawCreate): RawCreated {
+    const { id: publicId, agent, principal = 'local', sharedWith = [], isAcquired = false } = given;
     const existing = ownedRowOf(this.#sql, agent, principal, publicId);
     if (existing) return { created: false, record: recordOf(existing) };
     this.assertNotFull();
@@ -156,7 +165,7 @@ export class SqliteJournal {
       .prepare(
         `INSERT INTO conversation (id, agent, start_call, state, history_turns, started_at, changed_at, last_seq, turns,
          chars, totals, holder, lease_until, fence, principal, public_id, shared_with, forked_from, forked_at, is_ephemeral)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, '', 0, 0, ?, ?, ?, ?, ?, ?)`,
+       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         id,
@@ -168,6 +177,8 @@ export class SqliteJournal {
         now,
         body.length,
         given.totals,
+        isAcquired ? this.#options.holder : '',
+        isAcquired ? FIRST_EPOCH : 0,
         principal,
         publicId,
         JSON.stringify(sharedWith),
@@ -175,8 +186,12 @@ export class SqliteJournal {
         given.forkedFrom?.turnId ?? '',
         given.isEphemeral ? 1 : 0,
       );
-    this.#insertEvent(Number(lastInsertRowid), 1, given.started);
-    return { created: true, record: recordOf(rowOf(this.#sql, id)!) };
+    const key = Number(lastInsertRowid);
+    this.#insertEvent(key, 1, given.started);
+    const record = recordOf(rowOf(this.#sql, id)!);
+    if (!isAcquired) return { created: true, record };
+    this.#sql.run('INSERT INTO acquisition VALUES (?, ?, 2)', key, FIRST_EPOCH);
+    return { created: true, record, fence: { holder: this.#options.holder, epoch: FIRST_EPOCH } };
   }
 
   reach({ agent, publicId, principal, mayUseAny, owner }: ReachRequest): string | undefined {

@@ -25,6 +25,7 @@ import type {
   Append,
   ConversationRecord,
   ConversationStore,
+  CreatedConversation,
   EventBody,
   Fence,
   FindCursor,
@@ -47,7 +48,7 @@ import type {
 import { NO_OWNER_LIMITS, type OwnerLimits } from '../store.ts';
 import type { StoreTime } from '../store-time.ts';
 import type { RawRecord } from './conversation-row.ts';
-import type { RawEvent } from './sqlite-journal.ts';
+import type { RawCreated, RawEvent } from './sqlite-journal.ts';
 import type { Operation, WorkerAnswer, WorkerRequest, WorkerSetup } from './sqlite-worker.ts';
 
 export interface SqliteStoreOptions {
@@ -135,10 +136,10 @@ export class SqliteStore implements ConversationStore, AgentStore {
     });
   }
 
-  async create({ started, totals, ...rest }: NewConversation) {
+  async create({ started, totals, ...rest }: NewConversation): Promise<CreatedConversation> {
     const given = { ...rest, totals: JSON.stringify(totals), started: rawEvent(started) };
-    const { created, record } = await this.#request<{ created: boolean; record: RawRecord }>('create', given);
-    return { created, record: recordOf(record) };
+    const { record, ...created } = await this.#request<RawCreated>('create', given);
+    return { ...created, record: recordOf(record) };
   }
 
   async acquire(conversationId: string, leaseMs: number): Promise<AcquiredConversation | undefined> {
