@@ -63,7 +63,8 @@ export const ownedRowOf = (
   publicId: string,
 ): Row | undefined =>
   sql.get<Row>(
-    'SELECT * FROM conversation WHERE public_id = ? AND agent = ? AND principal = ? AND trashed_at = 0',
+    `SELECT * FROM conversation INDEXED BY conversation_by_public_id
+     WHERE public_id = ? AND agent = ? AND principal = ? AND trashed_at = 0`,
     publicId,
     agent,
     principal,

@@ -269,6 +269,8 @@ export class Removal {
     const isFull = (): boolean => maxBytes > 0 && this.#charsOf(principal) >= maxBytes;
     const isCrowded = (): boolean =>
       isNew && maxConversations > 0 && this.#openOf(principal, maxConversations) >= maxConversations;
+    // Counting an owner's open conversations takes time, so check once in the usual case.
+    if (!isFull() && !isCrowded()) return true;
     const isHeld = this.#heldAt(now);
     const move = (rows: readonly Row[], isAbove: () => boolean): void => {
       for (const row of rows) {
