@@ -45,8 +45,10 @@ class NodeReader implements ByteReader {
     stream.on('data', (piece: Uint8Array) => this.#add(piece));
     stream.on('end', () => this.#finish(undefined));
     stream.on('error', (error) => this.#finish(error));
-    // Has no effect after the end or an error.
-    stream.on('close', () => this.#finish(closedEarly()));
+    stream.on('close', () => {
+      // Creating an error with its stack takes time, and most streams have ended.
+      if (!this.#end) this.#finish(closedEarly());
+    });
     if (stream.errored) this.#finish(stream.errored);
   }
 

@@ -78,7 +78,8 @@ export const nodeFetch: typeof globalThis.fetch = async (
   let outgoing: Outgoing = {
     url: new URL(input instanceof Request ? input.url : input),
     method,
-    headers: new Headers(headers),
+    // The package makes new headers for each request, so they need no copy.
+    headers: headers instanceof Headers ? headers : new Headers(headers),
     body: body as string | undefined,
   };
   for (let redirects = 0; ; redirects += 1) {
