@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
+/** For tests with random values. */
+const seed = 'test/kit/fixed-seed.ts';
 /** For tests that start processes. */
-const setupFiles = ['test/kit/clean-up.ts'];
+const setupFiles = ['test/kit/clean-up.ts', seed];
 const exclude = ['**/node_modules/**', '**/dist/**', '**/templates/**'];
 
 /** A minute of frames, with time limits of its own. */
@@ -52,6 +54,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          setupFiles: [seed],
           include: [
             '{shared,sentinel,agents,client,doors,console,packages,bin,bench,packaging}/**/*.test.ts',
             'test/*.test.ts',
