@@ -142,9 +142,10 @@ describe('hostile text', () => {
     ['one word', 'x'.repeat(MAX_MARKDOWN_CHARS)],
     ['addresses', 'a@b.'.repeat(MAX_MARKDOWN_CHARS / 4)],
   ])('%s are read in bounded time', (_name, text) => {
-    const start = performance.now();
+    // Processor time: other processes do not delay it.
+    const start = process.cpuUsage();
     const { elements } = shown(text);
-    expect(performance.now() - start).toBeLessThan(3_000);
+    expect(process.cpuUsage(start).user / 1_000).toBeLessThan(3_000);
     expect(elements.length).toBeLessThan(MAX_MARKDOWN_CHARS);
   });
 });

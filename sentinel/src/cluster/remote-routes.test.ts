@@ -63,11 +63,17 @@ test('many announced pools take little time with many routes', async () => {
     caller,
     Array.from({ length: 30_000 }, (_, n) => `w@n${n}.x.y`),
   );
+  let runs = 0;
+  /** The shortest of five runs: another process may disturb some. */
   const timeOf = (pools: number): number => {
-    const bound = Array.from({ length: pools }, (_, n) => [`w@*.m${n}.x.z`, null] as const);
-    const startedAt = performance.now();
-    routes.changed({ ...CHANGES, bound });
-    return performance.now() - startedAt;
+    const times = Array.from({ length: 5 }, () => {
+      const run = runs++;
+      const bound = Array.from({ length: pools }, (_, n) => [`w@*.m${n}.r${run}.z`, null] as const);
+      const startedAt = performance.now();
+      routes.changed({ ...CHANGES, bound });
+      return performance.now() - startedAt;
+    });
+    return Math.min(...times);
   };
   timeOf(1);
   // A ratio does not depend on the load of the machine.

@@ -85,9 +85,10 @@ describe('an address', () => {
 
   it('is refused quickly in any case', () => {
     fc.assert(fc.property(fc.string({ maxLength: 300 }), (text) => void tryParseAddress(text)));
-    const started = performance.now();
+    // Processor time: other processes do not delay it.
+    const started = process.cpuUsage();
     for (const evil of ['a', '-', 'a.', '/a', '*.']) tryParseAddress(`x@${evil.repeat(120)}!`);
-    expect(performance.now() - started).toBeLessThan(250);
+    expect(process.cpuUsage(started).user / 1_000).toBeLessThan(250);
   });
 });
 

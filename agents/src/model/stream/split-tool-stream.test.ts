@@ -520,7 +520,7 @@ describe('streams', () => {
     controller.abort(reason);
     expect(await text).toMatchObject({ items: [{ text: 'a' }, { text: 'b' }], error: reason });
     expect(await calls).toEqual({ items: [], error: reason });
-    expect(performance.now() - started).toBeLessThan(50);
+    expect(performance.now() - started).toBeLessThan(1_000);
     await expect(stream.done).rejects.toBe(reason);
     expect(source.closed).toBe(true);
     expect(source.pulled).toBe(3);
