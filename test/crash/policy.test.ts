@@ -71,7 +71,9 @@ test('G3: a policy decides about calls and pages, and a change of it ends what i
     .poll(() => guest.call('math@fame.fabric', 'add', [1, 2]).catch((error: { code: string }) => error.code))
     .toBe('AUTH_FORBIDDEN');
   expect(performance.now() - from).toBeLessThan(5_000);
-  expect(linesOf(audit)).toContainEqual(expect.objectContaining({ outcome: 'changed', action: 'Policy' }));
+  await expect
+    .poll(() => linesOf(audit))
+    .toContainEqual(expect.objectContaining({ outcome: 'changed', action: 'Policy' }));
 
   writeFileSync(policy, 'rules: {');
   await sentinel.proc.waitFor(/the last good policy stays in force/);

@@ -12,7 +12,7 @@ import { textOf } from '../kit/streamed-text.ts';
 import { type Journal, JournalView } from './journal-view.ts';
 import { PostgresJournal } from './postgres/postgres-journal.ts';
 
-const LEASE_MS = 1_500;
+const LEASE_MS = 3_000;
 const PROGRAM = fileURLToPath(new URL('./agent-program.ts', import.meta.url));
 
 /** One of the two: an agent process behind its own sentinel, and a client of it. */
