@@ -8,7 +8,7 @@ import { runPowerCuts } from './power-cut.ts';
 afterAll(stopStack);
 
 test('P3: after a power cut the disk has every event that a client received, except streamed text, which is taken back', {
-  timeout: 120_000,
+  timeout: 300_000,
   retry: 0,
 }, async () => {
   const report = await runPowerCuts({ rounds: 20 });
@@ -22,7 +22,7 @@ test('P3: after a power cut the disk has every event that a client received, exc
 
 test.skipIf(inject('postgres').reason !== undefined)(
   'P3: after an immediate stop PostgreSQL has every event that a client received, except streamed text',
-  { timeout: 120_000, retry: 0 },
+  { timeout: 300_000, retry: 0 },
   async () => {
     const server = await PostgresServer.start();
     const report = await runServerStops(server, { rounds: 8 }).finally(() => server.close());

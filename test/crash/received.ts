@@ -1,5 +1,5 @@
 // The events that a client received of one conversation, and their comparison with a journal. The journal must have every event
-// except text that was still being streamed, and its texts must be those of the client.
+// except text that was still being streamed or that a restart took back, and its texts must be those of the client.
 import type { TurnEvent } from '@fame-fabric/client';
 import type { JournalRow } from './journal-view.ts';
 
@@ -69,6 +69,7 @@ export class Received {
       ),
     );
     const lastDurable = this.#events.findLastIndex(({ type }) => type !== 'text');
+    const kept = keptLengths(this.#events);
     for (const [index, event] of this.#events.entries()) {
       const { type, seq = 0 } = event;
       if (type !== 'text') {
@@ -79,14 +80,35 @@ export class Received {
       const start = Math.floor((seq - 1) / ROW) * ROW;
       const row = byStart.get(start);
       const isStreamed = index > lastDurable;
-      if (row === undefined && isStreamed) continue;
-      const end = seq - start;
-      const stored = row?.slice(end - event.text.length, end);
-      if (stored !== event.text)
+      if (kept[index] === 0 || (row === undefined && isStreamed)) continue;
+      const from = seq - start - event.text.length;
+      const stored = row?.slice(from, from + kept[index]!);
+      if (stored !== event.text.slice(0, kept[index]))
         faults.push(`a client received ${JSON.stringify(event)}, the journal has ${stored}`);
     }
     return faults;
   }
+}
+
+/**
+ * For each event, the characters of its text that no later `restart` took back. A restart takes back text that was lost with the
+ * process that streamed it.
+ */
+function keptLengths(events: readonly TurnEvent[]): number[] {
+  const kept = events.map((event) => (event.type === 'text' ? event.text.length : 0));
+  /** Indexes of the texts of the turn. */
+  let texts: number[] = [];
+  for (const [index, event] of events.entries()) {
+    if (event.type === 'text') texts.push(index);
+    if (event.type === 'done') texts = [];
+    if (event.type !== 'restart') continue;
+    let left = event.keep;
+    for (const text of texts) {
+      kept[text] = Math.min(kept[text]!, left);
+      left -= kept[text]!;
+    }
+  }
+  return kept;
 }
 
 const rowText = ({ body }: JournalRow): string => String(body.text);

@@ -11,7 +11,7 @@ export interface StormOptions {
   kills: number;
   /** Conversations that run turns at the same time. @default 50 */
   conversations?: number;
-  /** Longest time between the start of a process and its end, in ms. */
+  /** Longest time between the start of a process and its end, in ms. Every second process lives until a turn has ended. */
   longestLifeMs: number;
   seed?: number;
   /** Time for which a user sends a turn again after errors that are temporary, in ms. @default 0, each error is a fault */
@@ -30,6 +30,8 @@ export interface StormReport extends TurnCounts {
 }
 
 const REPLICAS = 3;
+/** Every second process lives until a turn has ended. On a slow machine the lives of the others may end before they serve. */
+const LONG_LIFE = 2;
 /** Pause of a replica, in ms: longer than its lease. */
 const FREEZE_MS = 4_000;
 
@@ -45,9 +47,14 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     ...(options.server ? { server: options.server } : {}),
   });
   const client = await connect({ url: fabric.url, backoffMaxMs: 500 });
-  const running = Array.from({ length: conversations }, () => turns.run(client));
+  let onTurn = (): void => {};
+  const running = Promise.all(Array.from({ length: conversations }, () => turns.run(client, () => onTurn())));
   for (let count = 1; count <= kills; count++) {
+    const turnEnds = new Promise<void>((resolve) => {
+      onTurn = resolve;
+    });
     await new Promise((resolve) => setTimeout(resolve, random() * longestLifeMs));
+    if (count % LONG_LIFE === 0) await Promise.race([turnEnds, running]);
     if (victim === 'replica') await strike(fabric, Math.floor(random() * REPLICAS), count % 5 === 0);
     else await fabric.kill(victim);
     if (victim === 'agent') fabric.spawnAgent();
@@ -55,7 +62,7 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     options.onKill?.(count, turns.count);
   }
   turns.end();
-  await Promise.all(running);
+  await running;
   await client.close();
   const counts = turns.check(fabric.journal, fabric.model);
   await fabric.stop();
