@@ -62,9 +62,8 @@ export interface WriteOwner {
 }
 
 /**
- * Writes `bytes` to a handle that has no unfinished write. Returns 0 if the system has accepted them at once, as almost always.
- * Otherwise the result is the count of bytes that it has not accepted yet, at least 1, and `bytes` must not change until `onWritten` is
- * called. A broken connection is reported before this returns.
+ * Writes `bytes` to a handle that has no unfinished write. Returns the count of bytes that the system has not accepted yet: 0 almost
+ * always. Otherwise `bytes` must not change until `onWritten` is called. A broken connection is reported before this returns.
  */
 export function writeDirectly(handle: WritableHandle, bytes: Uint8Array, owner: WriteOwner): number {
   const status = handle.writeBuffer(request!, bytes);
@@ -72,11 +71,15 @@ export function writeDirectly(handle: WritableHandle, bytes: Uint8Array, owner: 
     owner.onWritten(status);
     return 0;
   }
+  if (request!.getAsyncId() < 0) return 0;
   // Node writes the rest of an incomplete write a second time. If the system accepts it then, no byte is left, but the request is in use
   // until the next iteration of the event loop. Node ends the process if a write gets a request that is in use.
-  if (request!.getAsyncId() < 0) return 0;
-  request!.buffer = bytes;
-  request!.oncomplete = (end) => owner.onWritten(end);
+  const used = request!;
   request = new Request!();
-  return Math.max(1, handle.writeQueueSize);
+  const pending = handle.writeQueueSize;
+  if (pending > 0) {
+    used.buffer = bytes;
+    used.oncomplete = (end) => owner.onWritten(end);
+  }
+  return pending;
 }

@@ -6,6 +6,7 @@ import { ManualClock } from '@fame-fabric/shared/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { QueueBudget } from '../session/queue-budget.ts';
+import type { WritableHandle } from './direct-write.ts';
 import { MAX_BYTES_BEFORE_PONG, NodeSocket, SLICE_MESSAGES } from './node-socket.ts';
 import { READ_BYTES } from './read-buffer.ts';
 
@@ -70,6 +71,28 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 const until = async (isTrue: () => boolean): Promise<void> => {
   while (!isTrue()) await turn();
 };
+
+test('a write whose bytes are all accepted at the second try does not keep the event loop busy', async () => {
+  const handle = (socket as unknown as { _handle: WritableHandle })._handle;
+  const write = handle.writeBuffer;
+  let empty = 0;
+  handle.writeBuffer = (request, bytes) => {
+    // A callback of such a write in each step of the loop would let no other event run, not even the limit of this test.
+    if (bytes.length === 0 && ++empty > 100) throw new Error('empty bytes are written again and again');
+    const status = write.call(handle, request, bytes);
+    if (bytes.length > 0) Object.assign(request, { getAsyncId: () => 1 });
+    return status;
+  };
+  for (const text of ['a', 'b']) {
+    node.send(Buffer.from(text));
+    node.flush();
+  }
+  expect([budget.socketBytes, node.bufferedBytes]).toEqual([0, 0]);
+  const texts: string[] = [];
+  client.on('message', (data) => texts.push(String(data)));
+  await until(() => texts.length === 2);
+  expect(texts).toEqual(['a', 'b']);
+});
 
 test('a paused node is not read any further, not even within a chunk, and continues after a turn', async () => {
   onMessage = (text) => {
