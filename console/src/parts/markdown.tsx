@@ -21,6 +21,8 @@ export const MAX_MARKDOWN_CHARS = 24_000;
 const MORE_CHARS = 100_000;
 /** Deepest nesting of quotes, lists and emphasis. Deeper content is shown as its source. */
 const MAX_DEPTH = 24;
+/** Most runs of `_` and `*` in lines without a blank line between them. More than those of a long list of names with underscores. */
+const MAX_DELIMITERS = 1_000;
 
 /** Text of unknown origin as Markdown. */
 export const Markdown = memo(({ text }: { text: string }) => {
@@ -61,10 +63,10 @@ export const visibleText = (text: string): string =>
     return code < 0x20 ? String.fromCharCode(0x2400 + code) : `\\u${code.toString(16).padStart(4, '0')}`;
   });
 
-/** Returns the elements of a Markdown text, or the text if it cannot be read, such as one with thousands of nested quotes. */
+/** Returns the elements of a Markdown text, or the text if it cannot be read, such as one with thousands of nested quotes or stars. */
 export function markdownElements(text: string): ComponentChildren {
   const shown = visibleText(text);
-  if (isTooDeep(shown)) return shown;
+  if (isTooDeep(shown) || hasTooManyDelimiters(shown)) return shown;
   try {
     return blocks(new Lexer({ gfm: true, breaks: true }).lex(shown), 0);
   } catch {
@@ -74,6 +76,10 @@ export function markdownElements(text: string): ComponentChildren {
 
 /** True for lines whose prefix nests deeper than any text of a person. The time of the lexer grows with the square of the depth. */
 const isTooDeep = (text: string): boolean => /^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)])){40}/m.test(text);
+
+/** True for delimiters that the lexer would compare with each other for seconds: its time grows with the square of their number. */
+const hasTooManyDelimiters = (text: string): boolean =>
+  text.split(/\n[ \t]*\n/).some((lines) => (lines.match(/_+|\*+/g)?.length ?? 0) > MAX_DELIMITERS);
 
 const blocks = (tokens: readonly Token[], depth: number): ComponentChildren =>
   tokens.map((token) => block(token, depth));
