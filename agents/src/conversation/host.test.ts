@@ -970,6 +970,19 @@ describe('limits', () => {
     ]);
   });
 
+  test('the payload of a conversation counts in the limit of idle ones', async () => {
+    const store = new MemoryStore();
+    const acquire = vi.spyOn(store, 'acquire');
+    const host = hostOf({ store, model: scriptedModel(['one', 'two']), options: { maxIdleChars: 3_000 } });
+    const payload = { text: 'x'.repeat(2_000) };
+    await start(host, 'c', { payload });
+    await start(host, 'd', { payload });
+    await say(host, 'a', 't1', 'd');
+    expect(acquire).not.toHaveBeenCalled();
+    await say(host, 'a', 't1', 'c');
+    expect(acquire.mock.calls.map(([id]) => id)).toEqual(['c']);
+  });
+
   test('busy conversations do not evict idle ones, and are not evicted', async () => {
     const store = new MemoryStore();
     const acquire = vi.spyOn(store, 'acquire');
@@ -1221,14 +1234,49 @@ describe('late answers of the store, outdated copies and other processes', () =>
   test('the first turn of a new conversation only writes to the store', async () => {
     const store = new MemoryStore();
     const read = (['reach', 'peek', 'acquire', 'retried'] as const).map((name) => vi.spyOn(store, name));
-    const payload = { left_out: undefined, kept: 1 };
     const model = scriptedModel(['one']);
-    const host = hostOf({ store, model });
-    await start(host, 'c', { payload });
+    const chat = new ChatTurns({ model });
+    let payload: unknown;
+    const runner: TurnRunner = {
+      modelName: chat.modelName,
+      run: (turn) => {
+        payload = turn.payload;
+        return chat.run(turn);
+      },
+    };
+    const host = hostOf({ store, runner });
+    await start(host, 'c', { payload: { left_out: undefined, kept: 1 } });
     const id = await host.reach({ principal: 'local', mayUseAny: false }, 'c');
     expect(await say(host, 'hi', 't1', id)).toBe('one');
     for (const method of read) expect(method).not.toHaveBeenCalled();
     expect(model.requests[0]!.messages.map(({ content }) => content)).toEqual(['Be brief.', 'hi']);
+    // As the store would return it.
+    expect(payload).toStrictEqual({ kept: 1 });
+  });
+
+  test('a turn that joins while its conversation is removed and started again does not run with the old settings', async () => {
+    const store = new MemoryStore();
+    const model = scriptedModel(['one']);
+    const host = hostOf({ store, model });
+    await start(host);
+    await store.remove('c');
+    const create = store.create.bind(store);
+    const created = Promise.withResolvers<void>();
+    store.create = async (given) => {
+      const answer = await create(given);
+      await created.promise;
+      return answer;
+    };
+    const starting = start(host, 'c', { systemPrompt: 'Be long.' });
+    await settle();
+    // The answer of the store is on its way, and this process still has the removed conversation in memory.
+    const early = host.turn({ conversationId: 'c', userMessage: 'hi', turnId: 't1' }).catch((error) => error);
+    await settle();
+    created.resolve();
+    await starting;
+    await early;
+    expect(await say(host, 'hi', 't1')).toBe('one');
+    expect(model.requests.map(({ messages }) => messages[0]!.content)).toEqual(['Be long.']);
   });
 
   test('a process continues a conversation that it started and another one has acquired since', async () => {

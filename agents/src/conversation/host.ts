@@ -264,7 +264,7 @@ export class ConversationHost {
   }
 
   async #create(
-    { id, callId, principal, sharedWith, isEphemeral }: Omit<StartRequest, 'options' | 'messages'>,
+    { id, callId, principal = 'local', sharedWith, isEphemeral }: Omit<StartRequest, 'options' | 'messages'>,
     body: Bodies['conversation_started'],
   ): Promise<ConversationView> {
     mustBeText(id);
@@ -284,8 +284,9 @@ export class ConversationHost {
       state: openCallsOf(messages).length > 0 ? 'input-required' : 'working',
       forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
       started,
-      // Its first turn follows soon, mostly in this process. With replicas, any of them may run it.
-      isAcquired: this.placement === undefined,
+      // The first turn usually follows soon in this process. With replicas, any of them may run it. A removed conversation of this id that is
+      // still in memory could write into the new one, if both had the first epoch.
+      isAcquired: this.placement === undefined && this.#conversations.owned(principal, id) === undefined,
     });
     if (!created && record.startCallId !== callId) {
       throw new FabricError('CONVERSATION_EXISTS', 'A conversation with that id exists already.');

@@ -45,6 +45,8 @@ export class Conversation {
   readonly journal: JournalWriter;
   readonly history: History;
   readonly totals: Totals;
+  /** Characters of its start beside the system prompt and the messages. */
+  readonly #startChars: number;
   /** Turns that have not ended, and the last ones that have. */
   readonly turns = new Map<string, LiveTurn>();
   runnerState: unknown;
@@ -75,6 +77,8 @@ export class Conversation {
     this.totals = structuredClone(record.totals) as unknown as Totals;
     this.history = historyOf(started, acquired.history, of.maxWindowTokens);
     this.runnerState = runnerStateOf(started, acquired.history);
+    const { payload, state } = bodyOf(started, 'conversation_started');
+    this.#startChars = lengthOf(payload) + lengthOf(state);
     for (const events of acquired.open) {
       const turn = turnOf(this.id, events, { clock, epoch: fence.epoch, recorded: recordedTurn(events) });
       this.turns.set(turn.id, turn);
@@ -99,7 +103,7 @@ export class Conversation {
 
   /** Rough size in memory, in characters. */
   get chars(): number {
-    let chars = this.options.systemPrompt.length + this.history.chars;
+    let chars = this.options.systemPrompt.length + this.#startChars + this.history.chars;
     // The text of a turn is in its events and in its outcome.
     for (const { inputChars, outcomeHere, size } of this.turns.values()) {
       chars += inputChars + 2 * (outcomeHere?.text.length ?? 0) + EVENT_CHARS * size;
@@ -119,6 +123,8 @@ export class Conversation {
     }
   }
 }
+
+const lengthOf = (value: unknown): number => (value === undefined ? 0 : JSON.stringify(value).length);
 
 export function historyOf(
   started: JournalEvent,

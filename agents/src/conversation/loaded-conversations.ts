@@ -1,4 +1,4 @@
-// The conversations that this process has in memory and may write. A conversation is acquired from the store on demand and kept
+// The conversations that this process has in memory and may write. A conversation is acquired at its creation or on demand, and kept
 // until another process acquires it. Renewed leases protect it while its turns run. The least recently used idle ones are evicted;
 // the store can load them again at any time.
 import { type Clock, FabricError, isFabricError, type Logger } from '@fame-fabric/shared';

@@ -1,7 +1,7 @@
 // A reader of a whole conversation: first the recorded events from the store, then live ones from the feed of this process, which
-// include text that is not written yet. While this process has not loaded the conversation, or has no turn of it, the reader polls the
-// store, because another process may write to it. Each event is compared with the reader's cursor, so a change between store and feed leaves no gap and no
-// repeat.
+// include text that is not written yet. While this process has not loaded the conversation, the reader polls the store, because another
+// process may write to it. While the loaded conversation has no turn, the reader checks every 8 s whether another process has acquired
+// it. Each event is compared with the reader's cursor, so a change between store and feed leaves no gap and no repeat.
 import { type Clock, FabricError } from '@fame-fabric/shared';
 import { ChangeSignal, onAbort } from '@fame-fabric/shared/internal';
 import { eventAfter, fenceOf } from '../../store/cursor.ts';
@@ -89,6 +89,8 @@ export class ConversationFollower {
   #cursor: number;
   #unread: JournalEvent[] = [];
   #unreadChars = 0;
+  /** True while the store is asked whether another process has acquired the conversation. */
+  #isChecking = false;
   #feed: 'none' | 'open' | 'closed' = 'none';
   #isWakeScheduled = false;
   #hasEnded = false;
@@ -199,13 +201,16 @@ export class ConversationFollower {
   /** Drops a conversation that is idle here and that another process has acquired since. The renewed leases show that for busy ones. */
   async #dropIfOutdated(loaded: Conversation): Promise<void> {
     const { conversations, store } = this.#deps;
-    if (loaded.open.length > 0) return;
+    if (loaded.open.length > 0 || this.#isChecking) return;
+    this.#isChecking = true;
     try {
       const peek = await store.peek(this.#id);
       const isCurrent = peek?.epoch === loaded.journal.epoch;
       if (!isCurrent && loaded.open.length === 0) conversations.drop(loaded);
     } catch {
       // Without the store the next check decides.
+    } finally {
+      this.#isChecking = false;
     }
   }
 
