@@ -6,7 +6,7 @@ const sum = { passed: 0, failed: 0, skipped: 0 };
 for (const file of process.argv.slice(2)) {
   try {
     const report = JSON.parse(readFileSync(file, 'utf8'));
-    // A test file that could not be loaded has no results, and one whose clean-up failed has none that failed. Each counts as a failed test.
+    // A file that could not be loaded has no results. A file whose clean-up failed has no failed test. Each counts as one failed test.
     const broken = report.testResults.filter(
       ({ status, assertionResults }) =>
         status === 'failed' && assertionResults.every((result) => result.status !== 'failed'),

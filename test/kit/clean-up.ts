@@ -1,6 +1,5 @@
-// Set-up of every test file that starts processes: ends those that the file left running, and removes its temporary directories. It fails
-// the file if Node or the system ended one of its processes, such as by a failed assertion, which a test may notice only by a lost
-// connection.
+// Set-up of every test file that starts processes: ends those that the file left running, and removes its temporary directories. Fails the
+// file if a fault ended one of its processes, for example a failed assertion of Node. A test may see only a lost connection.
 import { afterAll } from 'vitest';
 import { stopAll, takeAborted } from './processes.ts';
 import { removeTemporaryDirectories } from './sentinel.ts';

@@ -208,8 +208,8 @@ function portsOf(worker: string | undefined): typeof ALL_PORTS {
 }
 
 /**
- * Finds a free port. It stays free until the caller uses it, also while a process of the caller restarts: test files that run at the same
- * time have other ports, and no port is returned twice.
+ * Finds a free port. It stays free until the caller uses it, also while a process of the caller restarts: up to four workers of one test
+ * run have ports of their own, and a file gets no port twice.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -6,7 +6,7 @@ import type { Session } from './session.ts';
 import { SilenceWheel } from './silence-wheel.ts';
 
 export class SessionTable {
-  /** When the sweeper looks at each session: first in the sweep after it was added. */
+  /** Schedule of the sweeper's looks at each session. The first is in the sweep after its addition. */
   readonly silence = new SilenceWheel();
   readonly #byPath = new Map<string, Session>();
   readonly #bySystemId = new Map<string, Set<Session>>();

@@ -15,7 +15,7 @@ export class SilenceWheel {
     this.#slots[(this.#now + sweeps) % SLOTS]!.add(session);
   }
 
-  /** Forgets a session that has ended, which would keep its memory until it is due. */
+  /** Removes a session that has ended. Otherwise its memory stays in use until the session is due. */
   remove(session: Session): void {
     for (const slot of this.#slots) if (slot.delete(session)) return;
   }
