@@ -21,22 +21,22 @@ export interface FollowedTurn extends SentTurn {
 
 export class Received {
   #events: TurnEvent[] = [];
-  /** Index of the first event of the running turn. */
-  #from = 0;
+  /** Index of the first event of each turn. */
+  #starts: number[] = [];
   #turn: SentTurn | undefined;
 
   /** A snapshot. */
   copy(): Received {
     const copy = new Received();
     copy.#events = [...this.#events];
-    copy.#from = this.#from;
+    copy.#starts = [...this.#starts];
     copy.#turn = this.#turn;
     return copy;
   }
 
   begin(turn: SentTurn): void {
     this.#turn = turn;
-    this.#from = this.#events.length;
+    this.#starts.push(this.#events.length);
   }
 
   /** Returns a fault if the cursor of the event is not above all earlier ones. */
@@ -53,7 +53,7 @@ export class Received {
 
   /** The running turn, if the client has received an event of it. */
   get running(): FollowedTurn | undefined {
-    const events = this.#events.slice(this.#from);
+    const events = this.#events.slice(this.#starts.at(-1) ?? 0);
     const last = events.at(-1);
     if (!this.#turn || !last || last.type === 'done') return undefined;
     return { ...this.#turn, events, after: last.seq ?? 0 };
@@ -69,7 +69,7 @@ export class Received {
       ),
     );
     const lastDurable = this.#events.findLastIndex(({ type }) => type !== 'text');
-    const kept = keptLengths(this.#events);
+    const kept = keptLengths(this.#events, new Set(this.#starts));
     for (const [index, event] of this.#events.entries()) {
       const { type, seq = 0 } = event;
       if (type !== 'text') {
@@ -94,13 +94,13 @@ export class Received {
  * For each event, the characters of its text that no later `restart` took back. A restart takes back text that was lost with the
  * process that streamed it.
  */
-function keptLengths(events: readonly TurnEvent[]): number[] {
+function keptLengths(events: readonly TurnEvent[], starts: ReadonlySet<number>): number[] {
   const kept = events.map((event) => (event.type === 'text' ? event.text.length : 0));
   /** Indexes of the texts of the turn. */
   let texts: number[] = [];
   for (const [index, event] of events.entries()) {
+    if (starts.has(index)) texts = [];
     if (event.type === 'text') texts.push(index);
-    if (event.type === 'done') texts = [];
     if (event.type !== 'restart') continue;
     let left = event.keep;
     for (const text of texts) {
