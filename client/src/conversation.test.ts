@@ -227,6 +227,44 @@ describe('an agent that is lost during a turn', () => {
       return event.type === 'restart' ? all.slice(0, event.keep) : all;
     }, '');
 
+  test('is asked again to start the conversation, with the same call id', async () => {
+    const fails: (FabricError | undefined)[] = [gone(), gone('NO_ROUTE'), gone('LINK_CLOSED'), undefined];
+    const { caller, requests, methods } = scriptedAgent({
+      'tasks/send': () => {
+        const error = fails.shift();
+        if (error) throw error;
+        return {};
+      },
+      run_turn_stream: () => items({ type: 'done', text: 'ok' }),
+    });
+    const onAway = vi.fn();
+    const { reading, events } = await turn(caller, {}, { onAway });
+    await reading;
+    expect(events).toEqual([{ type: 'done', text: 'ok' }]);
+    expect(methods()).toEqual([...Array(4).fill('tasks/send'), 'run_turn_stream']);
+    expect(new Set(requests.slice(0, 4).map(({ options }) => options?.id)).size).toBe(1);
+    expect(onAway.mock.calls).toEqual([['agent']]);
+  });
+
+  test('is not waited for at the start if no node has served it', async () => {
+    const send = vi.fn(() => {
+      throw gone('NO_ROUTE');
+    });
+    const { reading } = await turn(scriptedAgent({ 'tasks/send': send }).caller);
+    await expect(reading).rejects.toMatchObject({ code: 'NO_ROUTE' });
+    expect(send).toHaveBeenCalledOnce();
+  });
+
+  test('and does not return in time fails the start of the conversation', async () => {
+    const send = vi.fn(() => {
+      throw gone();
+    });
+    const { caller } = scriptedAgent({ 'tasks/send': send });
+    const { reading } = await turn(caller, { reconnectTimeoutMs: 3_000 });
+    await expect(reading).rejects.toMatchObject({ code: 'NODE_GONE' });
+    expect(send.mock.calls.length).toBeGreaterThan(1);
+  });
+
   test('is requested again with the same turn id, from the last event on', async () => {
     const { caller, requests } = attempts(
       { yields: [{ type: 'text', seq: 3, text: 'one ' }], fails: gone() },

@@ -2,6 +2,7 @@
 // id. `chat-operations.ts` makes the requests; `turn-reader.ts` reads a turn across lost connections.
 import { type Clock, FabricError, isFabricError, newId, systemClock } from '@fame-fabric/shared';
 import { ATTRIBUTE, errorTypeOf, OPERATION, spanned, tracing } from '@fame-fabric/shared/internal';
+import { AwayRetry } from './away-retry.ts';
 import {
   type ApprovalAnswer,
   type Caller,
@@ -119,6 +120,27 @@ export class Conversation {
     return this.#started;
   }
 
+  /** Starts the conversation for a turn, again while the agent is away: it starts the conversation once for all attempts. */
+  async #startForTurn({ signal, onAway }: Pick<TurnOptions, 'signal' | 'onAway'>): Promise<void> {
+    // A node that has left served the agent, which is expected to return.
+    let wasServed = false;
+    const retry = new AwayRetry({
+      connection: this.#operations.connection,
+      hasAnswered: () => wasServed || this.#operations.hasAnswered,
+      reconnectTimeoutMs: this.#reconnectTimeoutMs,
+      clock: this.#clock,
+      onAway: () => onAway?.('agent'),
+    });
+    for (;;) {
+      try {
+        return await this.start();
+      } catch (error) {
+        wasServed ||= isFabricError(error, 'NODE_GONE');
+        await retry.wait(error, false, signal);
+      }
+    }
+  }
+
   /** Requests the agent's description of itself. Returns an empty one if the agent has none. */
   describe(): Promise<ChatAgentDescription> {
     return this.#operations.describe();
@@ -145,7 +167,7 @@ export class Conversation {
     const { turnId = newId(), after = 0, signal, onAway, onLeave = 'cancel', include = [] } = options;
     checkInclude(include);
     if (this.#hasEnded) throw new FabricError('CONVERSATION_UNKNOWN', 'This conversation has ended');
-    await this.start();
+    await this.#startForTurn(options);
     const extras = {
       options: options.options,
       tool_results: options.toolResults,
