@@ -120,9 +120,9 @@ export class Conversation {
     return this.#started;
   }
 
-  /** Starts the conversation for a turn, again while the agent is away: it starts the conversation once for all attempts. */
+  /** Starts the conversation for a turn. Repeats the request while the agent is away: the agent starts it once for a call id. */
   async #startForTurn({ signal, onAway }: Pick<TurnOptions, 'signal' | 'onAway'>): Promise<void> {
-    // A node that has left served the agent, which is expected to return.
+    // The node that has left served the agent, which is expected to return.
     let wasServed = false;
     const retry = new AwayRetry({
       connection: this.#operations.connection,
