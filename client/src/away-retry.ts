@@ -29,6 +29,17 @@ export class AwayRetry {
     this.#options = options;
   }
 
+  /** Repeats `attempt` until it succeeds. @throws its error if another attempt is pointless; the reason of `signal` */
+  async until<T>(attempt: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        await this.wait(error, false, signal);
+      }
+    }
+  }
+
   /**
    * Waits until the next attempt. `hasProgressed` is true if the failed attempt received something.
    * @throws `error` if another attempt is pointless; the reason of `signal`

@@ -131,14 +131,12 @@ export class Conversation {
       clock: this.#clock,
       onAway: () => onAway?.('agent'),
     });
-    for (;;) {
-      try {
-        return await this.start();
-      } catch (error) {
+    const start = (): Promise<void> =>
+      this.start().catch((error: unknown) => {
         wasServed ||= isFabricError(error, 'NODE_GONE');
-        await retry.wait(error, false, signal);
-      }
-    }
+        throw error;
+      });
+    await retry.until(start, signal);
   }
 
   /** Requests the agent's description of itself. Returns an empty one if the agent has none. */

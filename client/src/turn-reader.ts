@@ -48,7 +48,7 @@ export class TurnReader {
 
   /** Yields the events of the turn; the last one is `done`. @throws the error that ended the turn, or the last attempt */
   async *events(): AsyncGenerator<TurnEvent, void> {
-    await this.#checkExtras();
+    await this.#retry.until(() => this.#operations.checkExtras(this.#request.extras), this.#request.signal);
     if (this.#operations.canStream) {
       try {
         yield* this.#streamedEvents();
@@ -59,16 +59,6 @@ export class TurnReader {
       }
     }
     yield { type: 'done', text: await this.#operations.runTurn(this.#request) } satisfies DoneEvent;
-  }
-
-  async #checkExtras(): Promise<void> {
-    for (;;) {
-      try {
-        return await this.#operations.checkExtras(this.#request.extras);
-      } catch (error) {
-        await this.#retry.wait(error, false, this.#request.signal);
-      }
-    }
   }
 
   async *#streamedEvents(): AsyncGenerator<TurnEvent, void> {

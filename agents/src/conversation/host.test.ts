@@ -61,6 +61,17 @@ const eventsOf = async (host: ConversationHost, userMessage: string, turnId: str
   for await (const event of turn.follow(after)) events.push(event);
   return events;
 };
+/** Holds back the answers of `create` until the result is resolved. The store creates the conversations at once. */
+function holdCreation(store: MemoryStore): PromiseWithResolvers<void> {
+  const create = store.create.bind(store);
+  const held = Promise.withResolvers<void>();
+  store.create = async (given) => {
+    const answer = await create(given);
+    await held.promise;
+    return answer;
+  };
+  return held;
+}
 const journal = async (store: ConversationStore, id = 'c'): Promise<readonly JournalEvent[]> =>
   store.read(id, { limit: 10_000 });
 const kinds = (events: readonly JournalEvent[]): string[] =>
@@ -1260,13 +1271,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
     const host = hostOf({ store, model });
     await start(host);
     await store.remove('c');
-    const create = store.create.bind(store);
-    const created = Promise.withResolvers<void>();
-    store.create = async (given) => {
-      const answer = await create(given);
-      await created.promise;
-      return answer;
-    };
+    const created = holdCreation(store);
     const starting = start(host, 'c', { systemPrompt: 'Be long.' });
     await settle();
     // The answer of the store is on its way, and this process still has the removed conversation in memory.
@@ -1300,13 +1305,7 @@ describe('late answers of the store, outdated copies and other processes', () =>
 
   test('a conversation that is acquired again before its start returns is loaded once', async () => {
     const store = new MemoryStore();
-    const create = store.create.bind(store);
-    const created = Promise.withResolvers<void>();
-    store.create = async (given) => {
-      const answer = await create(given);
-      await created.promise;
-      return answer;
-    };
+    const created = holdCreation(store);
     const hold = gate();
     const host = hostOf({ store, model: scriptedModel([['a', hold, 'b'], 'c']) });
     const starting = start(host);

@@ -23,6 +23,7 @@ import {
   type CreatedConversation,
   type EventBody,
   endOfTurn,
+  FIRST_EPOCH,
   type FindOptions,
   type FoundPage,
   type HistoryOptions,
@@ -212,14 +213,14 @@ export class MemoryStore implements ConversationStore, AgentStore {
       historyTurns,
       events: [event],
       turns: new Map(),
-      acquisitions: isAcquired ? [{ fence: 1, firstSeq: 2 }] : [],
+      acquisitions: isAcquired ? [{ fence: FIRST_EPOCH, firstSeq: 2 }] : [],
       holder: isAcquired ? this.holder : '',
       leaseUntil: 0,
-      epoch: isAcquired ? 1 : 0,
+      epoch: isAcquired ? FIRST_EPOCH : 0,
       dormantEpoch: -1,
       trashedRunningMs: 0,
     });
-    const fence = isAcquired ? { holder: this.holder, epoch: 1 } : undefined;
+    const fence = isAcquired ? { holder: this.holder, epoch: FIRST_EPOCH } : undefined;
     return { created: true, record: { ...record }, fence };
   }
 

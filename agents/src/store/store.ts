@@ -130,6 +130,9 @@ export interface CreatedConversation {
   readonly fence?: Fence | undefined;
 }
 
+/** Epoch of the first acquisition of a conversation. */
+export const FIRST_EPOCH = 1;
+
 /** Fencing token of one acquisition. The store rejects writes whose epoch is not the conversation's latest. */
 export interface Fence {
   readonly holder: string;

@@ -27,8 +27,7 @@ function make(first: Lists) {
       },
       push: (lines) => void reader.lines.push(lines),
     });
-    // biome-ignore lint/suspicious/noExplicitAny: the types of lines have different fields
-    const take = (): any[] => reader.lines.splice(0).map((line) => JSON.parse(line));
+    const take = (): unknown[] => reader.lines.splice(0).map((line) => JSON.parse(line));
     return { reader, stop, take };
   };
   return {

@@ -4,6 +4,15 @@ import { makeTestParts } from '../testing/sentinel-parts.ts';
 import { NodeFeed } from './node-feed.ts';
 import { NodeViews } from './node-views.ts';
 
+/** The fields of a line that the tests read by themselves. */
+interface Line {
+  readonly nodes: readonly {
+    readonly path: string;
+    readonly traffic: { readonly bytesOut: number };
+    readonly lastRefusal?: object;
+  }[];
+}
+
 function make() {
   const parts = makeTestParts();
   const uplinks: { status: { kind: 'peer'; url: string; state: 'attached' | 'connecting' } }[] = [];
@@ -17,8 +26,7 @@ function make() {
       },
       push: (lines) => void reader.lines.push(lines),
     });
-    // biome-ignore lint/suspicious/noExplicitAny: the types of lines have different fields
-    const take = (): any[] => reader.lines.splice(0).map((line) => JSON.parse(line));
+    const take = (): Line[] => reader.lines.splice(0).map((line) => JSON.parse(line));
     return { reader, stop, take };
   };
   return { ...parts, feed, follow, uplinks };
@@ -50,7 +58,7 @@ test('a line has the nodes that changed, and the paths of those that are gone', 
   const lines = take();
   expect(lines).toHaveLength(1);
   expect(lines[0]).toMatchObject({ type: 'changes', t: clock.now(), gone: [b.path] });
-  expect(lines[0].nodes).toMatchObject([{ path: a.path, addresses: ['a@fame.fabric'] }, { path: d.path }]);
+  expect(lines[0]!.nodes).toMatchObject([{ path: a.path, addresses: ['a@fame.fabric'] }, { path: d.path }]);
 });
 
 test('a node shows its traffic, its last refusal, its limits, and the rest of its resume window', () => {
@@ -62,7 +70,7 @@ test('a node shows its traffic, its last refusal, its limits, and the rest of it
   a.call('b@fame.fabric', 'c1');
   a.call('nobody@fame.fabric', 'c2');
   clock.advance(1_000);
-  const [caller, callee] = take()[0].nodes;
+  const [caller, callee] = take()[0]!.nodes;
   expect(caller).toMatchObject({
     path: a.path,
     openCalls: 1,
@@ -71,11 +79,11 @@ test('a node shows its traffic, its last refusal, its limits, and the rest of it
     limits: { queueBytes: 8_388_608, openCalls: 5_000 },
   });
   expect(callee).toMatchObject({ path: b.path, serving: 1, traffic: { messagesOut: 1 } });
-  expect(callee.traffic.bytesOut).toBeGreaterThan(100);
-  expect(callee.lastRefusal).toBeUndefined();
+  expect(callee!.traffic.bytesOut).toBeGreaterThan(100);
+  expect(callee!.lastRefusal).toBeUndefined();
   b.lose();
   clock.advance(1_000);
-  const [lost] = take()[0].nodes.filter(({ path }: { path: string }) => path === b.path);
+  const [lost] = take()[0]!.nodes.filter(({ path }) => path === b.path);
   expect(lost).toMatchObject({ state: 'detached', resumeMs: 4_000 });
 });
 

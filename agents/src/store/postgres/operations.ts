@@ -4,13 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { FabricError } from '@fame-fabric/shared';
 import { changed, type QuotaChange, type QuotaCounter, type QuotaRefusal, refusalOf } from '../quota.ts';
 import { joins } from '../retry.ts';
-import type {
-  AcquiredConversation,
-  CreatedConversation,
-  JournalEvent,
-  NewConversation,
-  RetryRequest,
-  TurnPlace,
+import {
+  type AcquiredConversation,
+  type CreatedConversation,
+  FIRST_EPOCH,
+  type JournalEvent,
+  type NewConversation,
+  type RetryRequest,
+  type TurnPlace,
 } from '../store.ts';
 import { readTime, type StoreTime, type TimeRecord, timeOf } from '../store-time.ts';
 import { suffixedId } from '../stored-id.ts';
@@ -28,9 +29,6 @@ export interface GivenConversation extends Omit<NewConversation, 'started' | 'to
   readonly started: GivenEvent;
   readonly totals: string;
 }
-
-/** Epoch of the first acquisition. */
-const FIRST_EPOCH = 1;
 
 const selectOwned = `SELECT ${COLUMNS} FROM conversation
   WHERE public_id = $1 AND agent = $2 AND principal = $3 AND trashed_at = 0`;

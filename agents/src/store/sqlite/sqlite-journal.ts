@@ -11,6 +11,7 @@ import {
   type EventKind,
   endOfTurn,
   type Fence,
+  FIRST_EPOCH,
   type FindCursor,
   type FindOptions,
   type ForkPoint,
@@ -132,8 +133,6 @@ interface JournalOptions {
   isDead(holder: string): boolean;
 }
 
-/** Epoch of the first acquisition. */
-const FIRST_EPOCH = 1;
 /** Retry keys that are kept between two checks of their number. */
 const RETRIES_PER_CHECK = 64;
 const EVENT_COLUMNS = 'seq, at, kind, turn_id, body, parts';
