@@ -227,7 +227,7 @@ describe('an agent that is lost during a turn', () => {
       return event.type === 'restart' ? all.slice(0, event.keep) : all;
     }, '');
 
-  test('is asked again to start the conversation, with the same call id', async () => {
+  test('receives the start request again, with the same call id', async () => {
     const fails: (FabricError | undefined)[] = [gone(), gone('NO_ROUTE'), gone('LINK_CLOSED'), undefined];
     const { caller, requests, methods } = scriptedAgent({
       'tasks/send': () => {
@@ -246,7 +246,7 @@ describe('an agent that is lost during a turn', () => {
     expect(onAway.mock.calls).toEqual([['agent']]);
   });
 
-  test('is not waited for at the start if no node has served it', async () => {
+  test('fails the start at once if no node has served it', async () => {
     const send = vi.fn(() => {
       throw gone('NO_ROUTE');
     });

@@ -120,9 +120,9 @@ export class Conversation {
     return this.#started;
   }
 
-  /** Starts the conversation for a turn. Repeats the request while the agent is away: the agent starts it once for a call id. */
+  /** Starts the conversation for a turn. Retries while the agent is away, which is safe: the agent starts one conversation per call id. */
   async #startForTurn({ signal, onAway }: Pick<TurnOptions, 'signal' | 'onAway'>): Promise<void> {
-    // The node that has left served the agent, which is expected to return.
+    // `NODE_GONE` means that a node served the agent, so the agent is expected to return.
     let wasServed = false;
     const retry = new AwayRetry({
       connection: this.#operations.connection,

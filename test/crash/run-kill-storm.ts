@@ -20,7 +20,7 @@ const { values } = parseArgs({
 /** Longest life of a process: long enough to be killed in every state, its start included. */
 const LONGEST_LIFE_MS = { agent: 3_000, sentinel: 4_000, replica: 2_000, store: 4_000 };
 
-/** On a busy machine, the kills of an hour can keep an agent away for longer than its clients wait. Their users then send the turn again. */
+/** On a busy machine, an hour of kills can keep an agent unavailable for longer than its clients wait. Their users then retry the turn. */
 const REPEATS_FOR_MS = 180_000;
 
 const server = values.postgres ? await PostgresServer.start() : undefined;

@@ -14,7 +14,7 @@ export interface StormOptions {
   /** Longest time between the start of a process and its end, in ms. Every second process lives until a turn has ended. */
   longestLifeMs: number;
   seed?: number;
-  /** Time for which a user sends a turn again after errors that are temporary, in ms. @default 0, each error is a fault */
+  /** Time for which a user retries a turn after temporary errors, in ms. @default 0: each error is a fault */
   repeatsForMs?: number;
   onKill?: (count: number, turns: number) => void;
   /** PostgreSQL server of the agent. @default none, the agent has a SQLite file */
@@ -30,7 +30,7 @@ export interface StormReport extends TurnCounts {
 }
 
 const REPLICAS = 3;
-/** Every second process lives until a turn has ended. On a slow machine the lives of the others may end before they serve. */
+/** Every second process lives until a turn has ended. On a slow machine, the others may be killed before they serve. */
 const LONG_LIFE = 2;
 /** Pause of a replica, in ms: longer than its lease. */
 const FREEZE_MS = 4_000;

@@ -1,4 +1,4 @@
-// Set-up of every test file: property tests use one seed in continuous integration, so that its result does not depend on chance. Other
+// Set-up of every test file: property tests use one seed in continuous integration, so that the result does not depend on chance. Other
 // runs choose a new one each time, and print it with a failure.
 import fc from 'fast-check';
 

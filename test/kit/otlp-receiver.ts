@@ -97,7 +97,7 @@ export class OtlpReceiver {
     return this.spans.filter((span) => span.traceId === traceId);
   }
 
-  /** Waits for the parents of all spans of a trace, and for a span of each service. Each process exports its spans at other times. */
+  /** Waits for the parents of all spans of a trace, and for a span of each service. Processes export their spans at different times. */
   async connectedTrace(
     traceId: string,
     { services, known = [] }: { services: readonly string[]; known?: readonly string[] },
@@ -107,7 +107,9 @@ export class OtlpReceiver {
       const missing = services.filter((name) => !trace.some(({ service }) => service === name));
       const orphans = orphansOf(trace, known).map(({ name }) => name);
       if (missing.length + orphans.length > 0)
-        throw new Error(`no span of ${missing.join(', ')}; without their parents: ${orphans.join(', ')}`);
+        throw new Error(
+          `services without spans: [${missing.join(', ')}]; spans without parents: [${orphans.join(', ')}]`,
+        );
       return trace;
     });
   }

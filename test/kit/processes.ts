@@ -36,7 +36,7 @@ const FAULTS: readonly (NodeJS.Signals | null)[] = [
 const aborted: Error[] = [];
 process.once('exit', () => {
   for (const proc of running) proc.child.kill('SIGKILL');
-  // In scripts, such as the kill storm. Test files take them before.
+  // Only scripts, such as the kill storm, have any left here. In test files, `clean-up.ts` has already taken them.
   for (const { message } of aborted) {
     console.error(message);
     process.exitCode = 1;
@@ -187,7 +187,7 @@ export class Proc {
 export const startNode = (args: readonly string[], options: StartOptions = {}): Proc =>
   new Proc(process.execPath, args, options);
 
-/** The processes that were ended by a fault since the last call, each with its last output. */
+/** Takes the errors of the processes that a fault has ended since the last call. Each has the last output of its process. */
 export const takeAborted = (): Error[] => aborted.splice(0);
 
 /** Ends every process that is still running, by pid. After each test file `clean-up.ts` calls it. */

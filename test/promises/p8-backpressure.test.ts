@@ -86,7 +86,7 @@ describe('nodes that do not read', () => {
   test('HD14, X2: 93 of them let the sentinel grow by at most 64 MB', async () => {
     await nodes.echo('echo@fame.fabric');
     const caller = await nodes.attached();
-    // The same traffic to a node that reads: the heap of the process grows to its working size.
+    // Warm up with the same traffic to a node that reads, so that the heap grows to its working size first.
     for (let n = 0; n < 1_000; n++) await caller.call('echo@fame.fabric', 'echo', [text]);
     const before = sentinel.proc.rssBytes();
     const stalled = await Promise.all(Array.from({ length: 93 }, () => nodes.attached()));

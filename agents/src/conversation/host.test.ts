@@ -981,7 +981,7 @@ describe('limits', () => {
     ]);
   });
 
-  test('the payload of a conversation counts in the limit of idle ones', async () => {
+  test('the payload of a conversation counts toward the limit of idle ones', async () => {
     const store = new MemoryStore();
     const acquire = vi.spyOn(store, 'acquire');
     const host = hostOf({ store, model: scriptedModel(['one', 'two']), options: { maxIdleChars: 3_000 } });

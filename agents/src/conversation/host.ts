@@ -284,8 +284,8 @@ export class ConversationHost {
       state: openCallsOf(messages).length > 0 ? 'input-required' : 'working',
       forkedFrom: from && { conversationId: from.conversation_id, turnId: from.turn_id },
       started,
-      // The first turn usually follows soon in this process. With replicas, any of them may run it. A removed conversation of this id that is
-      // still in memory could write into the new one, if both had the first epoch.
+      // The first turn usually follows soon in this process. With replicas, any of them may run it. Do not acquire
+      // while a removed conversation with this id is in memory: both would have the first epoch, so the old one could write to the new one.
       isAcquired: this.placement === undefined && this.#conversations.owned(principal, id) === undefined,
     });
     if (!created && record.startCallId !== callId) {

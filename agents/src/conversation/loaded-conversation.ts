@@ -45,7 +45,7 @@ export class Conversation {
   readonly journal: JournalWriter;
   readonly history: History;
   readonly totals: Totals;
-  /** Characters of its start beside the system prompt and the messages. */
+  /** Characters of the payload and the state from its start. */
   readonly #startChars: number;
   /** Turns that have not ended, and the last ones that have. */
   readonly turns = new Map<string, LiveTurn>();

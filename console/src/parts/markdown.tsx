@@ -21,7 +21,7 @@ export const MAX_MARKDOWN_CHARS = 24_000;
 const MORE_CHARS = 100_000;
 /** Deepest nesting of quotes, lists and emphasis. Deeper content is shown as its source. */
 const MAX_DEPTH = 24;
-/** Most runs of `_` and `*` in lines without a blank line between them. More than those of a long list of names with underscores. */
+/** Maximum number of runs of `_` and `*` between two blank lines. A long list of names with underscores has fewer. */
 const MAX_DELIMITERS = 1_000;
 
 /** Text of unknown origin as Markdown. */
@@ -63,7 +63,7 @@ export const visibleText = (text: string): string =>
     return code < 0x20 ? String.fromCharCode(0x2400 + code) : `\\u${code.toString(16).padStart(4, '0')}`;
   });
 
-/** Returns the elements of a Markdown text, or the text if it cannot be read, such as one with thousands of nested quotes or stars. */
+/** Returns the elements of a Markdown text, or the text itself if it cannot be parsed, for example because of thousands of quotes or stars. */
 export function markdownElements(text: string): ComponentChildren {
   const shown = visibleText(text);
   if (isTooDeep(shown) || hasTooManyDelimiters(shown)) return shown;
@@ -77,7 +77,7 @@ export function markdownElements(text: string): ComponentChildren {
 /** True for lines whose prefix nests deeper than any text of a person. The time of the lexer grows with the square of the depth. */
 const isTooDeep = (text: string): boolean => /^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)])){40}/m.test(text);
 
-/** True for delimiters that the lexer would compare with each other for seconds: its time grows with the square of their number. */
+/** True if the lexer would take seconds: it compares delimiters in pairs, so its time grows with the square of their number. */
 const hasTooManyDelimiters = (text: string): boolean =>
   text.split(/\n[ \t]*\n/).some((lines) => (lines.match(/_+|\*+/g)?.length ?? 0) > MAX_DELIMITERS);
 

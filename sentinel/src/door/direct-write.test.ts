@@ -56,7 +56,7 @@ test('bytes that the system does not accept follow later, in order with those of
   expect(Buffer.concat(chunks).equals(Buffer.concat([sent, Buffer.from('the end')]))).toBe(true);
 });
 
-test('a request that is still in use is not used again, also if the system has accepted all of its bytes', async () => {
+test('a request that is still in use is not reused, even if the system has accepted all of its bytes', async () => {
   const real = writableHandle(accepted)!;
   const handle = {
     writeBuffer: (request: object, bytes: Uint8Array) => real.writeBuffer(request, bytes),

@@ -72,8 +72,8 @@ export function writeDirectly(handle: WritableHandle, bytes: Uint8Array, owner: 
     return 0;
   }
   if (request!.getAsyncId() < 0) return 0;
-  // Node writes the rest of an incomplete write a second time. If the system accepts it then, no byte is left, but the request is in use
-  // until the next iteration of the event loop. Node ends the process if a write gets a request that is in use.
+  // After an incomplete write, Node tries the rest once more. If the system accepts it then, no bytes are left, but the request stays in
+  // use until the next iteration of the event loop. Node aborts the process if another write uses the request before that.
   const used = request!;
   request = new Request!();
   const pending = handle.writeQueueSize;

@@ -77,7 +77,7 @@ test('a write whose bytes are all accepted at the second try does not keep the e
   const write = handle.writeBuffer;
   let empty = 0;
   handle.writeBuffer = (request, bytes) => {
-    // A callback of such a write in each step of the loop would let no other event run, not even the limit of this test.
+    // If each step of the loop ran such a callback, no other event would run, not even the timeout of this test.
     if (bytes.length === 0 && ++empty > 100) throw new Error('empty bytes are written again and again');
     const status = write.call(handle, request, bytes);
     if (bytes.length > 0) Object.assign(request, { getAsyncId: () => 1 });

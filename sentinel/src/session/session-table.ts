@@ -6,7 +6,7 @@ import type { Session } from './session.ts';
 import { SilenceWheel } from './silence-wheel.ts';
 
 export class SessionTable {
-  /** Schedule of the sweeper's looks at each session. The first is in the sweep after its addition. */
+  /** Schedule of the silence checks of the sweeper. A new session is checked in the next sweep. */
   readonly silence = new SilenceWheel();
   readonly #byPath = new Map<string, Session>();
   readonly #bySystemId = new Map<string, Set<Session>>();

@@ -15,7 +15,7 @@ export class SilenceWheel {
     this.#slots[(this.#now + sweeps) % SLOTS]!.add(session);
   }
 
-  /** Removes a session that has ended. Otherwise its memory stays in use until the session is due. */
+  /** Removes a session that has ended, so that the wheel does not keep it in memory until it is due. */
   remove(session: Session): void {
     for (const slot of this.#slots) if (slot.delete(session)) return;
   }

@@ -138,7 +138,7 @@ test('two thousand nodes are shown in groups, and searching in them does not blo
   await card('worker-*@fame.fabric').getByText('500 nodes').waitFor();
   await card('index-*@fame.fabric').getByText('500 nodes').waitFor();
   await expect.poll(() => page.locator('.fabric-card').count()).toBeLessThanOrEqual(60);
-  // The best of three tries: another process may delay a task of one, and a search that blocks the page does so in each.
+  // The best of three tries: another process may delay one, but a search that blocks the page does so in all.
   const longest: number[] = [];
   for (let tries = 0; tries < 3; tries++) longest.push(await longestTaskOfSearch());
   console.log(`longest task: ${longest.map((ms) => Math.round(ms)).join(', ')} ms`);

@@ -207,7 +207,7 @@ test('the doctor reports a missing chat agent, in the header too, until it is ba
     .filter({ has: page.getByRole('heading', { name: 'chat agent', exact: true }) });
   await check.getByText('Fix:').waitFor();
   const link = page.getByRole('link', { name: /^\d+ problems?$/ });
-  // One look at the page: the link disappears with the last problem.
+  // Read the page once: the link disappears with the last problem.
   const inHeader = async (): Promise<number> => Number.parseInt((await link.allInnerTexts())[0] ?? '0', 10);
   const problems = (): Promise<number> => page.locator('.check-line').filter({ hasText: 'Fix:' }).count();
   await expect.poll(async () => (await inHeader()) - (await problems())).toBe(0);

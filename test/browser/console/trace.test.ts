@@ -154,7 +154,7 @@ const manyLines = (count: number): string =>
 const JUMPS = 75;
 const MAX_FRAME_MS = 50;
 
-/** Passes until another process has not disturbed each jump in one of them. A slow row is slow in all. */
+/** Maximum number of passes. Another process may disturb some jumps of a pass, but a slow row is slow in every pass. */
 const MAX_PASSES = 20;
 
 /**

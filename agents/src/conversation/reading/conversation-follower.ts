@@ -89,7 +89,7 @@ export class ConversationFollower {
   #cursor: number;
   #unread: JournalEvent[] = [];
   #unreadChars = 0;
-  /** True while the store is asked whether another process has acquired the conversation. */
+  /** True while a check for an acquisition by another process is in flight. */
   #isChecking = false;
   #feed: 'none' | 'open' | 'closed' = 'none';
   #isWakeScheduled = false;
@@ -198,7 +198,7 @@ export class ConversationFollower {
     }
   }
 
-  /** Drops a conversation that is idle here and that another process has acquired since. The renewed leases show that for busy ones. */
+  /** Drops the conversation if it is idle here and another process has acquired it. Lease renewals detect this for busy ones. */
   async #dropIfOutdated(loaded: Conversation): Promise<void> {
     const { conversations, store } = this.#deps;
     if (loaded.open.length > 0 || this.#isChecking) return;
@@ -208,7 +208,7 @@ export class ConversationFollower {
       const isCurrent = peek?.epoch === loaded.journal.epoch;
       if (!isCurrent && loaded.open.length === 0) conversations.drop(loaded);
     } catch {
-      // Without the store the next check decides.
+      // The store is unavailable. The next check tries again.
     } finally {
       this.#isChecking = false;
     }

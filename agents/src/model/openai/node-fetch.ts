@@ -78,7 +78,7 @@ export const nodeFetch: typeof globalThis.fetch = async (
   let outgoing: Outgoing = {
     url: new URL(input instanceof Request ? input.url : input),
     method,
-    // The package makes new headers for each request, so they need no copy.
+    // The `openai` package creates new headers for each request, so no copy is needed.
     headers: headers instanceof Headers ? headers : new Headers(headers),
     body: body as string | undefined,
   };

@@ -90,7 +90,7 @@ export interface RawAppend {
   isDormant?: boolean | undefined;
 }
 
-/** The columns of a conversation that an append reads. A row of all columns takes 2.5 times as long. */
+/** The columns of a conversation that an append reads. Reading all columns takes 2.5 times as long. */
 type AppendRow = Pick<Row, 'key' | 'principal' | 'state' | 'fence' | 'holder' | 'last_seq'>;
 
 interface RetryRow {
